@@ -1,0 +1,1 @@
+"""Pure PyTorch: backbones whose block weights are arguments, extractors, controller, mapper."""

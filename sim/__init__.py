@@ -1,0 +1,1 @@
+"""The simulated world: data, streams, costs, and the run itself."""
