@@ -1,0 +1,81 @@
+"""What a device computes: its request for a network, and the reranking of a session.
+
+Every function carries a leading device axis. A real device calls it with ``D = 1``, the simulator with many, and both
+get the same numbers.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.adaptation import DevicePart
+from models.backbone import BlockWeights
+from models.ranking import hits, ndcg, ranks
+
+PREDICTIONS = 512
+"""Predictions scored at once: with 3,000 items, 6 MB of scores."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What ``D`` devices ask of the cloud."""
+
+    path: Tensor
+    """``(D, L)`` bool: the blocks each wants."""
+    latent: Tensor
+    """``(D, 64)``: its latent interest."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What ``D`` devices measured over a session: sums over its events, at cut-off 10 against all items."""
+
+    events: Tensor
+    hits: Tensor
+    ndcg: Tensor
+
+
+@torch.inference_mode()
+def request(part: DevicePart, history: Tensor, lengths: Tensor) -> Request:
+    """Extract path and latent interest from the recent items, ``(D, m)`` right-padded (equations 3, 7 and 9)."""
+    embedded = part.embed_history(history)
+    if part.controller is None:
+        path = torch.ones(len(history), part.backbone.blocks, dtype=torch.bool)
+        return Request(path, part.latent(embedded, lengths, None))
+    logits = part.controller(embedded, lengths)
+    return Request(logits >= 0, part.latent(embedded, lengths, logits))
+
+
+@torch.inference_mode()
+def rerank(
+    part: DevicePart, windows: Tensor, targets: Tensor, weights: BlockWeights, keep: Tensor | None
+) -> Quality:
+    """Play a session with each device's own network.
+
+    ``windows`` ``(D, R, n)``, ``targets`` ``(D, R)`` with 0 for no event; ``weights`` and ``keep`` as in
+    :meth:`models.backbone.Backbone.encode`.
+    """
+    states = part.backbone.encode(windows, weights, keep=keep)[:, :, -1]
+    real = targets > 0
+    states, wanted = states[real], targets[real]
+    rank = torch.cat(
+        [
+            ranks(part.backbone.score(some), those)
+            for some, those in zip(states.split(PREDICTIONS), wanted.split(PREDICTIONS), strict=True)
+        ]
+    )
+    return _measure(real, rank)
+
+
+@torch.inference_mode()
+def popular(part: DevicePart, targets: Tensor) -> Quality:
+    """Play a session without any network: the most popular items, always in the same order."""
+    real = targets > 0
+    return _measure(real, part.popularity[targets[real]].long())
+
+
+def _measure(real: Tensor, rank: Tensor) -> Quality:
+    out = torch.zeros(2, *real.shape, dtype=torch.float64)
+    out[0][real], out[1][real] = hits(rank), ndcg(rank)
+    return Quality(real.sum(1), out[0].sum(1).long(), out[1].sum(1))

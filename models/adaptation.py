@@ -1,0 +1,142 @@
+"""Structure controller and structural mapper: equations 2 to 12 of the Forward-OFA paper.
+
+On the device: GRU ``E`` and layer ``H`` give one keep-logit a block (the path), GRU ``E'``, started from those logits,
+gives the latent interest of 64 floats. In the cloud: one head ``H'_k`` a block turns the latent interest into that
+block's weights. Nothing else connects them.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.backbone import DIM, Backbone
+
+
+class Extractor(nn.Module):
+    """A GRU over item embeddings; its state after the last real item is the summary of a sequence.
+
+    64 * 3 * (64 + 64) + 2 * 192 = 24,960 weights. Sequences are *right*-padded, so that the first step really starts
+    from the given state and padding changes nothing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = nn.GRU(DIM, DIM, batch_first=True)
+
+    def forward(self, embedded: Tensor, lengths: Tensor, start: Tensor | None = None) -> Tensor:
+        """``embedded`` ``(D, m, d)``, ``lengths`` ``(D,)`` from 1 to m, ``start`` ``(D, d)`` or zeros; gives ``(D, d)``."""
+        states, _ = self.gru(embedded, None if start is None else start.unsqueeze(0))
+        return states[torch.arange(len(lengths), device=lengths.device), lengths - 1]
+
+
+class Controller(nn.Module):
+    """GRU ``E`` and linear layer ``H``: from recent items to one keep-logit a block (equation 7).
+
+    The paper's softmax over {execute, skip} has two logits a block of which only the difference matters; its parameter
+    count (Table 5: 50,310) leaves room for one, so ``H`` gives ``delta = beta_0 - beta_1`` with ``beta_1 = 0``.
+    """
+
+    def __init__(self, blocks: int) -> None:
+        super().__init__()
+        self.extractor = Extractor()
+        self.head = nn.Linear(DIM, blocks)
+
+    def forward(self, embedded: Tensor, lengths: Tensor) -> Tensor:
+        """Keep-logits ``(D, L)``; a block is executed where its logit is at least 0 (equation 3)."""
+        logits: Tensor = self.head(self.extractor(embedded, lengths))
+        return logits
+
+
+def sample_gates(logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
+    """Straight-through Gumbel-softmax gates ``(D, L)`` (equations 4 and 5).
+
+    Forward: 1 where the perturbed execute-logit wins, else 0. Backward: the gradient of the relaxed probability at this
+    temperature. The difference of two Gumbel variables is one logistic variable, so one uniform draw a gate is enough.
+    """
+    uniform = torch.rand(logits.shape, generator=generator).to(logits.device).clamp(1e-7, 1 - 1e-7)
+    noisy = logits + torch.log(uniform) - torch.log1p(-uniform)
+    soft = torch.sigmoid(noisy / temperature)
+    return (noisy >= 0).to(soft.dtype) + soft - soft.detach()
+
+
+def compact_constraint(logits: Tensor) -> Tensor:
+    """``L_c``: minus the log-probability of skipping, summed over blocks, mean over devices (equations 10 and 11)."""
+    return F.softplus(logits).sum(dim=1).mean()
+
+
+class Mapper(nn.Module):
+    """The heads ``H'_k``, one a block: latent interest ``(D, 64)`` to block weights ``(D, block_size)`` (equation 8).
+
+    The bias of a head is one ordinary set of block weights, and its matrix starts small: training begins with every
+    device close to one shared network and learns how to deviate from it.
+    """
+
+    def __init__(self, backbone: Backbone, generator: torch.Generator, spread: float = 0.1) -> None:
+        super().__init__()
+        # One parameter a block, not one for all: the gradient of a slice would be a tensor as large as the whole.
+        self.base = nn.ParameterList(backbone.initial_blocks(generator))
+        scale = spread / math.sqrt(DIM)
+        self.heads = nn.ParameterList(
+            torch.randn(DIM, backbone.block_size, generator=generator) * (scale / math.sqrt(DIM))
+            for _ in range(backbone.blocks)
+        )
+
+    def block(self, k: int, latent: Tensor) -> Tensor:
+        """Weights of block ``k`` for each device, ``(D, block_size)``."""
+        return torch.addmm(self.base[k], latent, self.heads[k])
+
+    def macs(self, blocks_generated: int) -> int:
+        """Multiply-accumulates in the cloud for one device."""
+        return blocks_generated * self.heads[0].numel()
+
+
+class DevicePart(nn.Module):
+    """What is installed on every device: the shared backbone, and for adaptive methods the extractors.
+
+    ``popularity`` ``(num_items + 1,)`` is the rank of every item by training popularity (1 is the most popular), what a
+    device falls back to when it has no network it can run.
+    """
+
+    popularity: Tensor
+
+    def __init__(self, backbone: Backbone, *, controller: bool, interest: bool) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.controller = Controller(backbone.blocks) if controller else None
+        self.interest = Extractor() if interest else None
+        self.register_buffer("popularity", torch.zeros(backbone.num_items + 1, dtype=torch.int32))
+
+    def embed_history(self, history: Tensor) -> Tensor:
+        """Right-padded item ids ``(D, m)`` to what the extractors read, ``(D, m, d)``."""
+        return F.embedding(history, self.backbone.items) * math.sqrt(DIM)
+
+    def latent(self, embedded: Tensor, lengths: Tensor, logits: Tensor | None) -> Tensor:
+        """Latent interest ``(D, 64)``; ``E'`` starts from the structure logits, zero-padded to its width (equation 9)."""
+        assert self.interest is not None
+        start = None if logits is None else F.pad(logits, (0, DIM - logits.shape[1]))
+        state: Tensor = self.interest(embedded, lengths, start)
+        return state
+
+
+class StaticModel(nn.Module):
+    """One network for everybody: the backbone and the weights of its ``L`` blocks."""
+
+    def __init__(self, backbone: Backbone, generator: torch.Generator) -> None:
+        super().__init__()
+        self.device_part = DevicePart(backbone, controller=False, interest=False)
+        self.network = nn.ParameterList(backbone.initial_blocks(generator))
+
+    def block(self, k: int, rows: Tensor | None = None) -> Tensor:
+        """Weights of block ``k``, ``(1, block_size)``, the same for all devices."""
+        return self.network[k].unsqueeze(0)
+
+
+class AdaptiveModel(nn.Module):
+    """A network for each device: extractors on the device, mapper in the cloud; with or without a controller."""
+
+    def __init__(self, backbone: Backbone, generator: torch.Generator, *, controller: bool) -> None:
+        super().__init__()
+        self.device_part = DevicePart(backbone, controller=controller, interest=True)
+        self.mapper = Mapper(backbone, generator)

@@ -1,0 +1,132 @@
+"""What every backbone has: item embeddings, positions, and a stack of residual blocks whose weights are an argument.
+
+Shapes used throughout the package (``D`` devices, ``R`` windows a device, ``n`` items a window, ``d`` = 64):
+
+* windows        ``(D, R, n)`` item ids, left-padded with 0
+* states         ``(D, R, n, d)``
+* block weights  ``(D, block_size)``, or ``(1, block_size)`` when all devices share them
+* keep           ``(D, L)`` in {0, 1}: the path of each device (equation 2 of the paper)
+
+A block's weights carry a leading device axis because every device may run its own: a real device calls the same code with
+``D = 1``, the simulator with many.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+DIM = 64
+"""Width of embeddings, latent interests and blocks, as in the paper."""
+
+BlockWeights = Callable[[int, Tensor | None], Tensor]
+"""``weights(k, rows)`` gives block ``k``'s weights for the devices ``rows`` (``None``: all of them), ``(len(rows),
+block_size)``, or ``(1, block_size)`` where devices share them. Called only for blocks and devices that run them."""
+
+
+class Backbone(nn.Module, ABC):
+    """Sequential recommender of ``blocks`` residual blocks whose weights come from outside.
+
+    Only what every device shares is a parameter here: the item embeddings ``(num_items + 1, d)`` (row 0 is padding and
+    stays zero), the positions, and what a subclass does not generate.
+    """
+
+    block_size: int
+    """Weights of one block."""
+
+    def __init__(self, num_items: int, blocks: int, context: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.num_items, self.blocks, self.context = num_items, blocks, context
+        scale = 1 / math.sqrt(DIM)
+        table = torch.randn(num_items + 1, DIM, generator=generator) * scale
+        table[0] = 0
+        self.items = nn.Parameter(table)
+        self.positions = nn.Parameter(torch.randn(context, DIM, generator=generator) * scale)
+
+    # -- what a backbone defines ---------------------------------------------------------------------------------
+
+    @abstractmethod
+    def initial_block(self, block: int, generator: torch.Generator) -> Tensor:
+        """Fresh weights of one block, ``(block_size,)``."""
+
+    @abstractmethod
+    def run_block(self, block: int, x: Tensor, weights: Tensor, visible: Tensor | None) -> Tensor:
+        """Residual block ``block``: states ``(D, R, n, d)`` to states, with ``weights`` ``(D or 1, block_size)``.
+
+        ``visible`` is what :meth:`mask` made of the windows.
+        """
+
+    def mask(self, windows: Tensor) -> Tensor | None:
+        """What ``run_block`` needs to know of padding, computed once for all blocks."""
+        return None
+
+    def finish(self, x: Tensor) -> Tensor:
+        """From the last block's states to the states that score items."""
+        return F.layer_norm(x, (DIM,))
+
+    @abstractmethod
+    def block_macs(self, context: int) -> int:
+        """Multiply-accumulates of one block on one window of ``context`` items: all that is multiplied."""
+
+    @abstractmethod
+    def paper_macs(self, context: int, blocks_run: int) -> int:
+        """The paper's count for one inference with ``blocks_run`` blocks (Table 1, printed there as "FLOPs")."""
+
+    @abstractmethod
+    def static_block_weights(self) -> int:
+        """Weights of one block that are shared instead of generated (NextItNet's LayerNorms)."""
+
+    # -- what they share -----------------------------------------------------------------------------------------
+
+    def initial_blocks(self, generator: torch.Generator) -> list[Tensor]:
+        """Fresh weights of all ``L`` blocks, each ``(block_size,)``."""
+        return [self.initial_block(k, generator) for k in range(self.blocks)]
+
+    def embed(self, windows: Tensor) -> Tensor:
+        """States before the first block: items (times sqrt(d), as SASRec does) plus positions; padding is zero."""
+        x = F.embedding(windows, self.items) * math.sqrt(DIM) + self.positions[-windows.shape[-1] :]
+        return x * (windows != 0).unsqueeze(-1)
+
+    def encode(
+        self,
+        windows: Tensor,
+        weights: BlockWeights,
+        *,
+        keep: Tensor | None = None,
+        gates: Tensor | None = None,
+        dropout: float = 0.0,
+    ) -> Tensor:
+        """Run each device's own path and return the final states ``(D, R, n, d)``.
+
+        ``keep`` ``(D, L)`` bool says which device runs which block (``None``: everything). A block outside a device's
+        path costs nothing: its weights are not asked for, and the device's states are not touched. ``gates`` ``(D, L)``
+        is the differentiable form for training, where every block runs and is mixed with its skip (equation 2).
+        """
+        x = F.dropout(self.embed(windows), dropout, self.training)
+        visible = self.mask(windows)
+        real = (windows != 0).unsqueeze(-1)
+        for k in range(self.blocks):
+            rows = None if keep is None or bool(keep[:, k].all()) else keep[:, k].nonzero().squeeze(1)
+            if rows is None:
+                y = self.run_block(k, x, weights(k, None), visible)
+                if dropout:
+                    y = x + F.dropout(y - x, dropout, self.training)
+                if gates is not None:
+                    gate = gates[:, k, None, None, None]
+                    y = y * gate + x * (1 - gate)
+                x = y * real
+            elif len(rows):
+                some = None if visible is None else visible.unflatten(0, windows.shape[:2])[rows].flatten(0, 1)
+                x = x.index_copy(0, rows, self.run_block(k, x[rows], weights(k, rows), some) * real[rows])
+        return self.finish(x)
+
+    def score(self, states: Tensor) -> Tensor:
+        """Scores of all real items, ``(..., d)`` to ``(..., num_items)``; column ``i`` is item ``i + 1``."""
+        return states @ self.items[1:].T
+
+    def inference_macs(self, context: int, blocks_run: int) -> int:
+        """Honest multiply-accumulates of one prediction: the blocks that run, and the scoring of every item."""
+        return blocks_run * self.block_macs(context) + self.num_items * DIM

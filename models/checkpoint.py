@@ -1,0 +1,92 @@
+"""Trained models on disk: safetensors files that say in their own header how to rebuild the model.
+
+A device opens only what is installed on it: everything under ``mapper.`` stays in the cloud.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from models.adaptation import DevicePart, Mapper
+from models.backbone import Backbone
+from models.nextitnet import NextItNet
+from models.sasrec import SASRec
+
+BACKBONES: dict[str, type[Backbone]] = {"sasrec": SASRec, "nextitnet": NextItNet}
+"""Backbones by their name on the command line."""
+
+CLOUD_PREFIX = "mapper."
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What it takes to build a backbone."""
+
+    backbone: str
+    num_items: int
+    blocks: int
+    context: int
+
+    def build(self, generator: torch.Generator) -> Backbone:
+        """A freshly initialised backbone of these sizes."""
+        return BACKBONES[self.backbone](self.num_items, self.blocks, self.context, generator)
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What a device has on it: the shared part, and the network that was installed with it, if any."""
+
+    part: DevicePart
+    network: list[Tensor] | None
+    """Weights of each block, ``(1, block_size)``."""
+
+
+def save_model(path: Path, model: nn.Module, sizes: Sizes, extra: dict[str, object]) -> None:
+    """Write ``model`` with its sizes and ``extra`` (JSON) in the header; the file appears whole or not at all."""
+    header = {"sizes": json.dumps(asdict(sizes)), "extra": json.dumps(extra)}
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, temporary, header)
+    os.replace(temporary, path)
+
+
+def read_header(path: Path) -> tuple[Sizes, dict[str, object]]:
+    """The sizes and the extra facts that :func:`save_model` wrote."""
+    with safe_open(path, "pt") as file:
+        header = file.metadata()
+    return Sizes(**json.loads(header["sizes"])), json.loads(header["extra"])
+
+
+def load_device(path: Path) -> Installed:
+    """Open what is installed on a device. The cloud's weights are not even read."""
+    tensors = _read(path, lambda name: not name.startswith(CLOUD_PREFIX))
+    backbone = read_header(path)[0].build(torch.Generator())
+    part = DevicePart(
+        backbone,
+        controller=any(name.startswith("device_part.controller.") for name in tensors),
+        interest=any(name.startswith("device_part.interest.") for name in tensors),
+    )
+    prefix = "device_part."
+    part.load_state_dict({n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)})
+    stack = [tensors[f"network.{k}"].unsqueeze(0) for k in range(backbone.blocks) if f"network.{k}" in tensors]
+    return Installed(part.eval().requires_grad_(False), stack or None)
+
+
+def load_mapper(path: Path) -> Mapper:
+    """Open the cloud's side of an adaptive model."""
+    backbone = read_header(path)[0].build(torch.Generator())
+    mapper = Mapper(backbone, torch.Generator())
+    tensors = _read(path, lambda name: name.startswith(CLOUD_PREFIX))
+    mapper.load_state_dict({name[len(CLOUD_PREFIX) :]: value for name, value in tensors.items()})
+    return mapper.eval().requires_grad_(False)
+
+
+def _read(path: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]:
+    with safe_open(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys() if wanted(name)}  # noqa: SIM118

@@ -1,0 +1,94 @@
+"""SASRec as the paper counts it: 6 blocks, d = 64, 4 heads, no output projection, LayerNorms without weights.
+
+One block is 3 + 2 linear layers of 64 x 64 with bias: 5 * (4,096 + 64) = 20,800 weights, all of them generated.
+(Layout after Kang & McAuley 2018; the counts of the paper's Table 1 exclude an output projection and affine LayerNorms,
+see README, "How the paper counts".)
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.backbone import DIM, Backbone
+
+HEADS = 4
+HEAD_DIM = DIM // HEADS
+_QKV = DIM * 3 * DIM
+_FFN = DIM * DIM
+
+
+class SASRec(Backbone):
+    """Self-attentive sequential recommendation with block weights as an argument.
+
+    A block's weights, in this order: ``W_qkv (64, 192), b_qkv (192), W_1 (64, 64), b_1 (64), W_2 (64, 64), b_2 (64)``.
+    """
+
+    block_size = 5 * (DIM * DIM + DIM)
+
+    def initial_block(self, block: int, generator: torch.Generator) -> Tensor:
+        """Xavier-uniform matrices, zero biases."""
+        bound = math.sqrt(6 / (DIM + DIM))
+        weights = (torch.rand(self.block_size, generator=generator) * 2 - 1) * bound
+        weights[_QKV : _QKV + 3 * DIM] = 0
+        start = _QKV + 3 * DIM
+        weights[start + _FFN : start + _FFN + DIM] = 0
+        weights[-DIM:] = 0
+        return weights
+
+    def mask(self, windows: Tensor) -> Tensor:
+        """Which keys a query may see, ``(D * R, 1, n, n)``: the real items up to itself (and always itself)."""
+        n = windows.shape[-1]
+        causal = torch.ones(n, n, dtype=torch.bool, device=windows.device).tril()
+        real = (windows != 0).view(-1, 1, 1, n)
+        itself = torch.eye(n, dtype=torch.bool, device=windows.device)
+        return (causal & real) | itself
+
+    def run_block(self, block: int, x: Tensor, weights: Tensor, visible: Tensor | None) -> Tensor:
+        """Pre-norm self-attention and a two-layer feed-forward network, each with its residual."""
+        devices, per_device, n, _ = x.shape
+        w_qkv, b_qkv, w_1, b_1, w_2, b_2 = _unpack(weights)
+        normed = F.layer_norm(x, (DIM,))
+        qkv = _linear(normed, w_qkv, b_qkv).view(-1, n, 3, HEADS, HEAD_DIM)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (D * R, heads, n, 16)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=visible)
+        x = x + mixed.transpose(1, 2).reshape(devices, per_device, n, DIM)
+        normed = F.layer_norm(x, (DIM,))
+        return x + _linear(F.relu(_linear(normed, w_1, b_1)), w_2, b_2)
+
+    def block_macs(self, context: int) -> int:
+        """Five linear layers, and the two products of attention."""
+        return 5 * context * DIM * DIM + 2 * context * context * DIM
+
+    def paper_macs(self, context: int, blocks_run: int) -> int:
+        """Linear layers of the blocks that run, LayerNorms and softmax of all of them (reading of Table 1).
+
+        With 5 items and 6 blocks: 614,400 + 13 * 640 + 6 * 280 = 624,400; with a mean of k blocks 10,000 + 102,400 k.
+        """
+        linear = 5 * context * DIM * DIM * blocks_run
+        norms = (2 * self.blocks + 1) * 2 * context * DIM
+        softmax = self.blocks * HEADS * context * (3 * context - 1)
+        return linear + norms + softmax
+
+    def static_block_weights(self) -> int:
+        """None: the LayerNorms have no weights."""
+        return 0
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """``(D, R, n, in)`` times each device's ``(D or 1, in, out)`` plus ``(D or 1, out)``."""
+    devices, per_device, n, width = x.shape
+    if weight.shape[0] == 1:
+        out = torch.addmm(bias[0], x.reshape(-1, width), weight[0])
+    else:
+        out = torch.baddbmm(bias.unsqueeze(1), x.reshape(devices, per_device * n, width), weight)
+    return out.view(devices, per_device, n, -1)
+
+
+def _unpack(weights: Tensor) -> tuple[Tensor, ...]:
+    """Flat ``(D, 20800)`` to the matrices and biases of one block, without copying."""
+    sizes = (_QKV, 3 * DIM, _FFN, DIM, _FFN, DIM)
+    w_qkv, b_qkv, w_1, b_1, w_2, b_2 = weights.split(sizes, dim=1)
+    square = (-1, DIM, DIM)
+    return w_qkv.unflatten(1, (DIM, 3 * DIM)), b_qkv, w_1.view(square), b_1, w_2.view(square), b_2
