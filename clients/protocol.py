@@ -1,0 +1,135 @@
+"""What devices and cloud say to each other: the records of every message, and nothing else.
+
+=====================  ==============  ==========================================================================
+record                 kind            content
+=====================  ==============  ==========================================================================
+``session`` (down)     ConfigRecord    which session to play, and where this simulated device finds its own disk
+``request`` (up)       ArrayRecord     ``path``: the wanted blocks, one bit each; ``latent``: 64 float32
+``network`` (down)     ArrayRecord     ``path``, and ``block.k``: float32 weights of each block in it
+``measured`` (up)      MetricRecord    the device's own measurements, numbers only
+=====================  ==============  ==========================================================================
+
+Item ids, sequences and embeddings are in none of them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
+
+from models.backbone import DIM
+
+SESSION, REQUEST, NETWORK, MEASURED = "session", "request", "network", "measured"
+REQUEST_MEASURES = ("macs",)
+"""What accompanies a request: multiply-accumulates of the extractors."""
+SESSION_MEASURES = ("events", "hits", "ndcg", "served", "macs", "macs_paper", "macs_adapt", "param_bits", "path")
+"""What a device reports after a session."""
+
+
+class BadMessage(ValueError):
+    """A message that breaks the protocol; the text says what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """One session to play, as the simulation tells a device."""
+
+    session: int
+    world: str
+    """Folder of the simulated devices' storage."""
+    model: str
+    """File of the model installed on the devices."""
+    context: int
+    memory: int
+
+    def record(self) -> ConfigRecord:
+        """As it travels."""
+        return ConfigRecord(dict(vars(self)))
+
+    @staticmethod
+    def of(message: Message) -> "Order":
+        """Read it back on the device."""
+        return Order(**message.content[SESSION])  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class DeviceRequest:
+    """A checked request of one device."""
+
+    path: np.ndarray
+    """``(L,)`` bool."""
+    latent: np.ndarray
+    """``(64,)`` float32."""
+    macs: int
+    bits: int
+    """Size of its arrays."""
+
+
+def pack_request(path: np.ndarray, latent: np.ndarray, macs: int) -> dict[str, ArrayRecord | MetricRecord]:
+    """The records of a request: ``path`` ``(L,)`` bool, ``latent`` ``(64,)``."""
+    arrays = {"path": Array(np.packbits(path, bitorder="little")), "latent": Array(latent.astype(np.float32))}
+    return {REQUEST: ArrayRecord(arrays), MEASURED: MetricRecord({"macs": macs})}
+
+
+def read_request(message: Message, blocks: int) -> DeviceRequest:
+    """Check a request to the letter and read it.
+
+    Raises :class:`BadMessage` for an error reply, any record or key beside the named ones, wrong shapes or types, and
+    numbers that are not finite.
+    """
+    _only(message, {REQUEST, MEASURED})
+    arrays = message.content[REQUEST]
+    if not isinstance(arrays, ArrayRecord) or set(arrays) != {"path", "latent"}:
+        raise BadMessage(f"'{REQUEST}' must hold exactly the arrays path and latent")
+    path, latent = arrays["path"].numpy(), arrays["latent"].numpy()
+    if path.dtype != np.uint8 or path.shape != (-(-blocks // 8),):
+        raise BadMessage(f"path is {path.dtype}{path.shape}, expected {blocks} bits")
+    bits = np.unpackbits(path, bitorder="little")
+    if bits[blocks:].any():
+        raise BadMessage(f"path names a block beyond the {blocks} there are")
+    if latent.dtype != np.float32 or latent.shape != (DIM,):
+        raise BadMessage(f"latent is {latent.dtype}{latent.shape}, expected float32({DIM},)")
+    if not np.isfinite(latent).all():
+        raise BadMessage("latent holds numbers that are not finite")
+    measured = _measures(message, REQUEST_MEASURES)
+    return DeviceRequest(bits[:blocks].astype(bool), latent, int(measured["macs"]), 8 * (path.nbytes + latent.nbytes))
+
+
+def pack_network(path: np.ndarray, weights: dict[int, np.ndarray]) -> ArrayRecord:
+    """The network of one device: ``weights[k]`` ``(block_size,)`` for each block ``k`` in its path."""
+    arrays = {"path": Array(np.packbits(path, bitorder="little"))}
+    arrays.update({f"block.{k}": Array(value) for k, value in weights.items()})
+    return ArrayRecord(arrays)
+
+
+def read_network(record: ArrayRecord, blocks: int) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """The path ``(L,)`` bool and the weights of its blocks."""
+    path = np.unpackbits(record["path"].numpy(), bitorder="little")[:blocks].astype(bool)
+    return path, {int(k): record[f"block.{k}"].numpy() for k in np.nonzero(path)[0]}
+
+
+def array_bits(record: ArrayRecord) -> int:
+    """Bits of the numbers in a record, without Flower's framing."""
+    return sum(8 * int(np.prod(a.shape)) * np.dtype(a.dtype).itemsize for a in record.values())
+
+
+def read_measured(message: Message) -> dict[str, float]:
+    """Check and read what a device measured over a session; raises :class:`BadMessage`."""
+    _only(message, {MEASURED})
+    return _measures(message, SESSION_MEASURES)
+
+
+def _only(message: Message, names: set[str]) -> None:
+    if message.has_error():
+        raise BadMessage(f"the device failed: {message.error.reason.strip().splitlines()[-1]}")
+    if set(message.content) != names:
+        raise BadMessage(f"holds the records {sorted(message.content)}, expected exactly {sorted(names)}")
+
+
+def _measures(message: Message, names: tuple[str, ...]) -> dict[str, float]:
+    record = message.content[MEASURED]
+    if not isinstance(record, MetricRecord) or set(record) != set(names):
+        raise BadMessage(f"'{MEASURED}' must hold exactly {', '.join(names)}")
+    if not all(isinstance(v, int | float) and np.isfinite(v) and v >= 0 for v in record.values()):
+        raise BadMessage(f"'{MEASURED}' holds something that is no finite number of at least 0")
+    return {name: record[name] for name in names}  # type: ignore[misc]

@@ -1,0 +1,61 @@
+"""Forward-OFA: structure and weights of each device's network, in one forward pass (Fu et al., KDD 2025)."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from models.adaptation import AdaptiveModel, compact_constraint, sample_gates
+from models.backbone import Backbone
+from strategies.base import AdaptiveStrategy
+from strategies.training import Learner, Recipe
+from strategies.windows import Batch
+
+
+class AdaptiveLearner(Learner):
+    """Extractors, mapper and (for Forward-OFA) controller, trained together (equation 12)."""
+
+    def __init__(self, *, controller: bool) -> None:
+        self.controller = controller
+
+    def build(self, backbone: Backbone, generator: torch.Generator) -> nn.Module:
+        return AdaptiveModel(backbone, generator, controller=self.controller)
+
+    def states(
+        self, model: nn.Module, batch: Batch, recipe: Recipe, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Every window has its own network, so it is a device of its own: gates sampled in training, decided otherwise."""
+        assert isinstance(model, AdaptiveModel)
+        part = model.device_part
+        embedded = part.embed_history(batch.history)
+        penalty, gates, logits = embedded.new_zeros(()), None, None
+        if part.controller is not None:
+            logits = part.controller(embedded, batch.lengths)
+            if model.training:
+                gates = sample_gates(logits, recipe.temperature, generator)
+                penalty = recipe.penalty * compact_constraint(logits)
+        latent = part.latent(embedded, batch.lengths, logits)
+
+        def weights(k: int, rows: Tensor | None) -> Tensor:
+            return model.mapper.block(k, latent if rows is None else latent[rows])
+
+        states = part.backbone.encode(
+            batch.windows.unsqueeze(1),
+            weights,
+            keep=None if logits is None or model.training else logits >= 0,
+            gates=gates,
+            dropout=recipe.dropout if model.training else 0.0,
+        )
+        return states[:, 0], penalty
+
+
+class ForwardOFA(AdaptiveStrategy):
+    """The device sends its path and its latent interest; the cloud answers with the blocks of that path."""
+
+    name: ClassVar[str] = "forward-ofa"
+    title: ClassVar[str] = "Forward-OFA"
+    cloud_model: ClassVar[str] = "forward-ofa"
+
+    @classmethod
+    def learner(cls) -> Learner:
+        return AdaptiveLearner(controller=True)

@@ -1,0 +1,233 @@
+"""How a cloud model is trained: Adam, full softmax, early stopping on the validation item; resumable after any epoch."""
+
+import ctypes
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.adaptation import DevicePart
+from models.loss import full_softmax_loss
+from models.ranking import hits, ndcg, ranks
+from models.seeds import derive, torch_generator
+from strategies.windows import Batch, TrainingSet, WindowCutter
+
+CODE_VERSION = 1
+"""Part of every cache key: raise it when a change to models or training changes what training gives."""
+
+VALIDATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train; the same for every method that is compared."""
+
+    learning_rate: float = 1e-3
+    dropout: float = 0.2
+    batch: int = 128
+    """Windows a step; with the default context, ten targets each."""
+    max_epochs: int = 60
+    patience: int = 6
+    """Epochs without a better validation NDCG@10 before training stops; 0 trains ``max_epochs`` epochs, no selection."""
+    penalty: float = 0.001
+    """The paper's lambda, the weight of the compact constraint (equation 12)."""
+    temperature: float = 5.0
+    """The paper's tau of the Gumbel-softmax gates (equation 4)."""
+    targets: str = "session"
+    """``session`` or ``last``, see :mod:`strategies.windows`."""
+    memory: int = 50
+    """Items that the extractors read."""
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One line of the training log."""
+
+    epoch: int
+    loss: float
+    valid_ndcg: float
+    valid_hit: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training gave."""
+
+    records: list[EpochRecord]
+    best_epoch: int
+
+
+class Learner:
+    """What training needs to know of a method; every strategy names one."""
+
+    def build(self, backbone: nn.Module, generator: torch.Generator) -> nn.Module:
+        """The untrained cloud model around a fresh backbone."""
+        raise TypeError(f"{type(self).__name__} trains no model of its own")
+
+    def states(
+        self, model: nn.Module, batch: Batch, recipe: Recipe, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Final states ``(B, n, d)`` of a batch, and what is added to the loss (a scalar).
+
+        ``model.training`` says whether gates are sampled and dropout is on.
+        """
+        raise TypeError(f"{type(self).__name__} trains no model of its own")
+
+
+def train(
+    learner: Learner,
+    model: nn.Module,
+    data: TrainingSet,
+    recipe: Recipe,
+    *,
+    context: int,
+    seed: int,
+    device: torch.device,
+    checkpoint: Path,
+    on_batch: Callable[[int, int, list[EpochRecord]], None] = lambda step, steps, records: None,
+) -> Trained:
+    """Train ``model`` in place and leave the best epoch's weights in it.
+
+    After every epoch the whole state goes to ``checkpoint``; a training that finds one there continues from it and ends
+    with the same numbers, because all randomness is derived from (seed, epoch). ``on_batch`` hears
+    (step, steps in this epoch, finished epochs) for the progress display.
+    """
+    keep_memory()
+    cutter = WindowCutter(
+        data,
+        context=context,
+        memory=recipe.memory,
+        targets=recipe.targets,
+        batch=recipe.batch,
+        seed=seed,
+    )
+    model.to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, fused=True)
+    records: list[EpochRecord] = []
+    best: dict[str, Tensor] = {}
+    best_epoch = 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        records = [EpochRecord(**record) for record in state["records"]]
+        best, best_epoch = state["best"], state["best_epoch"]
+
+    steps = cutter.count()
+    while not _finished(records, best_epoch, recipe):
+        epoch = len(records) + 1
+        started = time.perf_counter()
+        model.train()
+        torch.manual_seed(derive(seed, "dropout", epoch))
+        gates = torch_generator(seed, "gates", epoch)
+        total, seen = 0.0, 0
+        for step, batch in enumerate(cutter.batches(epoch), start=1):
+            batch = batch.to(device)
+            states, extra = learner.states(model, batch, recipe, gates)
+            bears = batch.targets > 0
+            loss = full_softmax_loss(states[bears], _part(model).backbone.items, batch.targets[bears])
+            optimizer.zero_grad(set_to_none=True)
+            (loss + extra).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            count = int(bears.sum())
+            total, seen = total + float(loss.detach()) * count, seen + count
+            on_batch(step, max(steps, step), records)
+        hit, gain = validate(learner, model, cutter, recipe, device)
+        records.append(EpochRecord(epoch, total / max(seen, 1), gain, hit, time.perf_counter() - started))
+        if recipe.patience == 0 or gain > max((r.valid_ndcg for r in records[:-1]), default=-1.0):
+            best_epoch = epoch
+            best = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        _save_checkpoint(checkpoint, model, optimizer, records, best, best_epoch)
+
+    model.load_state_dict(best)
+    _part(model).popularity.copy_(popularity_ranks(data))
+    model.to("cpu")
+    return Trained(records, best_epoch)
+
+
+@torch.no_grad()
+def validate(
+    learner: Learner, model: nn.Module, cutter: WindowCutter, recipe: Recipe, device: torch.device
+) -> tuple[float, float]:
+    """Hit@10 and NDCG@10 of the validation items against all items, with the networks a device would really get."""
+    model.eval()
+    found: list[Tensor] = []
+    for batch, _ in cutter.validation(VALIDATION_BATCH):
+        batch = batch.to(device)
+        states, _ = learner.states(model, batch, recipe, torch.Generator())
+        scores = _part(model).backbone.score(states[:, -1])
+        found.append(ranks(scores, batch.targets[:, -1]))
+    rank = torch.cat(found)
+    return float(hits(rank).mean()), float(ndcg(rank).mean())
+
+
+def popularity_ranks(data: TrainingSet) -> Tensor:
+    """Rank of each item by how often the histories hold it, ``(num_items + 1,)``; ties by item id, padding last."""
+    counts = np.bincount(data.items, minlength=data.num_items + 1)[1:]
+    order = np.argsort(-counts, kind="stable")
+    out = np.full(data.num_items + 1, data.num_items + 1, dtype=np.int32)
+    out[order + 1] = np.arange(1, data.num_items + 1)
+    return torch.from_numpy(out)
+
+
+def cache_key(method: str, data: TrainingSet, recipe: Recipe, sizes: dict[str, object], seed: int) -> str:
+    """Names a trained model by everything that decides what it is."""
+    digest = hashlib.sha256()
+    facts = {"method": method, "recipe": asdict(recipe), "sizes": sizes, "seed": seed, "code": CODE_VERSION}
+    digest.update(json.dumps(facts, sort_keys=True).encode())
+    for array in (data.offsets, data.items, data.validation):
+        digest.update(np.ascontiguousarray(array).astype(np.int64).tobytes())
+    return digest.hexdigest()[:24]
+
+
+def keep_memory() -> None:
+    """Ask glibc to reuse freed memory instead of returning it: fresh pages for every batch cost a quarter of the time."""
+    if sys.platform == "linux":
+        mmap_max, trim_threshold = -4, -1
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):
+            libc.mallopt(mmap_max, 0)
+            libc.mallopt(trim_threshold, 2**31 - 4096)
+
+
+def _part(model: nn.Module) -> DevicePart:
+    part = model.device_part
+    assert isinstance(part, DevicePart)
+    return part
+
+
+def _finished(records: list[EpochRecord], best_epoch: int, recipe: Recipe) -> bool:
+    if len(records) >= recipe.max_epochs:
+        return True
+    return recipe.patience > 0 and len(records) - best_epoch >= recipe.patience and best_epoch > 0
+
+
+def _save_checkpoint(
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    records: list[EpochRecord],
+    best: dict[str, Tensor],
+    best_epoch: int,
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "records": [asdict(record) for record in records],
+        "best": best,
+        "best_epoch": best_epoch,
+    }
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    torch.save(state, temporary)
+    os.replace(temporary, path)
+
