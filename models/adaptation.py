@@ -112,6 +112,12 @@ class DevicePart(nn.Module):
         """Right-padded item ids ``(D, m)`` to what the extractors read, ``(D, m, d)``."""
         return F.embedding(history, self.backbone.items) * math.sqrt(DIM)
 
+    def request_macs(self, items: int) -> int:
+        """Multiply-accumulates of the extractors over ``items`` items: 3 gates, two 64 x 64 products each, and ``H``."""
+        step = 6 * DIM * DIM
+        controller = 0 if self.controller is None else items * step + DIM * self.backbone.blocks
+        return controller + (0 if self.interest is None else items * step)
+
     def latent(self, embedded: Tensor, lengths: Tensor, logits: Tensor | None) -> Tensor:
         """Latent interest ``(D, 64)``; ``E'`` starts from the structure logits, zero-padded to its width (equation 9)."""
         assert self.interest is not None

@@ -1,0 +1,171 @@
+"""The Flower ClientApp: every device of every method runs this.
+
+A device reads its own interactions from its own disk, computes what :mod:`clients.device` says, and sends nothing but
+what :mod:`clients.protocol` names. All handlers are written for a list of devices; a real device is a list of one.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from flwr.app import Context, Message, MetricRecord, RecordDict
+from torch import Tensor
+
+from clients import device, finetune
+from clients.batching import BatchClientApp
+from clients.protocol import MEASURED, NETWORK, Order, pack_request, read_network
+from clients.storage import open_storage, recent, session_windows
+from models.backbone import BlockWeights
+from models.checkpoint import Installed, load_device
+
+app = BatchClientApp()
+
+
+@app.query_many("register")
+def register(messages: list[Message], contexts: list[Context]) -> list[Message]:
+    """Say which of the simulated devices this node is."""
+    return [
+        _reply(message, {"device": MetricRecord({"partition": _device(context)})})
+        for message, context in zip(messages, contexts, strict=True)
+    ]
+
+
+@app.train_many()
+def ask(messages: list[Message], contexts: list[Context]) -> list[Message]:
+    """Step 1 of a session: extract path and latent interest from the recent interactions, and send them."""
+    order, installed = _open(messages)
+    sessions = [Order.of(message).session for message in messages]
+    storage = open_storage(order.world)
+    past = [storage.before(_device(c), s) for c, s in zip(contexts, sessions, strict=True)]
+    history, lengths = recent(past, order.memory)
+    wanted = device.request(installed.part, history, lengths)
+    return [
+        _reply(message, pack_request(path, latent, installed.part.request_macs(int(length))))
+        for message, path, latent, length in zip(
+            messages, wanted.path.numpy(), wanted.latent.numpy(), lengths.tolist(), strict=True
+        )
+    ]
+
+
+@app.evaluate_many()
+def rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
+    """Step 3: play the session with the network the cloud sent, or else with the installed one."""
+    order, installed = _open(messages)
+    blocks = installed.part.backbone.blocks
+    windows, targets = _session(messages, contexts, order)
+    networks = [
+        read_network(message.content[NETWORK], blocks) if NETWORK in message.content else None
+        for message in messages
+    ]
+    if installed.network is not None:
+        paths = np.ones((len(messages), blocks), dtype=bool)
+        quality = device.rerank(installed.part, windows, targets, _shared(installed.network), None)
+        return _report(messages, installed, order, quality, paths, np.ones(len(messages), dtype=bool))
+
+    served = np.array([network is not None for network in networks])
+    paths = np.stack([np.zeros(blocks, dtype=bool) if n is None else n[0] for n in networks])
+    received = [{} if n is None else n[1] for n in networks]
+
+    def weights(k: int, rows: Tensor | None) -> Tensor:
+        """Block ``k`` of the devices that have it, one at a time from their messages."""
+        return torch.from_numpy(np.stack([mine[k] for mine in received if k in mine]))
+
+    quality = device.rerank(installed.part, windows, targets, weights, torch.from_numpy(paths))
+    fallback = device.popular(installed.part, targets)
+    have = torch.from_numpy(served)
+    quality = device.Quality(
+        quality.events,
+        torch.where(have, quality.hits, fallback.hits),
+        torch.where(have, quality.ndcg, fallback.ndcg),
+    )
+    return _report(messages, installed, order, quality, paths, served)
+
+
+@app.evaluate_many("finetune")
+def finetune_and_rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
+    """The whole session of method Finetune: train on the device's own history, then play."""
+    order, installed = _open(messages)
+    assert installed.network is not None
+    windows, targets = _session(messages, contexts, order)
+    storage = open_storage(order.world)
+    past = [
+        storage.before(_device(context), Order.of(message).session)
+        for message, context in zip(messages, contexts, strict=True)
+    ]
+    tuned = finetune.tune(installed.part, installed.network, past)
+
+    def weights(k: int, rows: Tensor | None) -> Tensor:
+        return tuned.weights[k] if rows is None else tuned.weights[k][rows]
+
+    quality = device.rerank(installed.part, windows, targets, weights, None)
+    everything = np.ones((len(messages), installed.part.backbone.blocks), dtype=bool)
+    served = np.ones(len(messages), dtype=bool)
+    return _report(messages, installed, order, quality, everything, served, tuned.macs)
+
+
+@lru_cache(maxsize=8)
+def _install(model: str) -> Installed:
+    """What is installed on the devices; one copy per process, read-only."""
+    return load_device(Path(model))
+
+
+def _open(messages: list[Message]) -> tuple[Order, Installed]:
+    """The order of the first message (all name the same world and model) and what is installed."""
+    order = Order.of(messages[0])
+    return order, _install(order.model)
+
+
+def _device(context: Context) -> int:
+    return int(context.node_config["partition-id"])
+
+
+def _session(messages: list[Message], contexts: list[Context], order: Order) -> tuple[Tensor, Tensor]:
+    storage = open_storage(order.world)
+    where = [(_device(c), Order.of(m).session) for m, c in zip(messages, contexts, strict=True)]
+    return session_windows(
+        [storage.before(d, s) for d, s in where], [storage.during(d, s) for d, s in where], order.context
+    )
+
+
+def _shared(network: list[Tensor]) -> BlockWeights:
+    return lambda k, rows: network[k]
+
+
+def _report(
+    messages: list[Message],
+    installed: Installed,
+    order: Order,
+    quality: device.Quality,
+    paths: np.ndarray,
+    served: np.ndarray,
+    macs_adapt: np.ndarray | None = None,
+) -> list[Message]:
+    """The measurements of a session. A device that was not served ran nothing."""
+    backbone = installed.part.backbone
+    replies = []
+    for row, message in enumerate(messages):
+        run, ok = int(paths[row].sum()), bool(served[row])
+        size = run * backbone.block_size + backbone.blocks * backbone.static_block_weights()
+        measured = {
+            "events": int(quality.events[row]),
+            "hits": int(quality.hits[row]),
+            "ndcg": float(quality.ndcg[row]),
+            "served": int(ok),
+            "macs": backbone.inference_macs(order.context, run) if ok else 0,
+            "macs_paper": backbone.paper_macs(order.context, run) if ok else 0,
+            "macs_adapt": 0 if macs_adapt is None else int(macs_adapt[row]),
+            "param_bits": 32 * size if ok else 0,
+            "path": _bit_mask(paths[row]),
+        }
+        replies.append(_reply(message, {MEASURED: MetricRecord(measured)}))
+    return replies
+
+
+def _bit_mask(path: np.ndarray) -> int:
+    """Bit 0 is the first block."""
+    return sum(1 << int(k) for k in np.nonzero(path)[0])
+
+
+def _reply(message: Message, records: dict[str, object]) -> Message:
+    return Message(RecordDict(records), reply_to=message)  # type: ignore[arg-type]
