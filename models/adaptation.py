@@ -58,7 +58,7 @@ def sample_gates(logits: Tensor, temperature: float, generator: torch.Generator)
     uniform = torch.rand(logits.shape, generator=generator).to(logits.device).clamp(1e-7, 1 - 1e-7)
     noisy = logits + torch.log(uniform) - torch.log1p(-uniform)
     soft = torch.sigmoid(noisy / temperature)
-    return (noisy >= 0).to(soft.dtype) + soft - soft.detach()
+    return (noisy >= 0).to(soft.dtype) + (soft - soft.detach())
 
 
 def compact_constraint(logits: Tensor) -> Tensor:

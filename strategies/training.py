@@ -30,12 +30,12 @@ VALIDATION_BATCH = 256
 class Recipe:
     """How to train; the same for every method that is compared."""
 
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     dropout: float = 0.2
     batch: int = 128
     """Windows a step; with the default context, ten targets each."""
     max_epochs: int = 60
-    patience: int = 6
+    patience: int = 8
     """Epochs without a better validation NDCG@10 before training stops; 0 trains ``max_epochs`` epochs, no selection."""
     penalty: float = 0.001
     """The paper's lambda, the weight of the compact constraint (equation 12)."""

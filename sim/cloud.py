@@ -1,0 +1,140 @@
+"""Training the cloud models of a run: what they learn from, and the cache that makes a second run train nothing."""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pooch
+import torch
+
+from models.checkpoint import Sizes, read_header, save_model
+from models.seeds import derive, torch_generator
+from sim.config import Config
+from sim.data.interactions import Interactions
+from sim.errors import UserError
+from sim.rundir import RunFolder
+from sim.streams import Streams, build_streams, eligible_users
+from strategies.presets import recipe_for
+from strategies.registry import METHODS
+from strategies.training import EpochRecord, Recipe, cache_key, train
+from strategies.windows import TrainingSet
+
+OnBatch = Callable[[int, int, list[EpochRecord]], None]
+
+
+def cache_folder() -> Path:
+    """Where trained models are kept: ``$SIM_CACHE_DIR``, or the user's cache folder."""
+    return Path(os.environ.get("SIM_CACHE_DIR") or pooch.os_cache("forward-ofa-sim")) / "models"
+
+
+def pick_accelerator(name: str) -> torch.device:
+    """The device the cloud trains on."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("--accelerator cuda: PyTorch finds no CUDA device here; use auto or cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def training_set(interactions: Interactions, streams: Streams, config: Config) -> TrainingSet:
+    """The histories and validation items that the cloud may see: those before the live streams, and nothing of these."""
+    if config.cloud_users == "all":
+        streams = build_streams(
+            interactions,
+            eligible_users(interactions),
+            protocol=config.protocol,
+            session_length=config.session_length,
+            session_gap_minutes=config.session_gap,
+            sessions=None,
+        )
+    starts, history = streams.offsets[:-1], streams.live_start - 1
+    pieces = [streams.items[s : s + h] for s, h in zip(starts.tolist(), history.tolist(), strict=True)]
+    offsets = np.concatenate([[0], np.cumsum(history)]).astype(np.int64)
+    validation = streams.items[starts + history].astype(np.int64)
+    return TrainingSet(offsets, np.concatenate(pieces), validation, interactions.num_items)
+
+
+def recipe_of(config: Config) -> Recipe:
+    """The training recipe that the options ask for."""
+    return recipe_for(
+        protocol=config.protocol,
+        backbone=config.backbone,
+        dataset=config.dataset,
+        learning_rate=config.learning_rate,
+        epochs=config.epochs,
+        patience=config.patience,
+        penalty=config.penalty,
+        temperature=config.temperature,
+        memory=config.resolved_memory,
+    )
+
+
+def model_path(run: RunFolder, cloud_model: str, seed: int) -> Path:
+    """The trained model in the run folder."""
+    return run.models / f"{cloud_model}-{seed}.safetensors"
+
+
+def train_model(
+    cloud_model: str, data: TrainingSet, config: Config, run: RunFolder, seed: int, on_batch: OnBatch
+) -> tuple[pd.DataFrame, bool]:
+    """Make sure the run folder holds the trained model; give its training log and whether it had to be trained."""
+    recipe = recipe_of(config)
+    sizes = Sizes(config.backbone, data.num_items, config.resolved_blocks, config.resolved_context)
+    key = cache_key(cloud_model, data, recipe, asdict(sizes), seed)
+    cached = cache_folder() / f"{cloud_model}-{key}.safetensors"
+    fresh = not cached.exists()
+    if fresh:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        generator = torch_generator(seed, "weights", cloud_model)
+        learner = METHODS[cloud_model].learner()
+        model = learner.build(sizes.build(generator), generator)
+        checkpoint = cached.with_suffix(".checkpoint")
+        done = train(
+            learner,
+            model,
+            data,
+            recipe,
+            context=sizes.context,
+            seed=derive(seed, "training", cloud_model),
+            device=pick_accelerator(config.accelerator),
+            checkpoint=checkpoint,
+            on_batch=on_batch,
+        )
+        extra = {
+            "memory": recipe.memory,
+            "method": cloud_model,
+            "recipe": asdict(recipe),
+            "best_epoch": done.best_epoch,
+            "records": [asdict(record) for record in done.records],
+        }
+        save_model(cached, model, sizes, extra)
+        checkpoint.unlink(missing_ok=True)
+    target = model_path(run, cloud_model, seed)
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _link(cached, target)
+    return training_log(target, cloud_model, seed), fresh
+
+
+def training_log(path: Path, cloud_model: str, seed: int) -> pd.DataFrame:
+    """One row an epoch, as ``training.csv`` holds it."""
+    _, extra = read_header(path)
+    frame = pd.DataFrame(extra["records"]).rename(
+        columns={"valid_ndcg": "valid_ndcg@10", "valid_hit": "valid_hit@10"}
+    )
+    frame.insert(0, "method", cloud_model)
+    frame.insert(1, "seed", seed)
+    frame["best"] = frame["epoch"] == extra["best_epoch"]
+    return frame
+
+
+def _link(source: Path, target: Path) -> None:
+    """A hard link where possible: the run keeps its model even if the cache is cleared."""
+    temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+    try:
+        os.link(source, temporary)
+    except OSError:
+        shutil.copyfile(source, temporary)
+    os.replace(temporary, target)

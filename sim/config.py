@@ -1,0 +1,235 @@
+"""The configuration of a run: one typed dataclass is the command line, the documentation and the content of config.toml."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from models.checkpoint import BACKBONES
+from sim.errors import UserError
+from strategies.registry import METHODS
+
+DEFAULT_BLOCKS = {"sasrec": 6, "nextitnet": 12}
+DEFAULT_CONTEXT = {"stream": 10, "paper": 5}
+DEFAULT_MEMORY = {"stream": 50, "paper": 5}
+PROTOCOLS = ("stream", "paper")
+BACKENDS = ("inprocess", "ray", "deployment")
+ACCELERATORS = ("auto", "cpu", "cuda")
+CLOUD_USERS = ("simulated", "all")
+DRIFTS = ("natural",)
+POLICIES = ("always",)
+
+NOT_IDENTITY = {"data_dir", "out", "quiet", "accelerator"}
+"""Options that decide where and how, not what: the same run without them."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Simulate devices that rerank on their own, and a cloud that sends each of them its network."""
+
+    dataset: str = "synthetic"
+    """synthetic, ml1m, ml10m, amazon-game, amazon-food, or the path of a CSV file with the columns user,item,timestamp"""
+    devices: int = 300
+    """users of the data set that are simulated as devices"""
+    methods: str = "devicerec,finetune,duet,forward-ofa"
+    """which methods to compare, separated by commas"""
+    backbone: str = "sasrec"
+    """sasrec or nextitnet"""
+    blocks: int | None = None
+    """blocks of the backbone (default: 6 for sasrec, 12 for nextitnet)"""
+    context: int | None = None
+    """items that the backbone reads for one prediction (default: 10; 5 with --protocol paper)"""
+    memory: int | None = None
+    """items that the extractors read for one adaptation (default: 50; 5 with --protocol paper)"""
+    protocol: str = "stream"
+    """stream: the last 20 % of each device's interactions are played live; paper: only the last one"""
+    session_length: int = 10
+    """most interactions in a session"""
+    session_gap: float = 30.0
+    """minutes without an interaction that end a session"""
+    sessions: int | None = None
+    """play at most this many sessions a device (default: all)"""
+    scenario: str = "paper-device"
+    """device mix: the name of a shipped one, or a TOML file"""
+    drift: str = "natural"
+    """drift of interests: natural (the streams as they are)"""
+    policy: str = "always"
+    """when a device asks for a network: always (before every session)"""
+    backend: str = "inprocess"
+    """inprocess, ray (Flower's Simulation Engine) or deployment (SuperLink and SuperNodes on this machine)"""
+    accelerator: str = "auto"
+    """where the cloud trains: auto, cpu or cuda"""
+    cloud_users: str = "simulated"
+    """whose histories the cloud trains on: simulated (those of the devices) or all (of every user)"""
+    epochs: int | None = None
+    """most epochs of cloud training (default: 60; with --protocol paper exactly 20)"""
+    patience: int | None = None
+    """epochs without a better validation NDCG@10 that end training (default: 8; with --protocol paper 0: no early stopping)"""
+    learning_rate: float | None = None
+    """of Adam, in cloud training (default: 0.002; with --protocol paper 0.001 for sasrec and 0.002 for nextitnet)"""
+    penalty: float | None = None
+    """lambda of the compact constraint (default: 0.001; the paper's value with --protocol paper)"""
+    temperature: float | None = None
+    """tau of the Gumbel-softmax gates (default: 5; the paper's value with --protocol paper)"""
+    seed: int = 0
+    """of everything that is random"""
+    seeds: int = 1
+    """train and play this many times, with seeds --seed, --seed + 1, ..."""
+    data_dir: Path | None = None
+    """where raw data files are looked for first, before $SIM_DATA_DIR and the user's cache folder"""
+    out: Path | None = None
+    """run folder (default: runs/<dataset>-<devices>-<hash of the configuration>)"""
+    quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """print only the result"""
+
+    # -- derived -----------------------------------------------------------------------------------------------------
+
+    @property
+    def method_names(self) -> list[str]:
+        """The methods, in the order given."""
+        return [name.strip() for name in self.methods.split(",") if name.strip()]
+
+    @property
+    def resolved_blocks(self) -> int:
+        """Blocks of the backbone."""
+        return self.blocks if self.blocks is not None else DEFAULT_BLOCKS[self.backbone]
+
+    @property
+    def resolved_context(self) -> int:
+        """Items that the backbone reads."""
+        return self.context if self.context is not None else DEFAULT_CONTEXT[self.protocol]
+
+    @property
+    def resolved_memory(self) -> int:
+        """Items that the extractors read."""
+        return self.memory if self.memory is not None else DEFAULT_MEMORY[self.protocol]
+
+    @property
+    def seed_list(self) -> list[int]:
+        """The seeds to train and play with."""
+        return list(range(self.seed, self.seed + self.seeds))
+
+    def identity(self) -> str:
+        """A short hash of everything that decides the results."""
+        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NOT_IDENTITY}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+    @property
+    def folder(self) -> Path:
+        """The run folder, absolute."""
+        stem = Path(self.dataset).name.split(".")[0]
+        default = Path("runs") / f"{stem}-{self.devices}-{self.identity()}"
+        return (self.out or default).expanduser().absolute()
+
+    def absolute(self) -> "Config":
+        """The same with absolute paths, for processes that start elsewhere."""
+
+        def full(name: str) -> str:
+            return str(Path(name).expanduser().absolute()) if Path(name).suffix else name
+
+        config = replace(self, dataset=full(self.dataset), scenario=full(self.scenario))
+        data_dir = self.data_dir and self.data_dir.expanduser().absolute()
+        return replace(config, out=config.folder, data_dir=data_dir)
+
+    # -- as Flower's run configuration -------------------------------------------------------------------------------
+
+    def to_flat(self) -> dict[str, bool | int | float | str]:
+        """Scalars only, as Flower's run_config takes them; options that are not given are left out."""
+        out: dict[str, bool | int | float | str] = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if value is not None:
+                out[item.name.replace("_", "-")] = str(value) if isinstance(value, Path) else value
+        return out
+
+    @staticmethod
+    def from_flat(values: Mapping[str, object]) -> "Config":
+        """The inverse of :meth:`to_flat`; unknown keys are the user's mistake."""
+        known = {item.name: item for item in fields(Config)}
+        given = {key.replace("-", "_"): value for key, value in values.items()}
+        for key in given:
+            if key not in known:
+                raise UserError(unknown("option", key.replace("_", "-"), (k.replace("_", "-") for k in known)))
+        for key in ("data_dir", "out"):
+            if given.get(key) is not None:
+                given[key] = Path(str(given[key]))
+        for key in ("session_gap", "learning_rate", "penalty", "temperature"):
+            if given.get(key) is not None:
+                given[key] = float(str(given[key]))
+        return Config(**given)  # type: ignore[arg-type]
+
+    # -- checks ------------------------------------------------------------------------------------------------------
+
+    def check(self) -> "Config":
+        """Raise :class:`UserError` for the first option that cannot be."""
+        if not self.method_names:
+            raise UserError(f"--methods names no method; choose from {', '.join(METHODS)}")
+        for name in self.method_names:
+            _one_of("method", name, METHODS)
+        if len(set(self.method_names)) < len(self.method_names):
+            raise UserError(f"--methods names a method twice: {self.methods}")
+        for option, choices in (
+            ("backbone", BACKBONES),
+            ("protocol", PROTOCOLS),
+            ("drift", DRIFTS),
+            ("policy", POLICIES),
+            ("backend", BACKENDS),
+            ("accelerator", ACCELERATORS),
+            ("cloud_users", CLOUD_USERS),
+        ):
+            _one_of(option.replace("_", " "), getattr(self, option), choices)
+        for option in ("devices", "blocks", "context", "memory", "session_length", "sessions", "epochs", "seeds"):
+            value = getattr(self, option)
+            if value is not None and value < 1:
+                raise UserError(f"--{option.replace('_', '-')} is {value}; it must be at least 1")
+        for option in ("session_gap", "learning_rate", "temperature"):
+            value = getattr(self, option)
+            if value is not None and not value > 0:
+                raise UserError(f"--{option.replace('_', '-')} is {value}; it must be greater than 0")
+        for option in ("patience", "penalty", "seed"):
+            value = getattr(self, option)
+            if value is not None and value < 0:
+                raise UserError(f"--{option} is {value}; it must be at least 0")
+        return self
+
+
+def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
+    """The line for a name that does not exist, with the nearest one that does."""
+    options = list(choices)
+    near = difflib.get_close_matches(name, options, n=1)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    return f"unknown {kind} '{name}'{hint} Choose from: {', '.join(options)}" if near else (
+        f"unknown {kind} '{name}'; choose from: {', '.join(options)}"
+    )
+
+
+def _one_of(kind: str, name: str, choices: Iterable[str]) -> None:
+    if name not in choices:
+        raise UserError(unknown(kind, name, choices))
+
+
+def to_toml(tables: Mapping[str, Mapping[str, object]]) -> str:
+    """Flat tables of scalars and lists as TOML (the standard library only reads it)."""
+    lines: list[str] = []
+    for name, table in tables.items():
+        lines.append(f"[{name}]")
+        lines += [f"{key} = {_toml_value(value)}" for key, value in table.items() if value is not None]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _toml_value(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    if isinstance(value, int | float):
+        return repr(value)
+    return json.dumps(str(value), ensure_ascii=False)
+
+

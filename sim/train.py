@@ -1,0 +1,23 @@
+"""Train the cloud models of a run and nothing else: `python -m sim.train`, with the options of `sim.run`.
+
+The models go to the cache, so that the run itself trains nothing.
+"""
+
+import sys
+
+from sim.config import Config
+from sim.experiment import prepare, train_all
+from sim.progress import Display
+from sim.run import cli
+
+
+def main(config: Config) -> None:
+    """Train what the methods of this configuration deploy."""
+    run, world = prepare(config)
+    display = Display(quiet=config.quiet)
+    train_all(config, run, world, display)
+    display.say(f"trained models: {run.models}")
+
+
+if __name__ == "__main__":
+    sys.exit(cli(main, "Train the cloud models of a run, and nothing else."))

@@ -1,0 +1,76 @@
+"""Gates, the compact constraint, extractors and mapper: equations 4, 5, 8 to 11 by hand."""
+
+import math
+
+import torch
+
+from models.adaptation import AdaptiveModel, DevicePart, Extractor, Mapper, compact_constraint, sample_gates
+from models.sasrec import SASRec
+
+
+def backbone() -> SASRec:
+    return SASRec(20, 2, 5, torch.Generator().manual_seed(0))
+
+
+def test_compact_constraint_by_hand() -> None:
+    # -log(1 / (1 + e^beta)) summed over blocks: logits 0 and ln 3 give ln 2 + ln 4; -ln 3 twice gives 2 ln(4/3)
+    logits = torch.tensor([[0.0, math.log(3)], [-math.log(3), -math.log(3)]])
+    expected = (math.log(2) + math.log(4) + 2 * math.log(4 / 3)) / 2
+    assert math.isclose(compact_constraint(logits).item(), expected, rel_tol=1e-6)
+
+
+def test_the_compact_constraint_pushes_towards_skipping() -> None:
+    logits = torch.zeros(3, 4, requires_grad=True)
+    compact_constraint(logits).backward()
+    assert (logits.grad > 0).all()
+
+
+def test_gates_are_binary_and_follow_the_sigmoid_of_the_logit() -> None:
+    logits = torch.tensor([[-2.0, 0.0, 1.5]]).expand(40_000, 3)
+    gates = sample_gates(logits, temperature=7.0, generator=torch.Generator().manual_seed(0))
+    assert set(gates.unique().tolist()) == {0.0, 1.0}
+    torch.testing.assert_close(gates.mean(0), torch.sigmoid(logits[0]), rtol=0, atol=0.01)
+
+
+def test_the_gradient_of_a_gate_is_that_of_the_relaxed_probability() -> None:
+    logits = torch.tensor([[0.3, -0.8]], requires_grad=True)
+    gates = sample_gates(logits, 5.0, torch.Generator().manual_seed(7))
+    gates.sum().backward()
+    uniform = torch.rand(1, 2, generator=torch.Generator().manual_seed(7))
+    soft = torch.sigmoid((logits.detach() + torch.log(uniform / (1 - uniform))) / 5.0)
+    torch.testing.assert_close(logits.grad, soft * (1 - soft) / 5.0)
+
+
+def test_right_padding_does_not_reach_the_extractor() -> None:
+    torch.manual_seed(0)
+    extractor = Extractor()
+    short = torch.randn(1, 3, 64)
+    padded = torch.cat([short, torch.full((1, 4, 64), 9.0)], dim=1)
+    lengths = torch.tensor([3])
+    torch.testing.assert_close(extractor(short, lengths), extractor(padded, lengths))
+
+
+def test_a_head_is_one_linear_layer_from_latent_interest_to_weights() -> None:
+    mapper = Mapper(backbone(), torch.Generator().manual_seed(1))
+    latent = torch.randn(3, 64)
+    expected = latent @ mapper.heads[1] + mapper.base[1]
+    torch.testing.assert_close(mapper.block(1, latent), expected)
+    assert mapper.macs(2) == 2 * 64 * 20_800
+
+
+def test_the_interest_extractor_starts_from_the_structure() -> None:
+    torch.manual_seed(0)
+    part = DevicePart(backbone(), controller=True, interest=True)
+    embedded, lengths = torch.randn(1, 4, 64), torch.tensor([4])
+    logits = torch.tensor([[1.0, -2.0]])
+    start = torch.zeros(1, 1, 64)
+    start[0, 0, :2] = logits
+    states, _ = part.interest.gru(embedded, start)
+    torch.testing.assert_close(part.latent(embedded, lengths, logits), states[:, -1])
+    assert not torch.allclose(part.latent(embedded, lengths, None), states[:, -1])
+
+
+def test_extractor_macs_against_torchs_own_counter_of_the_same_products() -> None:
+    part = AdaptiveModel(backbone(), torch.Generator(), controller=True).device_part
+    # two GRUs: 3 gates, input and state, 64 x 64 each, for every item; one layer H of 64 x 2
+    assert part.request_macs(5) == 2 * 5 * 6 * 4096 + 128
