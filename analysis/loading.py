@@ -1,0 +1,172 @@
+"""A finished run, as pandas frames."""
+
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from analysis.summary import summarise
+from sim.errors import UserError
+
+SESSION_COLUMNS = {
+    "seed": "seed of training and of the devices' draws",
+    "device": "number of the device, from 0",
+    "method": "name of the method, as on the command line",
+    "session": "number of the session, from 0",
+    "events": "interactions of the session, each of them predicted",
+    "hits": "events whose item was among the first 10, counted",
+    "ndcg": "NDCG at cut-off 10, summed over the events",
+    "requested": "whether the device asked the cloud for a network before the session",
+    "path": "bit mask of the blocks that the device ran; bit 0 is the first block",
+    "blocks": "number of blocks that the device ran",
+    "macs": "multiply-accumulates of one inference, counted from the layers that ran",
+    "macs_paper": "multiply-accumulates of one inference, counted as the paper does",
+    "param_bits": "bits of the weights of the network that the device ran (32 a weight)",
+    "bits_down": "bits from the cloud to the device",
+    "bits_up": "bits from the device to the cloud",
+    "seconds_adapt": "seconds until the device had its network (simulated clock)",
+    "seconds_inference": "seconds of one inference (simulated clock)",
+    "joules": "energy of the device over the whole session (simulated)",
+    "served": "whether the device could run the method's network; if not, it ranked by popularity",
+    "tier": "kind of device",
+    "phase": "stationary, or before, during or after the device's change of interest",
+}
+"""Of ``Run.sessions``: one row per seed, method, device and session."""
+
+TRAINING_COLUMNS = {
+    "method": "whose cloud model was trained",
+    "seed": "seed of the training",
+    "epoch": "number of the epoch, from 1",
+    "loss": "training loss, mean over the epoch",
+    "valid_ndcg@10": "NDCG@10 on the devices' validation items, against all items",
+    "valid_hit@10": "Hit@10 on the devices' validation items, against all items",
+    "seconds": "seconds that the epoch took (measured)",
+    "best": "whether this epoch's weights were kept",
+}
+"""Of ``Run.training``: one row per trained cloud model, seed and epoch."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a finished run left behind."""
+
+    path: Path
+    """The run folder."""
+    config: dict[str, Any]
+    """``config.toml``: the tables ``run`` (options as resolved), ``data`` (sizes) and ``versions``."""
+    sessions: pd.DataFrame
+    """One row per seed, method, device and session; see :data:`SESSION_COLUMNS`."""
+    training: pd.DataFrame
+    """One row per trained model and epoch; see :data:`TRAINING_COLUMNS`; empty if nothing was recorded."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the run, by their names in ``config.toml``."""
+        return dict(self.config.get("run", {}))
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods in the order of the configuration; what it does not name comes last."""
+        found = self.sessions["method"].unique().tolist()
+        named = [name for name in method_names(self.options) if name in found]
+        return named + sorted(set(found) - set(named))
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds that were played, ascending."""
+        return sorted(int(seed) for seed in self.sessions["seed"].unique())
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """One row per method, as in ``summary.csv``; see :data:`analysis.summary.SUMMARY_COLUMNS`."""
+        return summarise(self.sessions, self.methods)
+
+
+def load(run: str | Path) -> Run:
+    """Read a finished run folder.
+
+    Raises :class:`UserError` if ``run`` is no run folder, is unfinished, or does not hold what a run holds.
+    """
+    path = Path(run).expanduser()
+    config = _config(path)
+    sessions = _sessions(path)
+    training = _training(path)
+    _check_finished(path, config, sessions)
+    return Run(path, config, sessions, training)
+
+
+def method_names(options: dict[str, Any]) -> list[str]:
+    """The option ``methods``, a list or names separated by commas."""
+    given = options.get("methods", [])
+    names = given.split(",") if isinstance(given, str) else given
+    return [str(name).strip() for name in names if str(name).strip()]
+
+
+def _config(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise UserError(f"{path}: there is no such folder; give the folder of a finished run")
+    file = path / "config.toml"
+    if not file.is_file():
+        raise UserError(f"{path} is not a run folder: there is no config.toml in it")
+    try:
+        config = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} is damaged: {error}; play the run again into an empty folder") from error
+    if not isinstance(config.get("run"), dict):
+        raise UserError(f"{path} is not a run folder: its config.toml has no table [run]")
+    return config
+
+
+def _sessions(path: Path) -> pd.DataFrame:
+    file = path / "sessions.parquet"
+    if not file.is_file():
+        raise UserError(f"{path} is unfinished: there is no sessions.parquet yet; {_CONTINUE}")
+    try:
+        frame = pq.read_table(file).to_pandas()
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{file} is damaged: {_first_line(error)}; delete it and {_CONTINUE}") from error
+    missing = [name for name in SESSION_COLUMNS if name not in frame.columns]
+    if missing:
+        raise UserError(f"{file} lacks the columns {', '.join(missing)}; was it written by another version?")
+    if frame.empty:
+        raise UserError(f"{path} is unfinished: its sessions.parquet has no rows; {_CONTINUE}")
+    return frame
+
+
+def _training(path: Path) -> pd.DataFrame:
+    file = path / "training.csv"
+    if not file.is_file():
+        return pd.DataFrame(columns=list(TRAINING_COLUMNS))
+    try:
+        frame = pd.read_csv(file)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} is damaged: {_first_line(error)}; delete it and do without") from error
+    missing = [name for name in TRAINING_COLUMNS if name not in frame.columns]
+    if missing:
+        raise UserError(f"{file} lacks the columns {', '.join(missing)}; delete it and do without")
+    return frame.astype({"best": bool})
+
+
+def _check_finished(path: Path, config: dict[str, Any], sessions: pd.DataFrame) -> None:
+    """Every method of the configuration has been played with every seed."""
+    options = config["run"]
+    first, count = int(options.get("seed", 0)), int(options.get("seeds", 1))
+    played = set(zip(sessions["method"].tolist(), sessions["seed"].tolist(), strict=True))
+    for seed in range(first, first + count):
+        for method in method_names(options):
+            if (method, seed) not in played:
+                raise UserError(
+                    f"{path} is unfinished: {method} was not played with seed {seed}; {_CONTINUE}"
+                )
+
+
+_CONTINUE = "start the run's command again, which continues it"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,67 @@
+"""What methods are called in tables and figures, and how numbers are written there."""
+
+import math
+
+BASELINE = "devicerec"
+"""The method that others are compared with: one network for every device, never adapted."""
+
+TITLES = {
+    "devicerec": "DeviceRec",
+    "finetune": "Finetune",
+    "duet": "DUET",
+    "forward-ofa": "Forward-OFA",
+    "sttd": "STTD",
+    "rare-gem": "Rare Gem",
+    "gater": "Gater",
+    "litepred": "LitePred",
+}
+
+
+def title(method: str) -> str:
+    """The method's name for readers; a method that is not known here keeps its own name."""
+    return TITLES.get(method, method)
+
+
+def number(value: float, digits: int = 3) -> str:
+    """``value`` with ``digits`` significant digits and without exponent up to a billion; a dash for NaN.
+
+    >>> number(0.012345), number(12345.6), number(0.0), number(2.5e-7)
+    ('0.0123', '12,346', '0', '2.5e-07')
+    """
+    if not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    magnitude = math.floor(math.log10(abs(value)))
+    if magnitude < -4 or magnitude > 9:
+        return f"{value:.{digits}g}"
+    return f"{value:,.{max(0, digits - 1 - magnitude)}f}"
+
+
+def quality(value: float) -> str:
+    """A Hit@10 or NDCG@10, four decimals as in the paper."""
+    return "–" if not math.isfinite(value) else f"{value:.4f}"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share from 0 to 1 as a percentage."""
+    return "–" if not math.isfinite(share) else f"{100 * share:.{digits}f} %"
+
+
+def signed_percent(share: float, digits: int = 1) -> str:
+    """A relative difference with its sign, the minus a real one."""
+    if not math.isfinite(share):
+        return "–"
+    return f"{100 * share:+.{digits}f} %".replace("-", "−")
+
+
+def p_text(p: float) -> str:
+    """A p-value for readers."""
+    if not math.isfinite(p):
+        return "–"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def join(parts: list[str]) -> str:
+    """``a, b and c``."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""

@@ -1,0 +1,116 @@
+"""The protocol behind a run's numbers, in words: a number without it says nothing."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from analysis.names import number
+
+if TYPE_CHECKING:
+    from analysis.loading import Run
+
+DATASETS = {
+    "synthetic": "synthetic (generated)",
+    "ml1m": "MovieLens-1M",
+    "ml10m": "MovieLens-10M",
+    "amazon-game": "Amazon Game",
+    "amazon-food": "Amazon Food",
+}
+BACKBONES = {"sasrec": "SASRec", "nextitnet": "NextItNet"}
+
+_SPLITS = {
+    "stream": "the last 20 % of each device's interactions, played live in order of time; the item before "
+    "them is for validation, what is older the cloud trains on",
+    "paper": "leave-one-out: each device's last item; the item before it is for validation, what is older "
+    "the cloud trains on",
+}
+_SHORT_SPLITS = {
+    "stream": "last 20 % of each device, live",
+    "paper": "leave-one-out (last item of each device)",
+}
+_NOT_FLAGS = {"hash", "name", "command", "quiet", "out", "data_dir", "extractor_context"}
+
+
+def dataset_title(options: dict[str, Any]) -> str:
+    """The data set's name for readers."""
+    name = str(options.get("dataset", "unknown data set"))
+    return DATASETS.get(name, name.replace("\\", "/").rsplit("/", 1)[-1])
+
+
+def backbone_title(options: dict[str, Any]) -> str:
+    """``SASRec, 6 blocks``."""
+    name = str(options.get("backbone", "unknown backbone"))
+    return f"{BACKBONES.get(name, name)}, {options.get('blocks', '?')} blocks"
+
+
+def split(options: dict[str, Any], short: bool = False) -> str:
+    """What is predicted, from what."""
+    name = str(options.get("protocol", "unknown"))
+    return (_SHORT_SPLITS if short else _SPLITS).get(name, f"protocol '{name}'")
+
+
+def candidates(run: Run) -> str:
+    """Among how many items the right one is looked for."""
+    items = run.config.get("data", {}).get("items")
+    return f"all {int(items):,} items" if items else "all items"
+
+
+def sizes(run: Run) -> dict[str, int]:
+    """Seeds, devices, and the device-sessions and events of one method, over all seeds (at most)."""
+    return {
+        "seeds": len(run.seeds),
+        "devices": int(run.summary["devices"].max()),
+        "sessions": int(run.summary["sessions"].max()),
+        "events": int(run.summary["events"].max()),
+    }
+
+
+def played(run: Run) -> str:
+    """``1,000 devices, 5,000 device-sessions, 48,120 events, seeds 0, 1 and 2``."""
+    count = sizes(run)
+    seeds = ", ".join(str(seed) for seed in run.seeds)
+    return (
+        f"{plural(count['devices'], 'device')}, {plural(count['sessions'], 'device-session')} and "
+        f"{plural(count['events'], 'event')} per method, "
+        + (f"seed {seeds}" if count["seeds"] == 1 else f"together over seeds {seeds}")
+    )
+
+
+def caption(run: Run) -> str:
+    """The protocol in one sentence, for below a table."""
+    return (
+        f"{dataset_title(run.options)}, {backbone_title(run.options)}, "
+        f"context {run.options.get('context', '?')}; "
+        f"split: {split(run.options, short=True)}; candidates: {candidates(run)}; cut-off 10; {played(run)}."
+    )
+
+
+def command(options: dict[str, Any]) -> str:
+    """The command line that plays the run again; paths of this machine are left out."""
+    words = ["python", "-m", "sim.run"]
+    for key, value in options.items():
+        if key in _NOT_FLAGS or value is None or value == "":
+            continue
+        flag = "--" + key.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(flag if value else "--no-" + key.replace("_", "-"))
+        elif isinstance(value, list):
+            words += [flag, ",".join(str(item) for item in value)]
+        else:
+            words += [flag, str(value)]
+    return " ".join(shlex.quote(word) for word in words)
+
+
+def data_line(run: Run) -> str:
+    """Sizes of the data set, as far as the run recorded them."""
+    data = run.config.get("data", {})
+    parts = [f"{int(data[key]):,} {key}" for key in ("users", "items", "interactions") if key in data]
+    if "mean_length" in data:
+        parts.append(f"{number(float(data['mean_length']))} interactions a user")
+    return ", ".join(parts)
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 device``, ``1,000 devices``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
