@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -206,11 +205,10 @@ def terminal_table(run: Run) -> Table:
         title=f"{protocol.dataset_title(run.options)}: {protocol.plural(len(summary), 'method')}",
         caption=_caption(run, compared, all_served),
         caption_justify="left",
-        box=box.SIMPLE_HEAD,
+        box=None,  # a rule between columns would cost nine characters
         padding=0,
-        show_edge=False,
     )
-    table.add_column("\nmethod", overflow="fold")
+    table.add_column("\nmethod", overflow="fold", min_width=12)
     for column in columns:
         table.add_column(column.header.replace("\n", " \n") + " ", justify="right", overflow="fold")
     doubtful = uncertain(summary)
