@@ -4,12 +4,13 @@ A device reads its own interactions from its own disk, computes what :mod:`clien
 what :mod:`clients.protocol` names. All handlers are written for a list of devices; a real device is a list of one.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from flwr.app import Context, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from torch import Tensor
 
 from clients import device, finetune
@@ -54,10 +55,7 @@ def rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
     order, installed = _open(messages)
     blocks = installed.part.backbone.blocks
     windows, targets = _session(messages, contexts, order)
-    networks = [
-        read_network(message.content[NETWORK], blocks) if NETWORK in message.content else None
-        for message in messages
-    ]
+    networks = [read_network(message, blocks) if NETWORK in message.content else None for message in messages]
     if installed.network is not None:
         paths = np.ones((len(messages), blocks), dtype=bool)
         quality = device.rerank(installed.part, windows, targets, _shared(installed.network), None)
@@ -147,7 +145,7 @@ def _report(
     for row, message in enumerate(messages):
         run, ok = int(paths[row].sum()), bool(served[row])
         size = run * backbone.block_size + backbone.blocks * backbone.static_block_weights()
-        measured = {
+        measured: dict[str, int | float | list[int] | list[float]] = {
             "events": int(quality.events[row]),
             "hits": int(quality.hits[row]),
             "ndcg": float(quality.ndcg[row]),
@@ -167,5 +165,5 @@ def _bit_mask(path: np.ndarray) -> int:
     return sum(1 << int(k) for k in np.nonzero(path)[0])
 
 
-def _reply(message: Message, records: dict[str, object]) -> Message:
-    return Message(RecordDict(records), reply_to=message)  # type: ignore[arg-type]
+def _reply(message: Message, records: Mapping[str, ArrayRecord | MetricRecord]) -> Message:
+    return Message(RecordDict(dict(records)), reply_to=message)

@@ -48,9 +48,7 @@ def request(part: DevicePart, history: Tensor, lengths: Tensor) -> Request:
 
 
 @torch.inference_mode()
-def rerank(
-    part: DevicePart, windows: Tensor, targets: Tensor, weights: BlockWeights, keep: Tensor | None
-) -> Quality:
+def rerank(part: DevicePart, windows: Tensor, targets: Tensor, weights: BlockWeights, keep: Tensor | None) -> Quality:
     """Play a session with each device's own network.
 
     ``windows`` ``(D, R, n)``, ``targets`` ``(D, R)`` with 0 for no event; ``weights`` and ``keep`` as in

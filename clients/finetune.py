@@ -57,7 +57,7 @@ def tune(part: DevicePart, network: list[Tensor], past: list[np.ndarray]) -> Tun
             states = backbone.encode(windows, given)
             loss = full_softmax_loss(states[real], backbone.items, targets[real], share)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
     used = (windows != 0).any(dim=2).sum(dim=1).numpy()
     window_macs = backbone.blocks * backbone.block_macs(backbone.context)

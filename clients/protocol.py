@@ -22,7 +22,17 @@ from models.backbone import DIM
 SESSION, REQUEST, NETWORK, MEASURED = "session", "request", "network", "measured"
 REQUEST_MEASURES = ("macs",)
 """What accompanies a request: multiply-accumulates of the extractors."""
-SESSION_MEASURES = ("events", "hits", "ndcg", "served", "macs", "macs_paper", "macs_adapt", "param_bits", "path")
+SESSION_MEASURES = (
+    "events",
+    "hits",
+    "ndcg",
+    "served",
+    "macs",
+    "macs_paper",
+    "macs_adapt",
+    "param_bits",
+    "path",
+)
 """What a device reports after a session."""
 
 
@@ -49,7 +59,7 @@ class Order:
     @staticmethod
     def of(message: Message) -> "Order":
         """Read it back on the device."""
-        return Order(**message.content[SESSION])  # type: ignore[arg-type]
+        return Order(**message.content[SESSION])
 
 
 @dataclass(frozen=True)
@@ -102,8 +112,9 @@ def pack_network(path: np.ndarray, weights: dict[int, np.ndarray]) -> ArrayRecor
     return ArrayRecord(arrays)
 
 
-def read_network(record: ArrayRecord, blocks: int) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-    """The path ``(L,)`` bool and the weights of its blocks."""
+def read_network(message: Message, blocks: int) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """The path ``(L,)`` bool and the weights of its blocks, as the device received them."""
+    record = message.content.array_records[NETWORK]
     path = np.unpackbits(record["path"].numpy(), bitorder="little")[:blocks].astype(bool)
     return path, {int(k): record[f"block.{k}"].numpy() for k in np.nonzero(path)[0]}
 
@@ -121,7 +132,8 @@ def read_measured(message: Message) -> dict[str, float]:
 
 def _only(message: Message, names: set[str]) -> None:
     if message.has_error():
-        raise BadMessage(f"the device failed: {message.error.reason.strip().splitlines()[-1]}")
+        reason = (message.error.reason or "no reason given").strip()
+        raise BadMessage(f"the device failed: {reason.splitlines()[-1]}")
     if set(message.content) != names:
         raise BadMessage(f"holds the records {sorted(message.content)}, expected exactly {sorted(names)}")
 

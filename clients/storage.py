@@ -20,7 +20,6 @@ class Storage:
         self.items = np.load(folder / "items.npy", mmap_mode="r")
         self.session_offsets = np.load(folder / "session_offsets.npy", mmap_mode="r")
         self.session_starts = np.load(folder / "session_starts.npy", mmap_mode="r")
-        self.session_ends = np.load(folder / "session_ends.npy", mmap_mode="r")
 
     def before(self, device: int, session: int) -> np.ndarray:
         """All items the device interacted with before the session, oldest first."""
@@ -34,10 +33,12 @@ class Storage:
         return self.items[start + first : start + end]
 
     def _bounds(self, device: int, session: int) -> tuple[int, int]:
-        index = int(self.session_offsets[device]) + session
-        if not self.session_offsets[device] <= index < self.session_offsets[device + 1]:
+        index, following = int(self.session_offsets[device]) + session, int(self.session_offsets[device + 1])
+        if session < 0 or index >= following:
             raise IndexError(f"device {device} has no session {session}")
-        return int(self.session_starts[index]), int(self.session_ends[index])
+        last = index + 1 == following
+        end = self.offsets[device + 1] - self.offsets[device] if last else self.session_starts[index + 1]
+        return int(self.session_starts[index]), int(end)
 
 
 @lru_cache(maxsize=4)
@@ -57,9 +58,7 @@ def recent(sequences: list[np.ndarray], length: int) -> tuple[Tensor, Tensor]:
     return out, lengths
 
 
-def session_windows(
-    before: list[np.ndarray], during: list[np.ndarray], context: int
-) -> tuple[Tensor, Tensor]:
+def session_windows(before: list[np.ndarray], during: list[np.ndarray], context: int) -> tuple[Tensor, Tensor]:
     """For every interaction of a session, the ``context`` items before it, and what it was.
 
     Returns windows ``(D, R, context)``, left-padded with 0, and targets ``(D, R)``, 0 where a device has fewer than R.

@@ -26,7 +26,7 @@ class Extractor(nn.Module):
         self.gru = nn.GRU(DIM, DIM, batch_first=True)
 
     def forward(self, embedded: Tensor, lengths: Tensor, start: Tensor | None = None) -> Tensor:
-        """``embedded`` ``(D, m, d)``, ``lengths`` ``(D,)`` from 1 to m, ``start`` ``(D, d)`` or zeros; gives ``(D, d)``."""
+        """``embedded`` ``(D, m, d)``, ``lengths`` ``(D,)`` from 1 to m, ``start`` ``(D, d)`` or zeros: ``(D, d)``."""
         states, _ = self.gru(embedded, None if start is None else start.unsqueeze(0))
         return states[torch.arange(len(lengths), device=lengths.device), lengths - 1]
 
@@ -113,13 +113,13 @@ class DevicePart(nn.Module):
         return F.embedding(history, self.backbone.items) * math.sqrt(DIM)
 
     def request_macs(self, items: int) -> int:
-        """Multiply-accumulates of the extractors over ``items`` items: 3 gates, two 64 x 64 products each, and ``H``."""
+        """Multiply-accumulates of the extractors over ``items`` items: 3 gates of two 64 x 64 products, and ``H``."""
         step = 6 * DIM * DIM
         controller = 0 if self.controller is None else items * step + DIM * self.backbone.blocks
         return controller + (0 if self.interest is None else items * step)
 
     def latent(self, embedded: Tensor, lengths: Tensor, logits: Tensor | None) -> Tensor:
-        """Latent interest ``(D, 64)``; ``E'`` starts from the structure logits, zero-padded to its width (equation 9)."""
+        """Latent interest ``(D, 64)``; ``E'`` starts from the structure logits, zero-padded (equation 9)."""
         assert self.interest is not None
         start = None if logits is None else F.pad(logits, (0, DIM - logits.shape[1]))
         state: Tensor = self.interest(embedded, lengths, start)

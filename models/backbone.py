@@ -7,8 +7,8 @@ Shapes used throughout the package (``D`` devices, ``R`` windows a device, ``n``
 * block weights  ``(D, block_size)``, or ``(1, block_size)`` when all devices share them
 * keep           ``(D, L)`` in {0, 1}: the path of each device (equation 2 of the paper)
 
-A block's weights carry a leading device axis because every device may run its own: a real device calls the same code with
-``D = 1``, the simulator with many.
+A block's weights carry a leading device axis because every device may run its own: a real device calls the same code
+with ``D = 1``, the simulator with many.
 """
 
 import math

@@ -43,12 +43,12 @@ class _FullSoftmax(torch.autograd.Function):
 
 
 def full_softmax_loss(states: Tensor, items: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy of ``states`` ``(N, d)`` against every item: the mean, or the sum with the given ``weights`` ``(N,)``.
+    """Cross-entropy of ``states`` ``(N, d)`` against every item: the mean, or the sum with ``weights`` ``(N,)``.
 
     ``items`` is the embedding table ``(num_items + 1, d)`` with padding in row 0, which is never a candidate;
     ``targets`` ``(N,)`` are item ids from 1.
     """
     if weights is None:
         weights = states.new_full((len(states),), 1 / len(states))
-    loss: Tensor = _FullSoftmax.apply(states, items[1:], targets - 1, weights)  # type: ignore[no-untyped-call]
+    loss: Tensor = _FullSoftmax.apply(states, items[1:], targets - 1, weights)
     return loss

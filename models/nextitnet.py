@@ -21,8 +21,8 @@ _KERNEL = WIDTH * DIM * DIM
 class NextItNet(Backbone):
     """Dilated causal convolutions with the convolution weights as an argument.
 
-    A block's weights, in this order: ``K_1 (3 * 64, 64), b_1 (64), K_2 (3 * 64, 64), b_2 (64)``; row ``t * 64 + i`` of a
-    kernel multiplies channel ``i`` of the ``t``-th oldest of the three taps.
+    A block's weights, in this order: ``K_1 (3 * 64, 64), b_1 (64), K_2 (3 * 64, 64), b_2 (64)``; row ``t * 64 + i`` of
+    a kernel multiplies channel ``i`` of the ``t``-th oldest of the three taps.
     """
 
     block_size = 2 * (_KERNEL + DIM)
@@ -59,7 +59,7 @@ class NextItNet(Backbone):
         return 2 * context * WIDTH * DIM * DIM
 
     def paper_macs(self, context: int, blocks_run: int) -> int:
-        """Convolutions of the blocks that run, LayerNorms of all of them: with 5 items 30,720 + 122,880 k (Table 1)."""
+        """Convolutions of the blocks that run, LayerNorms of all: with 5 items 30,720 + 122,880 k (Table 1)."""
         return blocks_run * self.block_macs(context) + self.blocks * 2 * 4 * context * DIM
 
     def static_block_weights(self) -> int:

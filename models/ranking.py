@@ -9,8 +9,8 @@ CUTOFF = 10
 def ranks(scores: Tensor, targets: Tensor) -> Tensor:
     """Rank of each target among all items, from 1.
 
-    ``scores`` ``(..., num_items)``, column ``i`` is item ``i + 1``; ``targets`` ``(...,)`` item ids from 1. An item that
-    scores the same as the target counts as ranked before it, so that constant scores never look good.
+    ``scores`` ``(..., num_items)``, column ``i`` is item ``i + 1``; ``targets`` ``(...,)`` item ids from 1. An item
+    that scores the same as the target counts as ranked before it, so that constant scores never look good.
     """
     wanted = scores.gather(-1, (targets - 1).unsqueeze(-1))
     return (scores >= wanted).sum(-1)

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from sim.config import Config
 from sim.data.interactions import Interactions
 from sim.errors import UserError
 from sim.rundir import RunFolder
-from sim.streams import Streams, build_streams, eligible_users
+from sim.streams import Protocol, Streams, build_streams, eligible_users
 from strategies.presets import recipe_for
 from strategies.registry import METHODS
 from strategies.training import EpochRecord, Recipe, cache_key, train
@@ -39,15 +40,12 @@ def pick_accelerator(name: str) -> torch.device:
 
 
 def training_set(interactions: Interactions, streams: Streams, config: Config) -> TrainingSet:
-    """The histories and validation items that the cloud may see: those before the live streams, and nothing of these."""
+    """The histories and validation items that the cloud may see; nothing of the live streams."""
     if config.cloud_users == "all":
         streams = build_streams(
             interactions,
-            eligible_users(interactions),
-            protocol=config.protocol,
-            session_length=config.session_length,
-            session_gap_minutes=config.session_gap,
-            sessions=None,
+            eligible_users(interactions, cast(Protocol, config.protocol)),
+            protocol=cast(Protocol, config.protocol),
         )
     starts, history = streams.offsets[:-1], streams.live_start - 1
     pieces = [streams.items[s : s + h] for s, h in zip(starts.tolist(), history.tolist(), strict=True)]
@@ -121,7 +119,7 @@ def train_model(
 def training_log(path: Path, cloud_model: str, seed: int) -> pd.DataFrame:
     """One row an epoch, as ``training.csv`` holds it."""
     _, extra = read_header(path)
-    frame = pd.DataFrame(extra["records"]).rename(
+    frame = pd.DataFrame(cast(list[dict[str, float]], extra["records"])).rename(
         columns={"valid_ndcg": "valid_ndcg@10", "valid_hit": "valid_hit@10"}
     )
     frame.insert(0, "method", cloud_model)

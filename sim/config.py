@@ -1,4 +1,4 @@
-"""The configuration of a run: one typed dataclass is the command line, the documentation and the content of config.toml."""
+"""The configuration of a run: one typed dataclass is the command line, its documentation and config.toml."""
 
 import difflib
 import hashlib
@@ -33,7 +33,7 @@ class Config:
     """Simulate devices that rerank on their own, and a cloud that sends each of them its network."""
 
     dataset: str = "synthetic"
-    """synthetic, ml1m, ml10m, amazon-game, amazon-food, or the path of a CSV file with the columns user,item,timestamp"""
+    """synthetic, ml1m, ml10m, amazon-game, amazon-food, or the path of a CSV file with columns user,item,timestamp"""
     devices: int = 300
     """users of the data set that are simulated as devices"""
     methods: str = "devicerec,finetune,duet,forward-ofa"
@@ -69,7 +69,7 @@ class Config:
     epochs: int | None = None
     """most epochs of cloud training (default: 60; with --protocol paper exactly 20)"""
     patience: int | None = None
-    """epochs without a better validation NDCG@10 that end training (default: 8; with --protocol paper 0: no early stopping)"""
+    """epochs without a better validation NDCG@10 that end training (default: 8; with --protocol paper 0, never)"""
     learning_rate: float | None = None
     """of Adam, in cloud training (default: 0.002; with --protocol paper 0.001 for sasrec and 0.002 for nextitnet)"""
     penalty: float | None = None
@@ -183,7 +183,16 @@ class Config:
             ("cloud_users", CLOUD_USERS),
         ):
             _one_of(option.replace("_", " "), getattr(self, option), choices)
-        for option in ("devices", "blocks", "context", "memory", "session_length", "sessions", "epochs", "seeds"):
+        for option in (
+            "devices",
+            "blocks",
+            "context",
+            "memory",
+            "session_length",
+            "sessions",
+            "epochs",
+            "seeds",
+        ):
             value = getattr(self, option)
             if value is not None and value < 1:
                 raise UserError(f"--{option.replace('_', '-')} is {value}; it must be at least 1")
@@ -203,8 +212,10 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
     options = list(choices)
     near = difflib.get_close_matches(name, options, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else ""
-    return f"unknown {kind} '{name}'{hint} Choose from: {', '.join(options)}" if near else (
-        f"unknown {kind} '{name}'; choose from: {', '.join(options)}"
+    return (
+        f"unknown {kind} '{name}'{hint} Choose from: {', '.join(options)}"
+        if near
+        else (f"unknown {kind} '{name}'; choose from: {', '.join(options)}")
     )
 
 
@@ -231,5 +242,3 @@ def _toml_value(value: object) -> str:
     if isinstance(value, int | float):
         return repr(value)
     return json.dumps(str(value), ensure_ascii=False)
-
-

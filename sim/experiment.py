@@ -5,6 +5,7 @@ Everything here can be repeated: what an earlier, killed run has finished is fou
 
 import time
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,8 @@ from sim.play import RowMaker, play, seats_by_round
 from sim.progress import Display
 from sim.rundir import RunFolder, write_text
 from sim.scenario import Scenario, load_scenario
-from sim.streams import Streams, build_streams, eligible_users
+from sim.streams import Protocol, Streams, build_streams, eligible_users, save
+from strategies.base import Seat
 from strategies.registry import METHODS
 from strategies.training import EpochRecord
 
@@ -42,7 +44,8 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
     scenario = load_scenario(config.scenario)
     run = RunFolder.open(config)
     interactions = datasets.load(config.dataset, config.data_dir)
-    able = eligible_users(interactions)
+    protocol = cast(Protocol, config.protocol)
+    able = eligible_users(interactions, protocol)
     if config.devices > len(able):
         raise UserError(
             f"--devices {config.devices}: {config.dataset} has only {len(able)} users with enough interactions"
@@ -51,14 +54,14 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
     streams = build_streams(
         interactions,
         able[np.sort(chosen)],
-        protocol=config.protocol,
+        protocol=protocol,
         session_length=config.session_length,
         session_gap_minutes=config.session_gap,
         sessions=config.sessions,
     )
     run.path.mkdir(parents=True, exist_ok=True)
     if not (run.path / "config.toml").exists():
-        streams.save(run.world)
+        save(streams, run.world)
         run.describe(
             config,
             {
@@ -67,8 +70,8 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
                 "interactions": interactions.num_interactions,
                 "mean_length": round(interactions.mean_length, 4),
                 "sparsity": round(interactions.sparsity, 6),
-                "events": int((streams.session_ends - streams.session_starts).sum()),
-                "sessions": len(streams.session_starts),
+                "events": streams.num_events,
+                "sessions": streams.num_sessions,
                 "scenario": scenario.description,
             },
         )
@@ -89,7 +92,7 @@ def train_all(config: Config, run: RunFolder, world: World, display: Display) ->
                     best = max((r.valid_ndcg for r in records), default=0.0)
                     epoch = len(records)
                     note = f"epoch {epoch + 1}, best validation NDCG@10 {best:.4f}"
-                    task.update(epoch + step / steps, note, total=_epochs_expected(config, records))  # noqa: B023
+                    task.update(epoch + step / steps, note, total=_epochs_expected(config, records))
 
                 log, fresh = train_model(cloud_model, data, config, run, seed, on_batch)
                 task.update(len(log), "trained" if fresh else "from the cache", total=len(log))
@@ -113,11 +116,11 @@ def execute(config: Config, grid: Grid, display: Display | None = None) -> None:
 
 
 def play_all(
-    config: Config, run: RunFolder, world: World, seats: dict, grid: Grid, display: Display
+    config: Config, run: RunFolder, world: World, seats: dict[int, list[Seat]], grid: Grid, display: Display
 ) -> None:
     """Play the streams with every method and seed."""
     rows_of = RowMaker(world.streams, world.scenario, config.seed)
-    total = len(world.streams.session_starts)
+    total = world.streams.num_sessions
     for seed in config.seed_list:
         for name in config.method_names:
             method = METHODS[name]

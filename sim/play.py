@@ -71,8 +71,9 @@ class RowMaker:
 
     def __init__(self, streams: Streams, scenario: Scenario, seed: int) -> None:
         self.streams, self.scenario = streams, scenario
-        self.tiers = scenario.assign(len(streams.users), seed)
+        self.tiers = scenario.assign(streams.num_devices, seed)
         self.phases = session_phase(streams)
+        self.events = streams.session_ends - streams.session_starts
 
     def __call__(self, outcomes: list[Outcome], method: str, seed: int) -> pd.DataFrame:
         """One row an outcome. A session whose measurements are missing counts as not served, with no hits."""
@@ -81,7 +82,7 @@ class RowMaker:
     def _row(self, outcome: Outcome, method: str, seed: int) -> dict[str, object]:
         seat = outcome.seat
         index = int(self.streams.session_offsets[seat.device]) + seat.session
-        events = int(self.streams.session_ends[index] - self.streams.session_starts[index])
+        events = int(self.events[index])
         measured = outcome.measured or dict.fromkeys(
             ("hits", "ndcg", "served", "macs", "macs_paper", "macs_adapt", "param_bits", "path"), 0
         )

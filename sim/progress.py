@@ -1,4 +1,4 @@
-"""What the user sees while a run is going on: bars with an estimate on a terminal, plain lines elsewhere, or nothing."""
+"""What the user sees during a run: bars with an estimate on a terminal, plain lines elsewhere, or nothing."""
 
 import sys
 import time

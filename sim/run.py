@@ -1,7 +1,7 @@
 """The main command.
 
-    python -m sim.run                                    # the embedded data set, needs no download
-    python -m sim.run --devices 1000 --dataset ml1m      # MovieLens-1M
+python -m sim.run                                    # the embedded data set, needs no download
+python -m sim.run --devices 1000 --dataset ml1m      # MovieLens-1M
 """
 
 import sys

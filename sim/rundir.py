@@ -1,7 +1,7 @@
 """A run is a folder: what it is, what has been done, and everything needed to go on.
 
-Rows are kept in one Parquet part for each (seed, method, round) until the run is complete; a part appears whole or not at
-all, so a run that was killed anywhere continues with the first part that is missing.
+Rows are kept in one Parquet part for each (seed, method, round) until the run is complete; a part appears whole or not
+at all, so a run that was killed anywhere continues with the first part that is missing.
 """
 
 import os

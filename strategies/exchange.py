@@ -32,9 +32,7 @@ def register(grid: Grid, num_devices: int, timeout: float) -> list[int]:
             raise RuntimeError(f"node {node} did not register: {why}")
         partitions[node] = int(reply.content.metric_records["device"]["partition"])  # type: ignore[arg-type]
     if sorted(partitions.values()) != list(range(num_devices)):
-        raise RuntimeError(
-            f"{len(nodes)} nodes do not stand for the devices 0 .. {num_devices - 1}, each once"
-        )
+        raise RuntimeError(f"{len(nodes)} nodes do not stand for the devices 0 .. {num_devices - 1}, each once")
     return sorted(partitions, key=partitions.__getitem__)
 
 

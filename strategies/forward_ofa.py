@@ -24,7 +24,7 @@ class AdaptiveLearner(Learner):
     def states(
         self, model: nn.Module, batch: Batch, recipe: Recipe, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Every window has its own network, so it is a device of its own: gates sampled in training, decided otherwise."""
+        """Every window has its own network, a device of its own: gates sampled in training, decided otherwise."""
         assert isinstance(model, AdaptiveModel)
         part = model.device_part
         embedded = part.embed_history(batch.history)

@@ -1,4 +1,4 @@
-"""How a cloud model is trained: Adam, full softmax, early stopping on the validation item; resumable after any epoch."""
+"""How a cloud model is trained: Adam, full softmax, early stopping on the validation item; resumable at any epoch."""
 
 import ctypes
 import hashlib
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from models.adaptation import DevicePart
+from models.backbone import Backbone
 from models.loss import full_softmax_loss
 from models.ranking import hits, ndcg, ranks
 from models.seeds import derive, torch_generator
@@ -36,7 +37,7 @@ class Recipe:
     """Windows a step; with the default context, ten targets each."""
     max_epochs: int = 60
     patience: int = 8
-    """Epochs without a better validation NDCG@10 before training stops; 0 trains ``max_epochs`` epochs, no selection."""
+    """Epochs without a better validation NDCG@10 that end training; 0: ``max_epochs`` epochs, no selection."""
     penalty: float = 0.001
     """The paper's lambda, the weight of the compact constraint (equation 12)."""
     temperature: float = 5.0
@@ -69,7 +70,7 @@ class Trained:
 class Learner:
     """What training needs to know of a method; every strategy names one."""
 
-    def build(self, backbone: nn.Module, generator: torch.Generator) -> nn.Module:
+    def build(self, backbone: Backbone, generator: torch.Generator) -> nn.Module:
         """The untrained cloud model around a fresh backbone."""
         raise TypeError(f"{type(self).__name__} trains no model of its own")
 
@@ -136,7 +137,7 @@ def train(
             bears = batch.targets > 0
             loss = full_softmax_loss(states[bears], _part(model).backbone.items, batch.targets[bears])
             optimizer.zero_grad(set_to_none=True)
-            (loss + extra).backward()  # type: ignore[no-untyped-call]
+            (loss + extra).backward()
             optimizer.step()
             count = int(bears.sum())
             total, seen = total + float(loss.detach()) * count, seen + count
@@ -190,7 +191,7 @@ def cache_key(method: str, data: TrainingSet, recipe: Recipe, sizes: dict[str, o
 
 
 def keep_memory() -> None:
-    """Ask glibc to reuse freed memory instead of returning it: fresh pages for every batch cost a quarter of the time."""
+    """Ask glibc to reuse freed memory: fresh pages for every batch cost a quarter of the time."""
     if sys.platform == "linux":
         mmap_max, trim_threshold = -4, -1
         libc = ctypes.CDLL(None)
@@ -230,4 +231,3 @@ def _save_checkpoint(
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     torch.save(state, temporary)
     os.replace(temporary, path)
-

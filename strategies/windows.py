@@ -53,9 +53,7 @@ class TrainingSet:
 class WindowCutter:
     """Cuts the histories into windows, differently in every epoch, and serves them in shuffled batches."""
 
-    def __init__(
-        self, data: TrainingSet, *, context: int, memory: int, targets: str, batch: int, seed: int
-    ) -> None:
+    def __init__(self, data: TrainingSet, *, context: int, memory: int, targets: str, batch: int, seed: int) -> None:
         """``memory`` is how many items the extractors read; ``targets`` is ``session`` or ``last``."""
         self.data, self.context, self.memory, self.batch, self.seed = data, context, memory, batch, seed
         self.last_only = targets == "last"

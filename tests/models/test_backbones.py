@@ -29,7 +29,7 @@ def some(name: str, devices: int, per_device: int = 2) -> tuple[Backbone, Tensor
     return backbone, windows, stack
 
 
-def pick(stack: list[Tensor]):  # noqa: ANN201
+def pick(stack: list[Tensor]):
     return lambda k, rows: stack[k] if rows is None else stack[k][rows]
 
 
