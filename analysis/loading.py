@@ -160,9 +160,7 @@ def _check_finished(path: Path, config: dict[str, Any], sessions: pd.DataFrame) 
     for seed in range(first, first + count):
         for method in method_names(options):
             if (method, seed) not in played:
-                raise UserError(
-                    f"{path} is unfinished: {method} was not played with seed {seed}; {_CONTINUE}"
-                )
+                raise UserError(f"{path} is unfinished: {method} was not played with seed {seed}; {_CONTINUE}")
 
 
 _CONTINUE = "start the run's command again, which continues it"

@@ -37,9 +37,7 @@ def ratios(numerators: np.ndarray, denominators: np.ndarray, replicates: int = R
     Both are ``(D, K)``, one row per device; the result is ``(replicates, K)``, NaN where a draw holds
     nothing.
     """
-    drawn = [
-        np.stack([draws @ numerators, draws @ denominators]) for draws in _draws(len(numerators), replicates)
-    ]
+    drawn = [np.stack([draws @ numerators, draws @ denominators]) for draws in _draws(len(numerators), replicates)]
     top, bottom = np.concatenate(drawn, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(bottom > 0, top / bottom, np.nan)

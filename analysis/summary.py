@@ -53,9 +53,7 @@ SUMMARY_COLUMNS = {
 """Of ``summary.csv``, in this order; the first fourteen are the contract that other tools read."""
 
 
-def summarise(
-    sessions: pd.DataFrame, methods: Sequence[str] | None = None, baseline: str = BASELINE
-) -> pd.DataFrame:
+def summarise(sessions: pd.DataFrame, methods: Sequence[str] | None = None, baseline: str = BASELINE) -> pd.DataFrame:
     """Summarise the rows of ``sessions.parquet``, one row per method, with the columns
     :data:`SUMMARY_COLUMNS`.
 
@@ -173,7 +171,7 @@ _COLUMNS = (
     _Column("down\nMbit", "downlink_mbit", number, pd.Series.min),
     _Column("adapt\nms", "seconds_adapt", lambda seconds: number(1e3 * seconds), pd.Series.min),
     _Column("energy\nmJ", "joules", lambda joules: number(1e3 * joules), pd.Series.min),
-    _Column("served\n%", "served", lambda share: f"{100 * share:.1f}", pd.Series.max),
+    _Column("served\n%", "served", lambda share: "100" if share == 1 else f"{100 * share:.1f}", pd.Series.max),
 )
 
 
@@ -208,9 +206,15 @@ def terminal_table(run: Run) -> Table:
         box=None,  # a rule between columns would cost nine characters
         padding=0,
     )
-    table.add_column("\nmethod", overflow="fold", min_width=12)
+    table.add_column("\nmethod", overflow="fold", min_width=11)
     for column in columns:
-        table.add_column(column.header.replace("\n", " \n") + " ", justify="right", overflow="fold")
+        written = max(len(column.write(float(value))) for value in summary[column.key])
+        table.add_column(
+            column.header.replace("\n", " \n") + " ",
+            justify="right",
+            overflow="fold",
+            min_width=written + 2,
+        )
     doubtful = uncertain(summary)
     for i in range(len(summary)):
         cells = [Text(title(str(summary["method"].iloc[i])))]
@@ -229,9 +233,7 @@ def _caption(run: Run, compared: bool, all_served: bool) -> str:
     lines = [protocol.caption(run), "* best of its column."]
     lines[-1] += " MACs: of one inference, in millions. Up, down, adapt, energy: a session's mean."
     if compared:
-        lines[-1] += (
-            " Gain: NDCG@10 against DeviceRec's; in brackets if its 95 % interval over devices includes zero."
-        )
+        lines[-1] += " Gain: NDCG@10 against DeviceRec's; in brackets if its 95 % interval over devices includes zero."
     if all_served:
         lines[-1] += " Every device-session was served."
-    return "\n".join(lines)
+    return "\n".join(["", *lines])

@@ -42,9 +42,7 @@ def plausible_rows(
         for method in methods:
             draw = np.random.default_rng([seed, *method.encode()])
             after = np.arange(sessions) - onset[:, None]
-            damage = np.where(
-                after < 0, 1.0, LOSS_AFTER_CHANGE.get(method, 0.7) + 0.05 * np.maximum(after, 0)
-            )
+            damage = np.where(after < 0, 1.0, LOSS_AFTER_CHANGE.get(method, 0.7) + 0.05 * np.maximum(after, 0))
             served = np.ones((devices, sessions), bool)
             if tiers and method in ("devicerec", "duet", "finetune"):
                 served = (tier != "budget")[:, None] | (draw.random(served.shape) < 0.3)
@@ -54,9 +52,7 @@ def plausible_rows(
             path = np.full((devices, sessions), (1 << blocks) - 1, np.int64)
             if method == "forward-ofa":
                 chance = BLOCK_CHANCES[:blocks] * np.where(tiers & (tier == "budget"), 0.7, 1.0)[:, None]
-                kept = draw.random((devices, 1, blocks)) < np.broadcast_to(
-                    chance[:, None], (devices, 1, blocks)
-                )
+                kept = draw.random((devices, 1, blocks)) < np.broadcast_to(chance[:, None], (devices, 1, blocks))
                 flip = draw.random((devices, sessions, blocks)) < 0.05
                 kept = np.where(flip, ~kept, kept)
                 kept[..., 0] |= ~kept.any(axis=-1)
@@ -101,9 +97,7 @@ def plausible_rows(
     return pd.concat(frames, ignore_index=True)
 
 
-def plausible_training(
-    methods: Sequence[str] = METHODS, seeds: Sequence[int] = (0,), epochs: int = 18
-) -> pd.DataFrame:
+def plausible_training(methods: Sequence[str] = METHODS, seeds: Sequence[int] = (0,), epochs: int = 18) -> pd.DataFrame:
     """Rows of a `training.csv` that rise and level off; Finetune deploys DeviceRec's model and has none."""
     rows = []
     for method in methods:
@@ -112,9 +106,7 @@ def plausible_training(
         for seed in seeds:
             draw = np.random.default_rng([seed, len(method)])
             epoch = np.arange(1, epochs + 1)
-            ndcg = SKILL.get(method, 0.18) * 0.5 * (1 - np.exp(-epoch / 4)) - 0.0006 * np.maximum(
-                epoch - 13, 0
-            )
+            ndcg = SKILL.get(method, 0.18) * 0.5 * (1 - np.exp(-epoch / 4)) - 0.0006 * np.maximum(epoch - 13, 0)
             ndcg = ndcg + draw.normal(0, 0.0008, epochs)
             rows.append(
                 pd.DataFrame(
@@ -174,13 +166,7 @@ def write_run(
 def _toml(value: object) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
-    return (
-        f'"{value}"'
-        if isinstance(value, str)
-        else str(value).lower()
-        if isinstance(value, bool)
-        else str(value)
-    )
+    return f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def main() -> None:
