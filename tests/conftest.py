@@ -1,0 +1,15 @@
+"""What every test finds: one thread, and a Flower task to make messages in."""
+
+import pytest
+import torch
+from flwr.clientapp import ClientApp
+
+from sim.grid import InProcessGrid
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _flower_task() -> None:
+    """`flwr.app.Message` reads the identity of the running task; a grid sets it."""
+    InProcessGrid(ClientApp(), 1)
