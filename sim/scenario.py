@@ -112,5 +112,5 @@ def _keys(where: str, table: dict[str, object], known: set[str]) -> None:
     for key in table:
         if key not in known:
             raise UserError(f"{where}: {unknown('key', key, sorted(known))}")
-    for key in sorted(known - set(table) - {"description"}):
+    for key in sorted(known - set(table) - {"description", "tier"}):
         raise UserError(f"{where}: {key} is missing")

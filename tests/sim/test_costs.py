@@ -1,0 +1,112 @@
+"""Seconds and joules by hand, and the shipped device mixes."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from sim.costs import Counts, cost
+from sim.errors import UserError
+from sim.scenario import Scenario, Tier, load_scenario, shipped
+
+PHONE = Tier(
+    name="phone",
+    share=1.0,
+    gflops=2.0,
+    downlink_mbit_s=40.0,
+    uplink_mbit_s=10.0,
+    picojoule_per_mac=5.0,
+    nanojoule_per_bit_down=50.0,
+    nanojoule_per_bit_up=400.0,
+)
+WORLD = Scenario("test", "", cloud_gflops=100.0, tiers=(PHONE,))
+
+
+def test_an_adaptation_by_hand() -> None:
+    counts = Counts(
+        events=3,
+        macs=1_000_000,
+        macs_request=500_000,
+        macs_adapt=0,
+        macs_cloud=5_000_000,
+        bits_up=2_000,
+        bits_down=4_000_000,
+    )
+    spent = cost(counts, PHONE, WORLD)
+    # extractors 10^6 FLOP at 2 GFLOPS, 2 kbit at 10 Mbit/s, 10^7 FLOP at 100 GFLOPS, 4 Mbit at 40 Mbit/s
+    assert math.isclose(spent.seconds_adapt, 0.0005 + 0.0002 + 0.0001 + 0.1)
+    assert math.isclose(spent.seconds_inference, 0.001)
+    # 3.5 million MACs at 5 pJ, 4 Mbit at 50 nJ, 2 kbit at 400 nJ
+    assert math.isclose(spent.joules, 17.5e-6 + 0.2 + 0.0008)
+
+
+def test_local_training_takes_time_and_energy_and_nothing_else_does_when_nothing_happens() -> None:
+    idle = Counts(events=0, macs=0, macs_request=0, macs_adapt=0, macs_cloud=0, bits_up=0, bits_down=0)
+    assert cost(idle, PHONE, WORLD).seconds_adapt == 0
+    training = Counts(events=0, macs=0, macs_request=0, macs_adapt=10**9, macs_cloud=0, bits_up=0, bits_down=0)
+    assert math.isclose(cost(training, PHONE, WORLD).seconds_adapt, 1.0)
+    assert math.isclose(cost(training, PHONE, WORLD).joules, 0.005)
+
+
+def test_the_papers_download_of_a_full_sasrec_takes_a_tenth_of_a_second() -> None:
+    scenario = load_scenario("paper-device")
+    counts = Counts(
+        events=1, macs=0, macs_request=0, macs_adapt=0, macs_cloud=0, bits_up=0, bits_down=3_993_600
+    )
+    assert math.isclose(cost(counts, scenario.tiers[0], scenario).seconds_adapt, 3.9936 / 40)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_number_of_a_shipped_mix_names_its_source(name: str) -> None:
+    import tomllib
+    from importlib import resources
+
+    load_scenario(name)
+    table = tomllib.loads((resources.files("sim") / "scenarios" / f"{name}.toml").read_text("utf-8"))
+    for entry in [table["cloud"], *table["tier"]]:
+        for key, value in entry.items():
+            if key not in ("name", "share"):
+                assert len(value["source"]) > 10, f"{name}: {key}"
+
+
+def write(tmp_path: Path, tiers: str) -> str:
+    path = tmp_path / "mix.toml"
+    path.write_text("[cloud]\ngflops = 100\n" + tiers)
+    return str(path)
+
+
+def tier(name: str, share: float, more: str = "", gflops: float = 5) -> str:
+    return (
+        f'[[tier]]\nname = "{name}"\nshare = {share}\ngflops = {gflops}\ndownlink_mbit_s = 10\nuplink_mbit_s = 5\n'
+        f"picojoule_per_mac = 4\nnanojoule_per_bit_down = 50\nnanojoule_per_bit_up = 400\n{more}\n"
+    )
+
+
+def test_devices_are_dealt_to_tiers_by_their_shares_and_keep_their_tier(tmp_path: Path) -> None:
+    scenario = load_scenario(write(tmp_path, tier("a", 0.3) + tier("b", 0.7)))
+    dealt = scenario.assign(20_000, seed=1)
+    assert abs((dealt == 0).mean() - 0.3) < 0.01
+    assert (scenario.assign(100, seed=1) == dealt[:100]).all()
+    assert not (scenario.assign(100, seed=2) == dealt[:100]).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (tier("a", 0.3) + tier("b", 0.6), "sum to 0.9"),
+        (tier("a", 1.0, gflops=-1), "gflops is -1"),
+        (tier("a", 1.0, more="colour = 3"), "unknown key 'colour'"),
+        ("", "no \\[\\[tier\\]\\]"),
+        ("[[tier]]\nname = 'a'\n", "is missing"),
+        ("[[tier", "not valid TOML"),
+    ],
+)
+def test_a_mix_that_cannot_be_is_one_clear_line(tmp_path: Path, text: str, why: str) -> None:
+    with pytest.raises(UserError, match=why) as error:
+        load_scenario(write(tmp_path, text))
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_mix_names_those_there_are() -> None:
+    with pytest.raises(UserError, match="paper-device"):
+        load_scenario("paper-devise")
