@@ -8,11 +8,13 @@ from pathlib import Path
 from sim.data.csvfile import SUFFIXES, load_csv
 from sim.data.interactions import Interactions
 from sim.data.movielens import load_ml1m, load_ml10m
+from sim.data.synthetic import load_synthetic
 from sim.errors import UserError
 
 __all__ = ["DATASETS", "Interactions", "load"]
 
 DATASETS: dict[str, Callable[[Path | None], Interactions]] = {
+    "synthetic": load_synthetic,
     "ml1m": load_ml1m,
     "ml10m": load_ml10m,
 }
@@ -34,9 +36,7 @@ def load(dataset: str, data_dir: Path | None = None) -> Interactions:
         return load_csv(Path(dataset))
     known = ", ".join(DATASETS)
     if os.sep in dataset:
-        raise UserError(
-            f"dataset {dataset!r}: a file must end in {', '.join(SUFFIXES)}; known names are {known}"
-        )
+        raise UserError(f"dataset {dataset!r}: a file must end in {', '.join(SUFFIXES)}; known names are {known}")
     near = difflib.get_close_matches(dataset.lower(), DATASETS, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}? " if near else ""
     raise UserError(f"unknown dataset {dataset!r}: {hint}known are {known}, or the path of a CSV file")

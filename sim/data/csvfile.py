@@ -147,7 +147,5 @@ def _seconds(path: Path, line: int, text: str) -> int:
         seconds = -LATEST_TIME
     if abs(seconds) >= LATEST_TIME:
         hint = ", this looks like milliseconds" if text.isdecimal() else ""
-        raise UserError(
-            f"{path} line {line}: expected a timestamp in seconds since 1970, found {text[:80]!r}{hint}"
-        )
+        raise UserError(f"{path} line {line}: expected a timestamp in seconds since 1970, found {text[:80]!r}{hint}")
     return seconds

@@ -26,9 +26,7 @@ class Interactions:
     item_titles: list[str]  # (num_items + 1,) readable names, the raw id where there is none, index 0 is ""
     genre_names: list[str]  # (G,), empty where the data set has none
     genres: np.ndarray  # (num_items + 1, G) bool
-    change_points: (
-        np.ndarray
-    )  # (U,) int64: row in the user's own sequence where the interest changes; -1 = none
+    change_points: np.ndarray  # (U,) int64: row in the user's own sequence where the interest changes; -1 = none
 
     @property
     def num_users(self) -> int:
@@ -140,9 +138,7 @@ def _renumber(codes: np.ndarray, ids: Sequence[str]) -> tuple[np.ndarray, list[s
     return new_code[codes], [ids[code] for code in ranked]
 
 
-def _genre_table(
-    item_ids: Sequence[str], genres: Mapping[str, Sequence[str]]
-) -> tuple[list[str], np.ndarray]:
+def _genre_table(item_ids: Sequence[str], genres: Mapping[str, Sequence[str]]) -> tuple[list[str], np.ndarray]:
     """Genre names in alphabetical order and (items + 1, G) bool membership; row 0 (padding) is empty."""
     names = sorted({genre for item in item_ids for genre in genres.get(item, ())})
     column = {genre: index for index, genre in enumerate(names)}

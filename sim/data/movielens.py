@@ -105,9 +105,7 @@ def _from_zip(path: Path, folder: str, name: str) -> bytes:
         with zipfile.ZipFile(path) as archive:
             if member not in archive.namelist():
                 found = ", ".join(archive.namelist()[:8]) or "nothing"
-                raise UserError(
-                    f"{path} has no member {member} (it holds {found}); get the publisher's file again"
-                )
+                raise UserError(f"{path} has no member {member} (it holds {found}); get the publisher's file again")
             return archive.read(member)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise UserError(f"{path} is not a readable zip file ({error}); delete it and get it again") from error
@@ -118,9 +116,7 @@ def _from_folder(ratings: Path, folder: str, name: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UserError(
-            f"{path} cannot be read ({error.strerror}); it belongs beside {ratings.name}"
-        ) from error
+        raise UserError(f"{path} cannot be read ({error.strerror}); it belongs beside {ratings.name}") from error
 
 
 def parse_ratings(data: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

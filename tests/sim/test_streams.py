@@ -227,8 +227,8 @@ def test_a_million_interactions_take_less_than_two_seconds() -> None:
         genres=np.zeros((1, 0), dtype=bool),
         change_points=np.full(6040, -1),
     )
-    start = time.perf_counter()
+    start = time.process_time()
     built = build_streams(data, eligible_users(data))
     session_phase(built)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
     assert built.num_events == (lengths // 5).sum()
