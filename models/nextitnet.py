@@ -41,7 +41,7 @@ class NextItNet(Backbone):
         return weights
 
     def run_block(self, block: int, x: Tensor, weights: Tensor, visible: Tensor | None) -> Tensor:
-        """``x + ReLU(LN(conv(ReLU(LN(conv(x))))))``, the second convolution with twice the dilation."""
+        """x + ReLU(LN(conv(ReLU(LN(conv(x)))))), the second convolution with twice the dilation."""
         dilation = DILATIONS[block % len(DILATIONS)]
         k_1, b_1, k_2, b_2 = weights.split((_KERNEL, DIM, _KERNEL, DIM), dim=1)
         y = _convolve(x, k_1.view(-1, WIDTH * DIM, DIM), b_1, dilation)
@@ -68,7 +68,7 @@ class NextItNet(Backbone):
 
 
 def _convolve(x: Tensor, kernel: Tensor, bias: Tensor, dilation: int) -> Tensor:
-    """Causal convolution of ``(D, R, n, d)`` with each device's ``(D or 1, 3 * d, d)`` kernel, as one matrix product."""
+    """Causal convolution of ``(D, R, n, d)`` with each device's ``(D or 1, 3 * d, d)`` kernel: one product."""
     devices, per_device, n, width = x.shape
     padded = F.pad(x, (0, 0, 2 * dilation, 0))
     taps = torch.cat([padded[:, :, t * dilation : t * dilation + n] for t in range(WIDTH)], dim=-1)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
-from flwr.app import ArrayRecord, ConfigRecord
+from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
 
 from sim.backends import exchange
@@ -60,9 +60,9 @@ def play_wave(strategy: SessionStrategy, grid: Grid, server_round: int, wave: li
     nothing, config = ArrayRecord(), ConfigRecord()
     strategy.begin(wave)
     asked = list(strategy.configure_train(server_round, nothing, config, grid))
-    strategy.aggregate_train(server_round, exchange(grid, asked, TIMEOUT))
+    strategy.aggregate_train(server_round, _answers(exchange(grid, asked, TIMEOUT)))
     orders = list(strategy.configure_evaluate(server_round, nothing, config, grid))
-    strategy.aggregate_evaluate(server_round, exchange(grid, orders, TIMEOUT))
+    strategy.aggregate_evaluate(server_round, _answers(exchange(grid, orders, TIMEOUT)))
     return strategy.end()
 
 
@@ -136,6 +136,11 @@ DTYPES = {
     "bits_down": "int64",
     "bits_up": "int64",
 }
+
+
+def _answers(replies: dict[int, Message | None]) -> list[Message]:
+    """What came back; a device whose reply is missing keeps an outcome without measurements."""
+    return [reply for reply in replies.values() if reply is not None]
 
 
 def _waves(seats: list[Seat]) -> Iterator[list[Seat]]:
