@@ -81,6 +81,15 @@ class Run:
         """The seeds that were played, ascending."""
         return sorted(int(seed) for seed in self.sessions["seed"].unique())
 
+    @property
+    def tiers(self) -> list[str]:
+        """The kinds of devices, the slowest first (by simulated seconds per multiply-accumulate), then by
+        name."""
+        ran = self.sessions[self.sessions["macs"] > 0]
+        pace = (ran["seconds_inference"] / ran["macs"]).groupby(ran["tier"]).mean()
+        names = sorted(self.sessions["tier"].unique().tolist())
+        return sorted(names, key=lambda name: -float(pace.get(name, float("inf"))))
+
     @cached_property
     def summary(self) -> pd.DataFrame:
         """One row per method, as in ``summary.csv``; see :data:`analysis.summary.SUMMARY_COLUMNS`."""

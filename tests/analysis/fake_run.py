@@ -39,6 +39,8 @@ def plausible_rows(
         taste = world.gamma(8.0, 1 / 8.0, (devices, 1))
         onset = world.integers(1, max(2, sessions - 1), devices)
         tier = np.array(["budget", "mid", "flagship"])[world.choice(3, devices, p=[0.3, 0.5, 0.2])]
+        speeds = {"budget": 2e11, "mid": 8e11, "flagship": 1.7894e12}
+        pace = np.array([speeds[name] if tiers else 1.7894e12 for name in tier])[:, None]
         for method in methods:
             draw = np.random.default_rng([seed, *method.encode()])
             after = np.arange(sessions) - onset[:, None]
@@ -86,7 +88,7 @@ def plausible_rows(
                     "bits_down": down.ravel().astype(np.int64),
                     "bits_up": up.ravel().astype(np.int64),
                     "seconds_adapt": (down / 40e6 + up / 40e6 + local).ravel(),
-                    "seconds_inference": (2 * ran * BLOCK_MACS / 1.7894e12).ravel(),
+                    "seconds_inference": (2 * ran * BLOCK_MACS / pace).ravel(),
                     "joules": joules.ravel(),
                     "served": served.ravel(),
                     "tier": np.repeat(tier if tiers else np.full(devices, "phone"), sessions),

@@ -1,0 +1,73 @@
+"""Block usage of each kind of device and of each phase of drift."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from analysis import style
+from analysis.figures.block_usage import adaptive, block_shares, num_blocks
+from analysis.loading import Run
+from analysis.names import title
+
+TITLE = "Block usage by kind of device and by phase"
+PHASES = ("stationary", "before", "during", "after")
+
+
+def data(run: Run) -> pd.DataFrame | None:
+    """Columns ``method, by, group, sessions, blocks, block, share``; None without adaptive methods or without
+    groups.
+
+    One row per method, group (a tier or a phase) and block; ``blocks`` is the group's mean number of blocks.
+    """
+    length = num_blocks(run)
+    rows = []
+    for method in adaptive(run):
+        mine = run.sessions[(run.sessions["method"] == method) & (run.sessions["path"] != 0)]
+        for by, order in (("tier", run.tiers), ("phase", PHASES)):
+            groups = [(name, mine[mine[by] == name]) for name in order]
+            groups = [(name, group) for name, group in groups if len(group)]
+            if len(groups) < 2:
+                continue
+            for name, group in groups:
+                for k, share in enumerate(block_shares(group["path"], length)):
+                    rows.append((method, by, name, len(group), group["blocks"].mean(), k + 1, share))
+    columns = ["method", "by", "group", "sessions", "blocks", "block", "share"]
+    return pd.DataFrame(rows, columns=columns) if rows else None
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """A heat map per method and grouping, the shares written into it."""
+    parts = list(frame.groupby(["method", "by"], sort=False))[:4]
+    most = max(part["group"].nunique() for _, part in parts)
+    figure, axes = style.panels(len(parts), height=0.95 + 0.27 * most, most=2)
+    several = frame["method"].nunique() > 1
+    looks = style.looks([str(method) for (method, _), _ in parts])
+    for axis, ((method, _), part) in zip(axes, parts, strict=True):
+        _heat(axis, part, looks[str(method)].colour)
+    words = {"tier": "kind of device", "phase": "phase"}
+    style.letter(
+        axes,
+        [f"By {words[str(by)]}" + (f", {title(str(method))}" if several else "") for (method, by), _ in parts],
+    )
+    return figure
+
+
+def _heat(axis: Axes, frame: pd.DataFrame, colour: str) -> None:
+    groups = frame["group"].unique().tolist()
+    shares = frame.pivot(index="group", columns="block", values="share").reindex(groups)
+    means = frame.groupby("group")["blocks"].first()
+    small = 5.5 if shares.shape[1] > 8 else 6.5
+    for y, group in enumerate(groups):
+        for x, share in enumerate(shares.loc[group].tolist()):
+            corner = (x - 0.48, y - 0.46)
+            axis.add_patch(Rectangle(corner, 0.96, 0.92, facecolor=colour, alpha=0.08 + 0.72 * share, linewidth=0))
+            axis.text(x, y, f"{100 * share:.0f}", ha="center", va="center", fontsize=small)
+    axis.set_xlim(-0.5, shares.shape[1] - 0.5)
+    axis.set_ylim(len(groups) - 0.5, -0.5)
+    axis.set_xticks(range(shares.shape[1]), [str(block) for block in shares.columns])
+    axis.set_yticks(range(len(groups)), [f"{group}\nmean {means[group]:.2f}" for group in groups])
+    axis.set_xlabel("block (% of device-sessions that run it)")
+    axis.grid(visible=False)
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)

@@ -1,0 +1,79 @@
+"""The paths that devices run most often."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from analysis import style
+from analysis.figures.block_usage import adaptive, num_blocks
+from analysis.loading import Run
+from analysis.names import title
+
+TITLE = "The most frequent paths"
+MOST = 12
+"""Paths shown per method."""
+
+
+def data(run: Run) -> pd.DataFrame | None:
+    """Columns ``method, rank, path, blocks, sessions, share, paths``; None if no method adapts its path.
+
+    ``path`` is written as one digit per block, the first block first; ``paths`` is how many different ones
+    there were.
+    """
+    length = num_blocks(run)
+    frames = []
+    for method in adaptive(run):
+        mine = run.sessions[(run.sessions["method"] == method) & (run.sessions["path"] != 0)]
+        counts = mine["path"].value_counts().rename("sessions").rename_axis("mask").reset_index()
+        counts = counts.sort_values(["sessions", "mask"], ascending=[False, True]).head(MOST)
+        masks = counts["mask"].to_numpy(np.int64)
+        frames.append(
+            pd.DataFrame(
+                {
+                    "method": method,
+                    "rank": np.arange(1, len(counts) + 1),
+                    "path": [format(int(mask), f"0{length}b")[::-1] for mask in masks],
+                    "blocks": [int(mask).bit_count() for mask in masks],
+                    "sessions": counts["sessions"].to_numpy(),
+                    "share": counts["sessions"].to_numpy() / len(mine),
+                    "paths": mine["path"].nunique(),
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True) if frames else None
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """A small matrix per method: a row is a path, a filled square a block that runs; its share on the
+    right."""
+    methods = frame["method"].unique().tolist()[:3]
+    rows = max(int((frame["method"] == method).sum()) for method in methods)
+    height = 0.75 + 0.19 * rows
+    figure, axes = style.panels(len(methods), height=height, most=max(2, len(methods)))
+    for axis, (method, look) in zip(axes, style.looks(methods).items(), strict=True):
+        _matrix(axis, frame[frame["method"] == method], look)
+    style.letter(axes, [title(method) for method in methods])
+    return figure
+
+
+def _matrix(axis: Axes, frame: pd.DataFrame, look: style.Look) -> None:
+    length, bar = len(str(frame["path"].iloc[0])), 4.0
+    for y, (path, share, count) in enumerate(zip(frame["path"], frame["share"], frame["sessions"], strict=True)):
+        for k, used in enumerate(str(path)):
+            colour = look.colour if used == "1" else "none"
+            edge = look.colour if used == "1" else style.LIGHT.grid
+            axis.add_patch(Rectangle((k + 0.62, y - 0.38), 0.76, 0.76, facecolor=colour, edgecolor=edge, linewidth=0.8))
+        width = bar * share / frame["share"].max()
+        axis.barh(y, width, 0.6, left=length + 1, color=look.colour, alpha=0.55)
+        axis.text(length + 1.15 + width, y, f"{100 * share:.1f} %  ({count:,})", va="center", fontsize=6.5)
+    axis.set_xlim(0.4, length + 1 + bar + (2.6 if style.narrow() else 1.6))
+    axis.set_ylim(len(frame) - 0.4, -0.6)
+    axis.set_xticks(range(1, length + 1))
+    axis.set_yticks(range(len(frame)), [str(rank) for rank in frame["rank"]])
+    axis.set_xlabel("block", loc="left")
+    axis.set_ylabel("path, by frequency")
+    axis.grid(visible=False)
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
