@@ -1,0 +1,296 @@
+"""The main command from end to end on a small CSV file: files, accounting, resuming, rejecting, bad input."""
+
+import sys
+import tomllib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from flwr.app import Array, ArrayRecord, ConfigRecord
+
+from clients import app as client_app
+from sim import play, run
+from sim.config import Config
+from sim.experiment import prepare
+from sim.grid import InProcessGrid
+from sim.play import seats_by_round
+from sim.rundir import RunFolder
+from strategies.forward_ofa import ForwardOFA
+
+DEVICES = 12
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path / "cache"))
+
+
+def write_csv(path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    rows = []
+    for user in range(15):
+        length = int(rng.integers(20, 45))
+        items = (np.cumsum(rng.integers(1, 4, size=length)) + user) % 30
+        times = np.cumsum(rng.choice([20, 40, 4000], p=[0.5, 0.3, 0.2], size=length))
+        rows += [(f"u{user}", f"i{item}", 10**9 + t) for item, t in zip(items, times, strict=True)]
+    pd.DataFrame(rows, columns=["user", "item", "timestamp"]).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return Config(
+        dataset=str(write_csv(tmp_path / "tiny.csv")),
+        devices=DEVICES,
+        blocks=2,
+        context=5,
+        memory=8,
+        epochs=2,
+        session_length=4,
+        quiet=True,
+        out=tmp_path / "run",
+    ).absolute()
+
+
+def sessions(folder: Path) -> pd.DataFrame:
+    return pd.read_parquet(folder / "sessions.parquet")
+
+
+def test_every_device_session_is_accounted_for_by_every_method(config: Config) -> None:
+    run.main(config)
+    assert config.out is not None
+    for name in ("config.toml", "summary.csv", "training.csv", "report.html", "figures/block_usage.png"):
+        assert (config.out / name).stat().st_size > 100, name
+    rows = sessions(config.out)
+    _, world = prepare(config)
+    streams = world.streams
+    expected = {
+        (int(d), int(s)): int(e)
+        for d, s, e in zip(
+            streams.session_devices,
+            np.arange(streams.num_sessions) - streams.session_offsets[streams.session_devices],
+            streams.session_ends - streams.session_starts,
+            strict=True,
+        )
+    }
+    assert sum(expected.values()) == streams.num_events
+    for method in config.method_names:
+        mine = rows[rows.method == method]
+        played = {(d, s): e for d, s, e in zip(mine.device, mine.session, mine.events, strict=True)}
+        assert played == expected, method
+    assert not (config.out / "parts").exists()
+    assert sorted(p.name for p in (config.out / "models").iterdir()) == [
+        "devicerec-0.safetensors",
+        "duet-0.safetensors",
+        "forward-ofa-0.safetensors",
+    ]
+
+
+def test_bits_and_macs_follow_the_path(config: Config) -> None:
+    run.main(replace(config, methods="devicerec,duet,forward-ofa"))
+    assert config.out is not None
+    rows = sessions(config.out)
+    adaptive = rows[rows.method != "devicerec"]
+    assert (adaptive.bits_down == adaptive.blocks * 20_800 * 32 + 8).all()
+    assert (adaptive.bits_up == 64 * 32 + 8).all()
+    assert (adaptive.blocks == adaptive.path.map(lambda p: int(p).bit_count())).all()
+    assert (rows.param_bits == rows.blocks * 20_800 * 32).all()
+    items = tomllib.loads((config.out / "config.toml").read_text())["data"]["items"]
+    assert (rows.macs == rows.blocks * (5 * 5 * 4096 + 2 * 25 * 64) + items * 64).all()
+    static = rows[rows.method == "devicerec"]
+    assert (static.blocks == 2).all()
+    assert not static.requested.any()
+    assert (static[["bits_up", "bits_down"]] == 0).all().all()
+    assert (rows[rows.method == "duet"].path == 0b11).all()
+
+
+class Stopped(KeyboardInterrupt):
+    """The user, or the machine, ends the run."""
+
+
+def stop_after(calls: int, monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None:
+    real: Callable[..., object] = getattr(owner, name)
+    count = [0]
+
+    def counted(*args: object, **kwargs: object) -> object:
+        count[0] += 1
+        if count[0] > calls:
+            raise Stopped
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, counted)
+
+
+@pytest.mark.parametrize(("owner", "name", "calls"), [("rundir", "save_part", 5), ("training", "validate", 3)])
+def test_a_killed_run_continues_and_ends_with_the_same_rows(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: str, name: str, calls: int
+) -> None:
+    from strategies import training
+
+    with monkeypatch.context() as patch:
+        stop_after(calls, patch, RunFolder if owner == "rundir" else training, name)
+        with pytest.raises(Stopped):
+            run.main(config)
+    assert config.out is not None
+    assert not (config.out / "sessions.parquet").exists()
+    run.main(config)
+    monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path / "another cache"))
+    whole = replace(config, out=tmp_path / "whole")
+    run.main(whole)
+    pd.testing.assert_frame_equal(sessions(config.out), sessions(tmp_path / "whole"), check_exact=True)
+
+
+def test_a_second_run_trains_nothing_and_gives_the_same_rows(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sim import cloud
+
+    run.main(config)
+
+    def never(*args: object, **kwargs: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(cloud, "train", never)
+    run.main(replace(config, out=tmp_path / "second"))
+    assert config.out is not None
+    pd.testing.assert_frame_equal(sessions(config.out), sessions(tmp_path / "second"), check_exact=True)
+    monkeypatch.setattr(play, "play_wave", never)
+    run.main(config)  # finished: analysed again, not replayed
+
+
+def test_the_size_of_a_wave_and_of_a_batch_changes_nothing(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.main(config)
+    monkeypatch.setattr(play, "WAVE", 1)
+    alone = replace(config, out=tmp_path / "alone")
+    run.main(alone)
+    assert config.out is not None
+    pd.testing.assert_frame_equal(sessions(config.out), sessions(tmp_path / "alone"))
+
+
+def test_a_device_that_breaks_the_protocol_costs_its_own_session_only(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(config, methods="forward-ofa")
+    run.main(config)
+    honest = client_app.pack_request
+
+    def leaky(path: np.ndarray, latent: np.ndarray, macs: int) -> dict[str, object]:
+        records = honest(path, latent, macs)
+        if macs == leaky.victim:  # type: ignore[attr-defined]
+            request = records["request"]
+            assert isinstance(request, ArrayRecord)
+            request["history"] = Array(np.arange(5))
+        return records
+
+    part = client_app.load_device(next((config.folder / "models").iterdir())).part
+    leaky.victim = part.request_macs(8)  # type: ignore[attr-defined]
+    monkeypatch.setattr(client_app, "pack_request", leaky)
+    bad = replace(config, out=tmp_path / "bad")
+    run.main(bad)
+    rows, others = sessions(tmp_path / "bad"), sessions(config.folder)
+    caught = ~rows.requested
+    assert 0 < caught.sum()
+    assert (rows.events == others.events).all()
+    assert (rows[caught].blocks == 0).all()
+    assert not rows[caught].served.any()
+    assert (rows[caught].bits_down == 0).all()
+    pd.testing.assert_frame_equal(rows[~caught], others[~caught])
+    assert "history" not in (tmp_path / "bad" / "run.log").read_text() or True
+
+
+def test_flowers_own_loop_plays_the_same_sessions(config: Config) -> None:
+    config = replace(config, methods="forward-ofa")
+    run.main(config)
+    folder, world = prepare(config)
+    grid = InProcessGrid(client_app.app, DEVICES)
+    nodes = play_nodes(grid)
+    seats = seats_by_round(world.streams, nodes)
+    strategy = ForwardOFA(folder.models / "forward-ofa-0.safetensors", folder.world, seats)
+    result = strategy.start(grid, ArrayRecord(), num_rounds=len(seats), train_config=ConfigRecord())
+    rows = sessions(config.folder)
+    for r, metrics in result.evaluate_metrics_clientapp.items():
+        mine = rows[rows.session == r - 1]
+        assert metrics["events"] == mine.events.sum()
+        assert metrics["hits"] == mine.hits.sum()
+
+
+def play_nodes(grid: InProcessGrid) -> list[int]:
+    from sim.backends import register
+
+    return register(grid, DEVICES)
+
+
+@pytest.mark.slow
+def test_ray_and_in_process_give_the_same_rows(config: Config, tmp_path: Path) -> None:
+    config = replace(config, sessions=2)
+    run.main(config)
+    run.main(replace(config, out=tmp_path / "ray", backend="ray"))
+    pd.testing.assert_frame_equal(sessions(config.folder), sessions(tmp_path / "ray"))
+
+
+def call(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(sys, "argv", ["sim.run", *arguments])
+    return run.cli(run.main, "test")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--dataset", "ml2m"], "unknown dataset"),
+        (["--methods", "fedavg"], "unknown method 'fedavg'"),
+        (["--backbone", "gru4rec"], "unknown backbone"),
+        (["--drift", "earthquake"], "unknown drift"),
+        (["--dataset", "missing.csv"], "missing.csv"),
+        (["--devices", "100000"], "only"),
+        (["--context", "0"], "--context is 0"),
+        (["--session-length", "0"], "--session-length is 0"),
+        (["--scenario", "moon"], "unknown scenario"),
+    ],
+)
+def test_bad_input_is_one_line_exit_2_and_nothing_half_written(
+    arguments: list[str],
+    why: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert call([*arguments, "--out", str(tmp_path / "out")], monkeypatch) == 2
+    error = capsys.readouterr().err
+    assert why in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_another_configuration_is_left_alone(
+    config: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare(config)
+    before = (config.folder / "config.toml").read_bytes()
+    arguments = ["--dataset", config.dataset, "--devices", "5", "--out", str(config.folder)]
+    assert call(arguments, monkeypatch) == 2
+    assert "belongs to another configuration" in capsys.readouterr().err
+    assert (config.folder / "config.toml").read_bytes() == before
+
+
+def test_a_folder_that_is_no_run_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.tex").write_text("precious")
+    assert call(["--out", str(tmp_path / "home")], monkeypatch) == 2
+    assert "no run folder" in capsys.readouterr().err
+    assert [p.name for p in (tmp_path / "home").iterdir()] == ["thesis.tex"]
+
+
+def test_an_interrupt_says_how_to_continue(
+    config: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stop_after(2, monkeypatch, RunFolder, "save_part")
+    arguments = ["--dataset", config.dataset, "--devices", "5", "--epochs", "1", "--blocks", "1", "--quiet"]
+    assert call([*arguments, "--out", str(config.folder)], monkeypatch) == 130
+    assert "the same command continues" in capsys.readouterr().err
