@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from sim.data.amazon import load_amazon_food, load_amazon_game
 from sim.data.csvfile import SUFFIXES, load_csv
 from sim.data.interactions import Interactions
 from sim.data.movielens import load_ml1m, load_ml10m
@@ -17,6 +18,8 @@ DATASETS: dict[str, Callable[[Path | None], Interactions]] = {
     "synthetic": load_synthetic,
     "ml1m": load_ml1m,
     "ml10m": load_ml10m,
+    "amazon-game": load_amazon_game,
+    "amazon-food": load_amazon_food,
 }
 
 
