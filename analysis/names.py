@@ -16,6 +16,17 @@ TITLES = {
     "litepred": "LitePred",
 }
 
+NOTES = {
+    "devicerec": "one network for all devices, trained in the cloud, never adapted",
+    "finetune": "DeviceRec's network, trained further by each device on its own history",
+    "duet": "the cloud makes the weights of every block for each device, in one forward pass",
+    "forward-ofa": "each device chooses its blocks, the cloud makes their weights in one forward pass",
+    "sttd": "one network with its layers compressed by a tensor decomposition",
+    "rare-gem": "one network of which training keeps few weights",
+    "gater": "one network whose units are switched off by what the device's input looks like",
+    "litepred": "each device searches its blocks under a predicted latency and trains them locally",
+}
+
 
 def title(method: str) -> str:
     """The method's name for readers; a method that is not known here keeps its own name."""
@@ -45,21 +56,21 @@ def quality(value: float) -> str:
 
 def percent(share: float, digits: int = 1) -> str:
     """A share from 0 to 1 as a percentage."""
-    return "–" if not math.isfinite(share) else f"{100 * share:.{digits}f} %"
+    return "–" if not math.isfinite(share) else f"{100 * share:.{digits}f}\u00a0%"
 
 
 def signed_percent(share: float, digits: int = 1) -> str:
     """A relative difference with its sign, the minus a real one."""
     if not math.isfinite(share):
         return "–"
-    return f"{100 * share:+.{digits}f} %".replace("-", "−")
+    return f"{100 * share:+.{digits}f}\u00a0%".replace("-", "−")
 
 
 def p_text(p: float) -> str:
     """A p-value for readers."""
     if not math.isfinite(p):
         return "–"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return "<\u00a00.001" if p < 0.001 else f"{p:.3f}"
 
 
 def join(parts: list[str]) -> str:

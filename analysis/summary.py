@@ -164,7 +164,7 @@ class _Column:
 _COLUMNS = (
     _Column("Hit\n@10", "hit@10", quality, pd.Series.max),
     _Column("NDCG\n@10", "ndcg@10", quality, pd.Series.max),
-    _Column("NDCG\ngain %", "gain", lambda share: signed_percent(share).removesuffix(" %"), pd.Series.max),
+    _Column("NDCG\ngain %", "gain", lambda share: signed_percent(share).removesuffix("\u00a0%"), pd.Series.max),
     _Column("MACs\nM", "macs_m", number, pd.Series.min),
     _Column("model\nMbit", "param_mbit", number, pd.Series.min),
     _Column("up\nkbit", "uplink_kbit", number, pd.Series.min),
