@@ -157,9 +157,7 @@ class InProcessGrid(Grid):
                 for reply, message in zip(replies, messages, strict=True):
                     _check_reply(reply, message)
             except Exception:
-                log.info(
-                    "a batch of %d messages failed; trying them one by one", len(messages), exc_info=True
-                )
+                log.info("a batch of %d messages failed; trying them one by one", len(messages), exc_info=True)
             else:
                 self._contexts.update((context.node_id, context) for context in contexts)
                 return replies

@@ -16,7 +16,7 @@ from clients.batching import BatchClientApp
 from sim import deployment
 from sim.backends import load_client_app, load_server_app, run_apps
 from sim.errors import UserError
-from strategies.exchange import exchange, register
+from sim.exchange import exchange, register
 
 client_app = BatchClientApp()
 server_app = ServerApp()
@@ -160,7 +160,7 @@ import sys
 sys.path[:0] = {path!r}
 import {module} as apps
 from flwr.app import Message, RecordDict
-from strategies.exchange import exchange, register
+from sim.exchange import exchange, register
 
 server_app = apps.ServerApp()
 

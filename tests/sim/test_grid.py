@@ -7,8 +7,8 @@ from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from clients.batching import BatchClientApp
+from sim.exchange import exchange, register
 from sim.grid import InProcessGrid
-from strategies.exchange import exchange, register
 
 CLIENT_APP_RAISED_EXCEPTION = 2  # Flower's error code, see flwr.common.constant.ErrorCode
 
@@ -19,9 +19,7 @@ def make_app(calls: list[int] | None = None) -> BatchClientApp:
 
     @app.query_many("register")
     def register_device(messages: list[Message], contexts: list[Context]) -> list[Message]:
-        records = [
-            MetricRecord({"partition": int(context.node_config["partition-id"])}) for context in contexts
-        ]
+        records = [MetricRecord({"partition": int(context.node_config["partition-id"])}) for context in contexts]
         return [
             Message(RecordDict({"device": record}), reply_to=message)
             for record, message in zip(records, messages, strict=True)
@@ -117,9 +115,7 @@ def test_a_plain_client_app_runs_one_message_at_a_time_with_the_same_result() ->
     for app in (plain, batched):
         grid = InProcessGrid(app, 8, seed=1)
         nodes = register(grid, 8, timeout=1)
-        replies = [
-            reply for r in range(3) for reply in grid.send_and_receive([order(n, r + n % 7) for n in nodes])
-        ]
+        replies = [reply for r in range(3) for reply in grid.send_and_receive([order(n, r + n % 7) for n in nodes])]
         outcomes.append([dict(reply.content["answer"]) for reply in replies])
     assert outcomes[0] == outcomes[1]
     assert len(outcomes[0]) == 24
@@ -188,9 +184,7 @@ def test_a_handler_that_loses_a_reply_is_an_error() -> None:
 
 def test_replies_to_the_wrong_message_are_not_believed() -> None:
     app = BatchClientApp()
-    app.train_many()(
-        lambda messages, contexts: [Message(RecordDict(), reply_to=m) for m in reversed(messages)]
-    )
+    app.train_many()(lambda messages, contexts: [Message(RecordDict(), reply_to=m) for m in reversed(messages)])
     grid = InProcessGrid(app, 2)
     nodes = grid.get_node_ids()
     replies = grid.send_and_receive([order(node, 1) for node in nodes])
