@@ -1,6 +1,7 @@
 """What methods are called in tables and figures, and how numbers are written there."""
 
 import math
+from collections.abc import Callable
 
 BASELINE = "devicerec"
 """The method that others are compared with: one network for every device, never adapted."""
@@ -52,6 +53,16 @@ def number(value: float, digits: int = 3) -> str:
 def quality(value: float) -> str:
     """A Hit@10 or NDCG@10, four decimals as in the paper."""
     return "–" if not math.isfinite(value) else f"{value:.4f}"
+
+
+def signed(value: float) -> str:
+    """A difference of two qualities with its sign, the minus a real one; a dash for NaN."""
+    return "–" if not math.isfinite(value) else f"{value:+.4f}".replace("-", "−")
+
+
+def interval(low: float, high: float, write: Callable[[float], str] = quality) -> str:
+    """``0.1010 to 0.1043``; nothing if there is none."""
+    return f"{write(low)} to {write(high)}" if math.isfinite(low) else ""
 
 
 def percent(share: float, digits: int = 1) -> str:

@@ -73,6 +73,11 @@ def column(values: Sequence[float], texts: Sequence[str], best: float | None = N
     return [Cell(text, several and value == best) for value, text in zip(values, texts, strict=True)]
 
 
+def noted(cells: Sequence[Cell], notes: Sequence[str]) -> list[Cell]:
+    """The cells of a column with small letters below them."""
+    return [Cell(cell.text, cell.best, note) for cell, note in zip(cells, notes, strict=True)]
+
+
 def render(template: str, **values: object) -> str:
     """The page of this template; a number and its percent sign stay on one line."""
     return re.sub(r"(?<=\d) (?=%)", "\u00a0", _TEMPLATES.get_template(template).render(values))

@@ -12,8 +12,19 @@ from pathlib import Path
 
 from analysis import figures, protocol, wording
 from analysis.loading import Run, load
-from analysis.names import BASELINE, NOTES, number, p_text, percent, quality, signed_percent, title
-from analysis.page import Cell, Picture, Section, Table, column, render, write
+from analysis.names import (
+    BASELINE,
+    NOTES,
+    interval,
+    number,
+    p_text,
+    percent,
+    quality,
+    signed,
+    signed_percent,
+    title,
+)
+from analysis.page import Cell, Picture, Section, Table, column, noted, render, write
 from analysis.summary import relative_difference
 from sim.errors import UserError
 
@@ -67,23 +78,24 @@ def _quality_table(run: Run) -> Table:
     header = [("Method", ""), ("NDCG@10", "95 % interval"), ("Hit@10", "")]
     columns = [
         [Cell(title(method)) for method in rows["method"]],
-        _noted(
+        noted(
             column(ndcg, [quality(value) for value in ndcg], max(ndcg)),
-            [_range(low, high) for low, high in zip(rows["ndcg@10_low"], rows["ndcg@10_high"], strict=True)],
+            [interval(low, high) for low, high in zip(rows["ndcg@10_low"], rows["ndcg@10_high"], strict=True)],
         ),
         column(hit, [quality(value) for value in hit], max(hit)),
     ]
     if len(run.seeds) > 1:
         header[2] = ("Hit@10", "± over seeds")
-        columns[2] = _noted(columns[2], [f"± {quality(spread)}" for spread in rows["hit@10_sd"]])
+        columns[2] = noted(columns[2], [f"± {quality(spread)}" for spread in rows["hit@10_sd"]])
         header.insert(2, ("NDCG@10", "± over seeds"))
         columns.insert(2, [Cell(f"± {quality(spread)}") for spread in rows["ndcg@10_sd"]])
     if rows["ndcg@10_delta"].notna().any():
         header += [("Difference", "to DeviceRec"), ("in %", ""), ("p", "")]
         bounds = zip(rows["ndcg@10_delta_low"], rows["ndcg@10_delta_high"], strict=True)
         columns += [
-            _noted(
-                [Cell(_signed(value)) for value in rows["ndcg@10_delta"]], [_range(*b, signed=True) for b in bounds]
+            noted(
+                [Cell(signed(value)) for value in rows["ndcg@10_delta"]],
+                [interval(low, high, signed) for low, high in bounds],
             ),
             [Cell(signed_percent(share)) for share in relative_difference(rows)],
             [Cell(p_text(p)) for p in rows["ndcg@10_p"]],
@@ -93,10 +105,6 @@ def _quality_table(run: Run) -> Table:
     header.append(("Served", "of sessions"))
     caption = f"● best of its column; small: 95 % intervals. {protocol.caption(run)}"
     return Table(caption, header, [list(cells) for cells in zip(*columns, strict=True)])
-
-
-def _noted(cells: list[Cell], notes: list[str]) -> list[Cell]:
-    return [Cell(cell.text, cell.best, note) for cell, note in zip(cells, notes, strict=True)]
 
 
 def _cost_table(run: Run) -> Table:
@@ -185,16 +193,6 @@ def _remove_others(folder: Path, drawn: dict[str, figures.Drawn]) -> None:
         if name not in drawn:
             for kind in ("png", "pdf", "csv"):
                 (folder / f"{name}.{kind}").unlink(missing_ok=True)
-
-
-def _signed(value: float) -> str:
-    return "–" if value != value else f"{value:+.4f}".replace("-", "−")
-
-
-def _range(low: float, high: float, signed: bool = False) -> str:
-    if low != low:
-        return "–"
-    return f"{_signed(low)} to {_signed(high)}" if signed else f"{quality(low)} to {quality(high)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -44,13 +44,18 @@ class Drawn:
     """A figure of a run, with the frame behind it."""
 
     name: str
-    title: str
+    module: ModuleType
     frame: pd.DataFrame
+
+    @property
+    def title(self) -> str:
+        """What it is called in a report."""
+        return str(self.module.TITLE)
 
     def figure(self, width: style.Width = "wide") -> Figure:
         """Draw it, laid out for a page or for a phone."""
         with style.use(width):
-            return style.settle(FIGURES[self.name].draw(self.frame))
+            return style.settle(self.module.draw(self.frame))
 
     def publish(self, folder: Path) -> tuple[str, str]:
         """Write PNG, PDF and CSV side by side; the result is the SVG for a page and the one for a phone."""
@@ -68,5 +73,5 @@ def collect(run: Run) -> dict[str, Drawn]:
     for name, module in FIGURES.items():
         frame = module.data(run)
         if frame is not None:
-            found[name] = Drawn(name, module.TITLE, frame)
+            found[name] = Drawn(name, module, frame)
     return found

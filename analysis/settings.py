@@ -1,0 +1,160 @@
+"""Several runs side by side: which of them are seeds of the same setting, and which devices they share."""
+
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from analysis import protocol
+from analysis.loading import Run
+from analysis.summary import compare_devices, device_sums, summarise
+from sim.errors import UserError
+
+NOT_SETTING = {"seed", "seeds", "methods", "out", "data_dir", "quiet", "accelerator", "name", "hash", "command"}
+"""Options that do not make a setting another one: which draw it is, what is compared in it, where it was computed."""
+
+PAIR_COLUMNS = {
+    "method": "name of the method",
+    "reference": "the setting that is compared with",
+    "setting": "the setting that is compared",
+    "devices": "devices that both have; 0 if they share none, and then there is no difference",
+    "ndcg@10_reference": "NDCG@10 of these devices in the reference",
+    "ndcg@10_delta": "NDCG@10 of these devices minus that in the reference",
+    "ndcg@10_delta_low": "lower end of the 95 % paired bootstrap interval",
+    "ndcg@10_delta_high": "upper end of the 95 % paired bootstrap interval",
+    "ndcg@10_p": "two-sided p-value, paired bootstrap over devices",
+}
+"""Of ``paired.csv``: one row per method and pair of settings."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Runs with the same options except for their seeds and methods, taken together."""
+
+    name: str
+    """A letter: A for the first, by which tables and figures call it."""
+    label: str
+    """The options in which it differs from the other settings."""
+    runs: tuple[Run, ...]
+    sessions: pd.DataFrame
+    """The rows of all its runs."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of its first run."""
+        return self.runs[0].options
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods of its runs, in their order."""
+        return list(dict.fromkeys(method for run in self.runs for method in run.methods))
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of its runs, ascending."""
+        return sorted({seed for run in self.runs for seed in run.seeds})
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """One row per method; see :data:`analysis.summary.SUMMARY_COLUMNS`."""
+        return summarise(self.sessions, self.methods)
+
+
+def group(runs: Sequence[Run]) -> list[Setting]:
+    """Put runs that differ in seeds or methods only into one setting, in the order in which they come.
+
+    Raises :class:`UserError` if two of them played the same method with the same seed and do not agree.
+    """
+    together: dict[str, list[Run]] = {}
+    for run in runs:
+        together.setdefault(json.dumps(_identity(run), sort_keys=True, default=str), []).append(run)
+    groups = list(together.values())
+    labels = _labels([_identity(members[0]) for members in groups])
+    return [Setting(_name(i), labels[i], tuple(members), _join(members)) for i, members in enumerate(groups)]
+
+
+def compare_settings(settings: Sequence[Setting]) -> pd.DataFrame:
+    """Every method of every later setting against the first setting that has it: :data:`PAIR_COLUMNS`."""
+    rows = []
+    for method in dict.fromkeys(method for setting in settings for method in setting.methods):
+        having = [setting for setting in settings if method in setting.methods]
+        for other in having[1:]:
+            rows.append({"method": method, **_pair(having[0], other, method)})
+    return pd.DataFrame(rows, columns=list(PAIR_COLUMNS))
+
+
+def _pair(first: Setting, second: Setting, method: str) -> dict[str, object]:
+    a, b = _devices(first, method), _devices(second, method)
+    common = a.index.intersection(b.index)
+    same_data = first.options.get("dataset") == second.options.get("dataset")
+    if not same_data or not a.loc[common, "events"].equals(b.loc[common, "events"]):
+        common = common[:0]  # the same number does not stand for the same user and stream
+    a, b = a.loc[common], b.loc[common]
+    events = float(a["events"].sum())
+    return {
+        "reference": first.name,
+        "setting": second.name,
+        "devices": len(common),
+        "ndcg@10_reference": float(a["ndcg"].sum()) / events if events else float("nan"),
+        **compare_devices(a, b),
+    }
+
+
+def _devices(setting: Setting, method: str) -> pd.DataFrame:
+    """Sums of one method per device, as means over seeds, so that settings may have different numbers of them."""
+    rows = setting.sessions[setting.sessions["method"] == method]
+    return device_sums(rows).droplevel("method") / rows["seed"].nunique()
+
+
+def _identity(run: Run) -> dict[str, Any]:
+    return {key: value for key, value in run.options.items() if key not in NOT_SETTING}
+
+
+def _name(index: int) -> str:
+    """A, B, ... Z, A2, B2, ..."""
+    return chr(ord("A") + index % 26) + (str(index // 26 + 1) if index >= 26 else "")
+
+
+def _labels(identities: list[dict[str, Any]]) -> list[str]:
+    """What sets each apart from the others, in words."""
+    keys = list(dict.fromkeys(key for identity in identities for key in identity))
+    apart = [key for key in keys if len({str(identity.get(key)) for identity in identities}) > 1]
+    return [", ".join(_words(key, identity.get(key)) for key in apart) or "all runs" for identity in identities]
+
+
+def _words(key: str, value: object) -> str:
+    if value is None:
+        return f"no {key.replace('_', ' ')}"
+    if key == "dataset":
+        return protocol.dataset_title({"dataset": value})
+    if key == "backbone":
+        return protocol.BACKBONES.get(str(value), str(value))
+    if key in ("devices", "blocks", "sessions"):
+        return f"{value} {key}"
+    return f"{key.replace('_', ' ')} {value}"
+
+
+def _join(members: Sequence[Run]) -> pd.DataFrame:
+    """The rows of these runs, each method and seed once."""
+    kept: dict[tuple[str, int], tuple[Run, pd.DataFrame]] = {}
+    for run in members:
+        for method, seed in itertools.product(run.methods, run.seeds):
+            rows = run.sessions[(run.sessions["method"] == method) & (run.sessions["seed"] == seed)]
+            key = (method, seed)
+            if key not in kept:
+                kept[key] = (run, rows)
+            elif not _same(kept[key][1], rows):
+                raise UserError(
+                    f"{kept[key][0].path} and {run.path} both hold {method} with seed {seed} under the same options, "
+                    "but not the same rows; compare one of them only"
+                )
+    return pd.concat([rows for _, rows in kept.values()], ignore_index=True)
+
+
+def _same(first: pd.DataFrame, second: pd.DataFrame) -> bool:
+    facts = ["device", "session", "events", "hits", "ndcg", "path", "served"]
+    return first[facts].reset_index(drop=True).equals(second[facts].reset_index(drop=True))

@@ -1,0 +1,159 @@
+"""Several runs: what counts as one setting, which devices are the same, and what comes out."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from fake_run import METHODS, plausible_rows, write_run
+
+import analysis
+from analysis.compare import compare, main, tabulate
+from analysis.settings import compare_settings, group
+from analysis.summary import summarise
+from sim.errors import UserError
+
+
+def test_runs_that_differ_in_seed_only_are_one_setting(tmp_path: Path) -> None:
+    rows = plausible_rows(devices=30, seeds=(0, 1))
+    first = write_run(tmp_path / "a", rows[rows["seed"] == 0])
+    second = write_run(tmp_path / "b", rows[rows["seed"] == 1])
+
+    (setting,) = group([analysis.load(first), analysis.load(second)])
+
+    assert setting.label == "all runs"
+    assert setting.seeds == [0, 1]
+    pd.testing.assert_frame_equal(setting.summary, summarise(rows, METHODS))
+
+
+def test_settings_are_named_by_what_sets_them_apart(tmp_path: Path) -> None:
+    rows = plausible_rows(devices=10)
+    runs = [
+        write_run(tmp_path / "a", rows, scenario="mixed"),
+        write_run(tmp_path / "b", rows, backbone="nextitnet"),
+        write_run(tmp_path / "c", rows, scenario="mixed", context=20),
+    ]
+
+    settings = group([analysis.load(run) for run in runs])
+
+    assert [(setting.name, setting.label) for setting in settings] == [
+        ("A", "SASRec, context 10, scenario mixed"),
+        ("B", "NextItNet, context 10, scenario paper-device"),
+        ("C", "SASRec, context 20, scenario mixed"),
+    ]
+
+
+def test_methods_of_two_runs_come_together_and_common_rows_count_once(tmp_path: Path) -> None:
+    rows = plausible_rows(devices=30)
+    left, right = ("devicerec", "duet"), ("devicerec", "forward-ofa")
+    runs = [
+        write_run(tmp_path / "a", rows[rows["method"].isin(left)], methods=left),
+        write_run(tmp_path / "b", rows[rows["method"].isin(right)], methods=right),
+    ]
+
+    (setting,) = group([analysis.load(run) for run in runs])
+
+    assert setting.methods == ["devicerec", "duet", "forward-ofa"]
+    assert len(setting.sessions) == len(rows) * 3 // 4
+
+
+def test_runs_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    rows = plausible_rows(devices=10)
+    changed = rows.assign(hits=rows["hits"].where(rows.index != 3, 0), ndcg=rows["ndcg"].where(rows.index != 3, 0.1))
+    runs = [write_run(tmp_path / "a", rows), write_run(tmp_path / "b", changed)]
+
+    with pytest.raises(UserError, match="both hold devicerec with seed 0"):
+        group([analysis.load(run) for run in runs])
+
+
+def test_the_paired_difference_is_over_the_devices_that_both_have(tmp_path: Path) -> None:
+    rows = plausible_rows(devices=20, methods=("duet",))
+    fewer = rows[rows["device"] < 12]
+    better = fewer.assign(ndcg=fewer["ndcg"] + 0.05 * fewer["events"])
+    methods = ("duet",)
+    runs = [
+        write_run(tmp_path / "a", rows, methods=methods),
+        write_run(tmp_path / "b", better, methods=methods, scenario="mixed"),
+    ]
+
+    (row,) = compare_settings(group([analysis.load(run) for run in runs])).to_dict("records")
+
+    assert (row["reference"], row["setting"], row["method"], row["devices"]) == ("A", "B", "duet", 12)
+    assert row["ndcg@10_reference"] == pytest.approx(fewer["ndcg"].sum() / fewer["events"].sum())
+    assert row["ndcg@10_delta"] == pytest.approx(0.05)
+    assert (row["ndcg@10_delta_low"], row["ndcg@10_delta_high"]) == (pytest.approx(0.05), pytest.approx(0.05))
+
+
+def test_settings_with_different_numbers_of_seeds_are_paired_by_their_means(tmp_path: Path) -> None:
+    once = plausible_rows(devices=20, methods=("duet",))
+    twice = pd.concat([once, once.assign(seed=1)])
+    methods = ("duet",)
+    runs = [
+        write_run(tmp_path / "a", once, methods=methods),
+        write_run(tmp_path / "b", twice, methods=methods, scenario="mixed"),
+    ]
+
+    (row,) = compare_settings(group([analysis.load(run) for run in runs])).to_dict("records")
+
+    assert row["devices"] == 20
+    assert row["ndcg@10_delta"] == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("why", ["another data set", "other events"])
+def test_devices_that_are_not_the_same_are_not_paired(tmp_path: Path, why: str) -> None:
+    rows = plausible_rows(devices=20, methods=("duet",))
+    other = rows if why == "another data set" else rows.assign(events=rows["events"] + 1)
+    options = {"dataset": "amazon-game"} if why == "another data set" else {"scenario": "mixed"}
+    first = write_run(tmp_path / "a", rows, methods=("duet",))
+    second = write_run(tmp_path / "b", other, methods=("duet",), **options)
+
+    (row,) = compare_settings(group([analysis.load(first), analysis.load(second)])).to_dict("records")
+
+    assert row["devices"] == 0
+    assert np.isnan(row["ndcg@10_delta"])
+    page = compare([first, second], tmp_path / "out").read_text(encoding="utf-8")
+    assert "B cannot be paired with A" in page
+
+
+def test_the_comparison_is_written_whole_and_repeats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [
+        write_run(tmp_path / "plain", plausible_rows(devices=40, seeds=(0, 1))),
+        write_run(tmp_path / "mixed", plausible_rows(devices=40, tiers=True), scenario="mixed"),
+    ]
+    before = {path: path.read_bytes() for run in runs for path in run.rglob("*")}
+
+    assert main([*map(str, runs), "--out", str(tmp_path / "one")]) == 0
+    page = compare(runs, tmp_path / "two")
+
+    names = {str(path.relative_to(tmp_path / "one")) for path in (tmp_path / "one").rglob("*") if path.is_file()}
+    figure = {f"figures/settings.{kind}" for kind in ("png", "pdf", "csv")}
+    assert names == {"comparison.csv", "paired.csv", "comparison.html"} | figure
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+    assert {path: path.read_bytes() for run in runs for path in run.rglob("*")} == before
+    table = pd.read_csv(page.parent / "comparison.csv")
+    pd.testing.assert_frame_equal(table, tabulate(group([analysis.load(run) for run in runs])))
+    printed = capsys.readouterr().out
+    assert "A: scenario paper-device" in printed
+    assert "…" not in printed
+
+
+def test_without_a_folder_it_is_written_beside_the_first_run(tmp_path: Path) -> None:
+    rows = plausible_rows(devices=10, methods=("duet",))
+    runs = [write_run(tmp_path / name, rows, methods=("duet",), scenario=name) for name in ("first", "second")]
+
+    page = compare(runs)
+
+    assert page.parent.parent == tmp_path
+    assert page.parent.name.startswith("comparison-")
+    assert compare(runs[::-1]).parent == page.parent
+
+
+def test_bad_input_is_one_line_and_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_run(tmp_path / "run", plausible_rows(devices=5))
+
+    assert main([str(run)]) == 2
+    assert "at least two" in capsys.readouterr().err
+    assert main([str(run), str(tmp_path / "none")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
