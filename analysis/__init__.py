@@ -7,8 +7,23 @@ In a notebook, one line is enough::
 after which ``run.sessions``, ``run.training`` and ``run.summary`` are pandas frames (columns:
 :data:`analysis.loading.SESSION_COLUMNS`, :data:`analysis.loading.TRAINING_COLUMNS` and
 :data:`analysis.summary.SUMMARY_COLUMNS`).
+
+After a run, :func:`build_report` writes its tables, figures and page.
 """
 
-from analysis.loading import Run, load
+from pathlib import Path
 
-__all__ = ["Run", "load"]
+from analysis.loading import Run, load
+from analysis.summary import summarise, terminal_table
+
+__all__ = ["Run", "build_report", "load", "summarise", "terminal_table"]
+
+
+def build_report(run_folder: str | Path) -> Path:
+    """Write ``summary.csv``, ``figures/`` and ``report.html`` of a finished run; returns the page's path.
+
+    Raises :class:`sim.errors.UserError` if the folder is no finished run.
+    """
+    from analysis.report import build_report as build  # drawing is slow to import, and reading needs none of it
+
+    return build(run_folder)

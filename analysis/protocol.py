@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from analysis.loading import Run
 
 DATASETS = {
-    "synthetic": "synthetic (generated)",
+    "synthetic": "Synthetic data",
     "ml1m": "MovieLens-1M",
     "ml10m": "MovieLens-10M",
     "amazon-game": "Amazon Game",
@@ -29,7 +29,7 @@ _SHORT_SPLITS = {
     "stream": "last 20 % of each device, live",
     "paper": "leave-one-out (last item of each device)",
 }
-_NOT_FLAGS = {"hash", "name", "command", "quiet", "out", "data_dir", "extractor_context"}
+_NOT_FLAGS = {"identity", "quiet", "out", "data_dir", "accelerator"}
 
 
 def dataset_title(options: dict[str, Any]) -> str:

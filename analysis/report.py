@@ -150,14 +150,18 @@ def _protocol(run: Run) -> list[tuple[str, str]]:
                 "without one",
             )
         )
+    mix = [str(part) for part in (options.get("scenario"), run.config.get("data", {}).get("scenario")) if part]
+    facts.append(("Device mix", ": ".join(mix)))
     names = {
-        "scenario": "Device mix",
+        "memory": "Items read to adapt",
         "drift": "Drift of interests",
         "policy": "Devices ask for a network",
         "cloud_users": "The cloud trains on",
         "backend": "Executed by",
     }
-    facts += [(name, str(options[key])) for key, name in names.items() if options.get(key) is not None]
+    values = {"always": "before every session", "simulated": "the simulated devices' histories"}
+    values |= {"all": "every user's history", "inprocess": "the in-process grid", "natural": "natural: as in the data"}
+    facts += [(name, values.get(str(options[key]), str(options[key]))) for key, name in names.items() if key in options]
     facts.append(("Not served", "a device that cannot run a method's network ranks by popularity and is counted so"))
     return facts
 

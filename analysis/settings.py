@@ -14,7 +14,7 @@ from analysis.loading import Run
 from analysis.summary import compare_devices, device_sums, summarise
 from sim.errors import UserError
 
-NOT_SETTING = {"seed", "seeds", "methods", "out", "data_dir", "quiet", "accelerator", "name", "hash", "command"}
+NOT_SETTING = {"identity", "seed", "seeds", "methods", "out", "data_dir", "quiet", "accelerator"}
 """Options that do not make a setting another one: which draw it is, what is compared in it, where it was computed."""
 
 PAIR_COLUMNS = {

@@ -158,13 +158,14 @@ class _Column:
     header: str
     key: str
     write: Callable[[float], str]
-    best: Callable[[pd.Series], float]
+    best: Callable[[pd.Series], float] | None
+    """None: no value is marked."""
 
 
 _COLUMNS = (
     _Column("Hit\n@10", "hit@10", quality, pd.Series.max),
     _Column("NDCG\n@10", "ndcg@10", quality, pd.Series.max),
-    _Column("NDCG\ngain %", "gain", lambda share: signed_percent(share).removesuffix("\u00a0%"), pd.Series.max),
+    _Column("NDCG\ngain %", "gain", lambda share: signed_percent(share).removesuffix("\u00a0%"), None),
     _Column("MACs\nM", "macs_m", number, pd.Series.min),
     _Column("model\nMbit", "param_mbit", number, pd.Series.min),
     _Column("up\nkbit", "uplink_kbit", number, pd.Series.min),
@@ -223,7 +224,7 @@ def terminal_table(run: Run) -> Table:
             text = column.write(float(values.iloc[i]))
             if column.key == "gain" and doubtful.iloc[i]:
                 text = f"({text})"
-            best = values.nunique() > 1 and values.iloc[i] == column.best(values)
+            best = column.best is not None and values.nunique() > 1 and values.iloc[i] == column.best(values)
             cells.append(Text(f"{text}*", style="bold green") if best else Text(f"{text} "))
         table.add_row(*cells)
     return table

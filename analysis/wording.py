@@ -15,7 +15,7 @@ from analysis.summary import relative_difference
 READINGS = {
     "quality_sessions": (
         "A point is NDCG@10 over the devices' first, second, ... session; the bands are 95 % bootstrap intervals over "
-        "devices. Sessions that fewer than 5 % of the devices reach are left out. In the differences the devices are "
+        "devices. Sessions that fewer than 10 % of the devices reach are left out. In the differences the devices are "
         "paired, so what makes a session easy or hard for everybody cancels out."
     ),
     "change_point": (
@@ -44,9 +44,9 @@ READINGS = {
         "served: it falls back to the most popular items, which is part of its quality here, and costs no computing."
     ),
     "costs": (
-        "Means: computing over inferences, all else over device-sessions. MACs are counted from the layers that ran; "
-        "the stroke is the paper's count, which includes the normalisations of blocks that were skipped. Times and "
-        "energy are simulated from these counts by the devices' profiles."
+        "MACs are counted from the layers that ran; the stroke is the paper's count, which leaves out the products inside "
+        "attention and counts the normalisations of skipped blocks too. Times and energy are simulated from these counts "
+        "by the devices' profiles."
     ),
     "training": (
         "Validation is on the item before each device's live stream, against all items, cut-off 10. The weights of "

@@ -47,7 +47,7 @@ def along(sessions: pd.DataFrame, at: pd.Series, methods: list[str]) -> pd.DataF
     return frame.reindex(columns=COLUMNS)
 
 
-def enough(sessions: pd.DataFrame, at: pd.Series, share: float = 0.05) -> pd.Series:
+def enough(sessions: pd.DataFrame, at: pd.Series, share: float = 0.1) -> pd.Series:
     """Which rows lie where at least this share of the devices (and at least three) still plays.
 
     At the far end of the axis a handful of devices is left, whose bands would hide all others.

@@ -100,6 +100,13 @@ def test_bands_hold_the_ratio_of_sums_and_the_paired_difference() -> None:
     assert frame.loc[("duet", 2), "devices"] == 2
 
 
+def test_bands_end_where_too_few_devices_are_left() -> None:
+    rows = pd.DataFrame({"device": [*range(40), *range(4), *range(3)]})
+    at = pd.Series([1] * 40 + [2] * 4 + [3] * 3)
+
+    assert at[bands.enough(rows, at)].unique().tolist() == [1, 2]
+
+
 def test_the_pareto_front_agrees_with_its_definition() -> None:
     draw = np.random.default_rng(0)
     cost, value = draw.integers(0, 6, 40).astype(float), draw.integers(0, 6, 40).astype(float)

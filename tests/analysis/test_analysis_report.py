@@ -169,7 +169,7 @@ def test_a_real_browser_shows_every_figure(full: Path, tab: browser.Page, width:
 
     assert len(images) == len(figures.FIGURES)
     assert all(min(natural_width, natural_height) > 0 for natural_width, natural_height, _ in images)
-    assert all(0.6 * min(width, 928) < shown <= width for _, _, shown in images)
+    assert all(0.6 * min(width, 960) < shown <= width for _, _, shown in images)
     assert tab.value("document.documentElement.scrollWidth") <= width
     assert tab.complaints() == []
     assert tab.requests() == [(full / "report.html").as_uri()]
