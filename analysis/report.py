@@ -127,7 +127,8 @@ def _cost_table(run: Run) -> Table:
         columns.append(column(numbers, [number(value) for value in numbers], min(numbers)))
     header = [("Method", ""), *((name, unit) for name, unit, _ in shown)]
     caption = (
-        "● least of its column. Computing is of one inference; what is a session's is a mean over device-sessions."
+        "● least of its column. MACs and inference: mean of one inference. Requests, uplink, downlink, adaptation and "
+        "energy: mean of a device-session."
     )
     return Table(caption, header, [list(cells) for cells in zip(*columns, strict=True)])
 

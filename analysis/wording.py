@@ -44,9 +44,9 @@ READINGS = {
         "served: it falls back to the most popular items, which is part of its quality here, and costs no computing."
     ),
     "costs": (
-        "MACs are counted from the layers that ran; the stroke is the paper's count, which leaves out the products inside "
-        "attention and counts the normalisations of skipped blocks too. Times and energy are simulated from these counts "
-        "by the devices' profiles."
+        "MACs are counted from the layers that ran; the stroke is the paper's count, which leaves out the products "
+        "inside attention and counts the normalisations of skipped blocks too. Times and energy are simulated from "
+        "these counts by the devices' profiles."
     ),
     "training": (
         "Validation is on the item before each device's live stream, against all items, cut-off 10. The weights of "
