@@ -14,6 +14,10 @@ from torch import Tensor, nn
 from models.backbone import DIM, Backbone
 
 
+HEAD_SCALE = 0.1 / DIM
+"""Standard deviation of a fresh head's matrix."""
+
+
 class Extractor(nn.Module):
     """A GRU over item embeddings; its state after the last real item is the summary of a sequence.
 
@@ -70,22 +74,22 @@ class Mapper(nn.Module):
     """The heads ``H'_k``, one a block: latent interest ``(D, 64)`` to block weights ``(D, block_size)`` (equation 8).
 
     The bias of a head is one ordinary set of block weights, and its matrix starts small: training begins with every
-    device close to one shared network and learns how to deviate from it.
+    device close to one shared network and learns how to deviate from it. The latent interest is divided by the root of
+    its width, which changes no function a head can be, but makes one step of Adam move a generated weight about as far
+    as it would move a plain one.
     """
 
-    def __init__(self, backbone: Backbone, generator: torch.Generator, spread: float = 0.1) -> None:
+    def __init__(self, backbone: Backbone, generator: torch.Generator) -> None:
         super().__init__()
         # One parameter a block, not one for all: the gradient of a slice would be a tensor as large as the whole.
         self.base = nn.ParameterList(backbone.initial_blocks(generator))
-        scale = spread / math.sqrt(DIM)
         self.heads = nn.ParameterList(
-            torch.randn(DIM, backbone.block_size, generator=generator) * (scale / math.sqrt(DIM))
-            for _ in range(backbone.blocks)
+            torch.randn(DIM, backbone.block_size, generator=generator) * HEAD_SCALE for _ in range(backbone.blocks)
         )
 
     def block(self, k: int, latent: Tensor) -> Tensor:
         """Weights of block ``k`` for each device, ``(D, block_size)``."""
-        return torch.addmm(self.base[k], latent, self.heads[k])
+        return torch.addmm(self.base[k], latent / math.sqrt(DIM), self.heads[k])
 
     def macs(self, blocks_generated: int) -> int:
         """Multiply-accumulates in the cloud for one device."""
@@ -109,8 +113,11 @@ class DevicePart(nn.Module):
         self.register_buffer("popularity", torch.zeros(backbone.num_items + 1, dtype=torch.int32))
 
     def embed_history(self, history: Tensor) -> Tensor:
-        """Right-padded item ids ``(D, m)`` to what the extractors read, ``(D, m, d)``."""
-        return F.embedding(history, self.backbone.items) * math.sqrt(DIM)
+        """Right-padded item ids ``(D, m)`` to what the extractors read, ``(D, m, d)``: normalised embeddings.
+
+        Embeddings start small; a GRU that reads them as they are learns nothing for the first epochs.
+        """
+        return F.layer_norm(F.embedding(history, self.backbone.items), (DIM,), eps=1e-12)
 
     def request_macs(self, items: int) -> int:
         """Multiply-accumulates of the extractors over ``items`` items: 3 gates of two 64 x 64 products, and ``H``."""

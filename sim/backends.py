@@ -216,7 +216,7 @@ def _chatter_in(log_file: Path) -> Iterator[None]:
     """Send what Flower, Ray and the grid log inside the block to a file instead of the terminal."""
     handler = logging.FileHandler(log_file, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
-    loggers = [logging.getLogger(name) for name in ("flwr", "ray", "sim.grid")]
+    loggers = [logging.getLogger(name) for name in ("flwr", "ray", "sim.grid", "strategies")]
     before = [(logger.handlers[:], logger.propagate) for logger in loggers]
     for logger in loggers:
         logger.handlers, logger.propagate = [handler], False

@@ -14,11 +14,11 @@ from flwr.serverapp import Grid
 import analysis
 from models.seeds import numpy_generator
 from sim import data as datasets
-from sim.backends import register
 from sim.cloud import model_path, recipe_of, train_model, training_set
 from sim.config import Config
 from sim.data.interactions import Interactions
 from sim.errors import UserError
+from sim.exchange import register
 from sim.play import RowMaker, play, seats_by_round
 from sim.progress import Display
 from sim.rundir import RunFolder, write_text

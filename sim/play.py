@@ -10,7 +10,7 @@ import pandas as pd
 from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
 
-from sim.backends import exchange
+from sim.exchange import exchange
 from sim.costs import Counts, cost
 from sim.rundir import RunFolder
 from sim.scenario import Scenario

@@ -31,13 +31,9 @@ class Streams:
     items: np.ndarray  # (N,) int32
     times: np.ndarray  # (N,) int64 seconds
     live_start: np.ndarray  # (D,) int64 relative index of the first live event
-    session_offsets: (
-        np.ndarray
-    )  # (D + 1,) int64: device d owns sessions session_offsets[d]:session_offsets[d + 1]
+    session_offsets: np.ndarray  # (D + 1,) int64: device d owns sessions session_offsets[d]:session_offsets[d + 1]
     session_starts: np.ndarray  # (S,) int64 relative index of each session's first event
-    change_points: (
-        np.ndarray
-    )  # (D,) int64 relative index of the first event after the change, -1 = none known
+    change_points: np.ndarray  # (D,) int64 relative index of the first event after the change, -1 = none known
 
     @property
     def num_devices(self) -> int:
@@ -192,9 +188,7 @@ def load(folder: Path) -> Streams:
         try:
             arrays[field.name] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, EOFError, ValueError) as error:
-            raise UserError(
-                f"{path} cannot be read ({error}); delete the folder to have it made again"
-            ) from error
+            raise UserError(f"{path} cannot be read ({error}); delete the folder to have it made again") from error
     return Streams(**arrays)
 
 

@@ -55,5 +55,5 @@ def test_the_identity_is_what_decides_results(tmp_path: Path) -> None:
 def test_toml_that_is_written_is_toml_that_is_read() -> None:
     import tomllib
 
-    table = {"a": 1, "b": 0.5, "c": "x \"y\" \\ z", "d": ["p", "q"], "e": True, "f": None}
+    table = {"a": 1, "b": 0.5, "c": 'x "y" \\ z', "d": ["p", "q"], "e": True, "f": None}
     assert tomllib.loads(to_toml({"t": table})) == {"t": {k: v for k, v in table.items() if v is not None}}

@@ -50,9 +50,7 @@ def test_local_training_takes_time_and_energy_and_nothing_else_does_when_nothing
 
 def test_the_papers_download_of_a_full_sasrec_takes_a_tenth_of_a_second() -> None:
     scenario = load_scenario("paper-device")
-    counts = Counts(
-        events=1, macs=0, macs_request=0, macs_adapt=0, macs_cloud=0, bits_up=0, bits_down=3_993_600
-    )
+    counts = Counts(events=1, macs=0, macs_request=0, macs_adapt=0, macs_cloud=0, bits_up=0, bits_down=3_993_600)
     assert math.isclose(cost(counts, scenario.tiers[0], scenario).seconds_adapt, 3.9936 / 40)
 
 

@@ -12,9 +12,7 @@ from sim.data import load
 from sim.data.movielens import parse_movies, parse_ratings
 from sim.errors import UserError
 
-MOVIES_1M = (
-    "1::Toy Story (1995)::Animation|Comedy\n2::Cité: Part 2 (1995)::Drama\n3::Unrated (1990)::Comedy\n"
-)
+MOVIES_1M = "1::Toy Story (1995)::Animation|Comedy\n2::Cité: Part 2 (1995)::Drama\n3::Unrated (1990)::Comedy\n"
 MOVIES_10M = "1::Toy Story (1995)::Animation|Comedy\n2::Amélie (2001)::(no genres listed)\n"
 
 
@@ -66,11 +64,7 @@ def test_unpacked_folder_gives_the_same(ml1m_zip: Path, tmp_path: Path) -> None:
 
 
 def test_ml10m_has_half_stars_and_utf8_titles(tmp_path: Path) -> None:
-    lines = [
-        f"{user}::{movie}::{user % 10 / 2 + 0.5:g}::{1000 + user}"
-        for movie in (2, 1)
-        for user in range(1, 22)
-    ]
+    lines = [f"{user}::{movie}::{user % 10 / 2 + 0.5:g}::{1000 + user}" for movie in (2, 1) for user in range(1, 22)]
     members = {
         "ml-10M100K/ratings.dat": "\n".join(lines).encode(),
         "ml-10M100K/movies.dat": MOVIES_10M.encode("utf-8"),
@@ -186,9 +180,7 @@ def test_corrupt_zip(ml1m_zip: Path) -> None:
 
 def test_zip_without_the_member(tmp_path: Path) -> None:
     write_zip(tmp_path, {"ml-100k/u.data": b""})
-    with pytest.raises(
-        UserError, match=r"ml-1m\.zip has no member ml-1m/ratings\.dat \(it holds ml-100k/u\.data\)"
-    ):
+    with pytest.raises(UserError, match=r"ml-1m\.zip has no member ml-1m/ratings\.dat \(it holds ml-100k/u\.data\)"):
         load("ml1m", tmp_path)
 
 
