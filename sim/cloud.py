@@ -60,6 +60,7 @@ def recipe_of(config: Config) -> Recipe:
         protocol=config.protocol,
         backbone=config.backbone,
         dataset=config.dataset,
+        targets=config.targets,
         learning_rate=config.learning_rate,
         epochs=config.epochs,
         patience=config.patience,

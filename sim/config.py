@@ -21,6 +21,7 @@ PROTOCOLS = ("stream", "paper")
 BACKENDS = ("inprocess", "ray", "deployment")
 ACCELERATORS = ("auto", "cpu", "cuda")
 CLOUD_USERS = ("simulated", "all")
+TARGETS = ("session", "last")
 DRIFTS = ("natural",)
 POLICIES = ("always",)
 
@@ -72,6 +73,9 @@ class Config:
     """epochs without a better validation NDCG@10 that end training (default: 8; with --protocol paper 0, never)"""
     learning_rate: float | None = None
     """of Adam, in cloud training (default: 0.002; with --protocol paper 0.001 for sasrec and 0.002 for nextitnet)"""
+    targets: str | None = None
+    """session: train on windows of --context next items; last: on one (prefix, next item) at a time, as the paper does
+    (default: session; last with --protocol paper)"""
     penalty: float | None = None
     """lambda of the compact constraint (default: 0.001; the paper's value with --protocol paper)"""
     temperature: float | None = None
@@ -149,9 +153,9 @@ class Config:
 
     @staticmethod
     def from_flat(values: Mapping[str, object]) -> "Config":
-        """The inverse of :meth:`to_flat`; unknown keys are the user's mistake."""
+        """The inverse of :meth:`to_flat`; an empty text is an option that is not given, an unknown key a mistake."""
         known = {item.name: item for item in fields(Config)}
-        given = {key.replace("-", "_"): value for key, value in values.items()}
+        given = {key.replace("-", "_"): value for key, value in values.items() if value != ""}
         for key in given:
             if key not in known:
                 raise UserError(unknown("option", key.replace("_", "-"), (k.replace("_", "-") for k in known)))
@@ -181,8 +185,10 @@ class Config:
             ("backend", BACKENDS),
             ("accelerator", ACCELERATORS),
             ("cloud_users", CLOUD_USERS),
+            ("targets", TARGETS),
         ):
-            _one_of(option.replace("_", " "), getattr(self, option), choices)
+            if getattr(self, option) is not None:
+                _one_of(option.replace("_", " "), getattr(self, option), choices)
         for option in (
             "devices",
             "blocks",

@@ -16,4 +16,4 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Execute the run that the configuration describes."""
-    execute(Config.from_flat(context.run_config), grid)
+    execute(Config.from_flat(context.run_config).check().absolute(), grid)

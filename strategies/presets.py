@@ -26,6 +26,7 @@ def recipe_for(
     protocol: str,
     backbone: str,
     dataset: str,
+    targets: str | None,
     learning_rate: float | None,
     epochs: int | None,
     patience: int | None,
@@ -40,6 +41,7 @@ def recipe_for(
     """
     paper = protocol == "paper"
     standard = Recipe()
+    targets = targets or ("last" if paper else standard.targets)
     if penalty is None:
         known = PAPER_PENALTY[backbone]
         penalty = known.get(dataset, known["ml1m"]) if paper else standard.penalty
@@ -52,7 +54,7 @@ def recipe_for(
         patience=patience if patience is not None else (0 if paper else standard.patience),
         penalty=penalty,
         temperature=temperature,
-        targets="last" if paper else "session",
-        batch=1024 if paper else standard.batch,
+        targets=targets,
+        batch=1024 if targets == "last" else standard.batch,
         memory=memory,
     )

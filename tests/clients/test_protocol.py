@@ -83,7 +83,7 @@ def test_an_error_reply_is_rejected_with_its_reason() -> None:
 
 
 def test_measurements_are_numbers_of_at_least_zero_under_known_names() -> None:
-    good = {name: 1.0 for name in SESSION_MEASURES}
+    good = dict.fromkeys(SESSION_MEASURES, 1.0)
     assert read_measured(message(RecordDict({"measured": MetricRecord(good)}))) == good
     for bad in ({**good, "events": float("nan")}, {**good, "hits": -1.0}, {**good, "extra": 1.0}, {"events": 1.0}):
         with pytest.raises(BadMessage):

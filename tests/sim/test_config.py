@@ -1,6 +1,6 @@
 """Options: defaults, checks, the way through Flower's run configuration, and what makes two runs the same."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -57,3 +57,12 @@ def test_toml_that_is_written_is_toml_that_is_read() -> None:
 
     table = {"a": 1, "b": 0.5, "c": 'x "y" \\ z', "d": ["p", "q"], "e": True, "f": None}
     assert tomllib.loads(to_toml({"t": table})) == {"t": {k: v for k, v in table.items() if v is not None}}
+
+
+def test_flwr_run_knows_every_option_with_its_default() -> None:
+    import tomllib
+
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    table = project["tool"]["flwr"]["app"]["config"]
+    assert set(table) == {item.name.replace("_", "-") for item in fields(Config)}
+    assert replace(Config.from_flat(table), devices=Config().devices) == Config()

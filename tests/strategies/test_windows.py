@@ -48,7 +48,7 @@ def test_every_next_item_is_a_target_once_and_follows_what_is_seen(
         found += real
         # the extractors end with the item before the first target, and see only this user
         end = min(real) - 1
-        assert history == [i for i in range(end - len(history) + 1, end + 1)]
+        assert history == list(range(end - len(history) + 1, end + 1))
         assert len(history) == min(memory, end % 1000)
     expected = [1000 * u + i for u, n in enumerate(lengths) for i in range(2, n + 1)]
     assert sorted(found) == expected
