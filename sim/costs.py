@@ -38,11 +38,11 @@ class Cost:
 
 def cost(counts: Counts, tier: Tier, scenario: Scenario) -> Cost:
     """A virtual clock: extractors, uplink, the cloud's forward pass, downlink, local training."""
-    flops = tier.gflops * 1e9
+    flops = tier.flops
     adapt = (
         FLOPS_PER_MAC * (counts.macs_request + counts.macs_adapt) / flops
         + counts.bits_up / (tier.uplink_mbit_s * 1e6)
-        + FLOPS_PER_MAC * counts.macs_cloud / (scenario.cloud_gflops * 1e9)
+        + FLOPS_PER_MAC * counts.macs_cloud / (scenario.cloud.gflops * 1e9)
         + counts.bits_down / (tier.downlink_mbit_s * 1e6)
     )
     computed = counts.events * counts.macs + counts.macs_request + counts.macs_adapt
@@ -50,5 +50,6 @@ def cost(counts: Counts, tier: Tier, scenario: Scenario) -> Cost:
         computed * tier.picojoule_per_mac * 1e-12
         + counts.bits_down * tier.nanojoule_per_bit_down * 1e-9
         + counts.bits_up * tier.nanojoule_per_bit_up * 1e-9
+        + (tier.tail_joules if counts.bits_up + counts.bits_down > 0 else 0.0)
     )
     return Cost(adapt, FLOPS_PER_MAC * counts.macs / flops, joules)

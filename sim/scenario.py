@@ -1,12 +1,17 @@
-"""Device mixes: what the simulated devices can do, read from TOML, and which device is which.
+"""Device mixes: what the simulated devices can do, read from TOML, and which device is of which kind.
 
-Every number in a shipped file names its source.
+A mix is one ``[cloud]`` and a list of ``[[tier]]``, or another mix (``base = "phones"``) with other ``[shares]`` and
+other tables. A number is written plainly or as ``{ value = ..., source = "..." }``; every number in a shipped file
+names its source.
 """
 
+import dataclasses
 import tomllib
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,21 +19,56 @@ from models.seeds import numpy_generator
 from sim.config import unknown
 from sim.errors import UserError
 
+Section = TypeVar("Section")
+SHARE_TOLERANCE = 1e-6
+DEEPEST = 8
+"""Mixes that build on each other; a circle has no end."""
+
+PROPORTIONS = {"share", "efficiency"}
+"""Numbers that are at most 1."""
+
 
 @dataclass(frozen=True)
 class Tier:
-    """One kind of device."""
+    """One kind of device. Keys without a default must be in the file."""
 
     name: str
     share: float
     """Of the population, from 0 to 1."""
     gflops: float
-    """Effective compute, 10^9 floating-point operations a second (two for each multiply-accumulate)."""
+    """Peak compute, 10^9 floating-point operations a second (two for each multiply-accumulate)."""
+    efficiency: float
+    """The share of the peak that a small network at batch 1 reaches."""
+    memory_mbyte: float
+    """Room for the weights of the device's own network, 10^6 bytes; what all methods have in common (item embeddings,
+    extractors) is not counted."""
     downlink_mbit_s: float
     uplink_mbit_s: float
     picojoule_per_mac: float
     nanojoule_per_bit_down: float
     nanojoule_per_bit_up: float
+    tail_watts: float = 0.0
+    """What the radio draws after the last bit, before it sleeps."""
+    tail_seconds: float = 0.0
+    """For how long; a session with traffic has one tail."""
+
+    @property
+    def flops(self) -> float:
+        """Effective compute of an idle device, floating-point operations a second."""
+        return self.gflops * 1e9 * self.efficiency
+
+    @property
+    def tail_joules(self) -> float:
+        """Energy of one tail."""
+        return self.tail_watts * self.tail_seconds
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """What answers the devices."""
+
+    gflops: float
+    """Effective compute, 10^9 floating-point operations a second."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +77,7 @@ class Scenario:
 
     name: str
     description: str
-    cloud_gflops: float
+    cloud: Cloud
     tiers: tuple[Tier, ...]
 
     def assign(self, devices: int, seed: int) -> np.ndarray:
@@ -55,50 +95,97 @@ def shipped() -> list[str]:
 
 def load_scenario(name: str) -> Scenario:
     """The device mix of a name or a TOML file; raises :class:`UserError` for anything that cannot be."""
+    label, table = _read(name, Path(), ())
+    _keys(f"scenario {label}", table, {"description", "cloud", "tier"}, {"cloud", "tier"})
+    entries = table["tier"]
+    if not isinstance(entries, list) or not entries:
+        raise UserError(f"scenario {label} has no [[tier]]")
+    tiers = tuple(_section(_where(label, i, entry), entry, Tier) for i, entry in enumerate(entries))
+    total = sum(tier.share for tier in tiers)
+    if abs(total - 1) > SHARE_TOLERANCE:
+        raise UserError(f"scenario {label}: the shares of its tiers sum to {total:g}, not to 1")
+    names = [tier.name for tier in tiers]
+    if len(set(names)) < len(names):
+        raise UserError(f"scenario {label}: two tiers have the same name ({', '.join(names)})")
+    return Scenario(
+        name=label,
+        description=str(table.get("description", "")),
+        cloud=_section(f"scenario {label}, [cloud]", table["cloud"], Cloud),
+        tiers=tiers,
+    )
+
+
+def _read(name: str, beside: Path, above: tuple[str, ...]) -> tuple[str, dict[str, object]]:
+    """The label and the table of a mix, ``base`` and ``shares`` resolved. Files are named relative to ``beside``;
+    ``above`` are the mixes whose base this is."""
     if name.endswith(".toml"):
-        path = Path(name).expanduser()
+        path = beside / Path(name).expanduser()
         if not path.is_file():
             raise UserError(f"scenario file {path} does not exist")
-        text, label = path.read_text(encoding="utf-8"), path.stem
+        text, label, folder = path.read_text(encoding="utf-8"), path.stem, path.parent
     else:
         if name not in shipped():
             raise UserError(unknown("scenario", name, [*shipped(), "or a TOML file"]))
-        text, label = (resources.files("sim") / "scenarios" / f"{name}.toml").read_text("utf-8"), name
+        file = resources.files("sim") / "scenarios" / f"{name}.toml"
+        text, label, folder = file.read_text("utf-8"), name, Path()
     try:
-        return _parse(label, tomllib.loads(text))
+        table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UserError(f"scenario {name} is not valid TOML: {error}") from None
+        raise UserError(f"scenario {label} is not valid TOML: {error}") from None
+    base, shares = table.pop("base", None), table.pop("shares", None)
+    if base is None:
+        if shares is not None:
+            raise UserError(f"scenario {label}: [shares] is for a mix with a base; give each tier its own share")
+        return label, table
+    if len(above) >= DEEPEST:
+        raise UserError(f"scenario {above[0]}: more than {DEEPEST} mixes, each the base of the one before")
+    if "tier" in table:
+        raise UserError(f"scenario {label}: the tiers are those of its base {base}; give [shares], or leave out base")
+    return label, {**_shared(label, _read(str(base), folder, (*above, label))[1], shares), **table}
 
 
-def _parse(name: str, table: dict[str, object]) -> Scenario:
-    _keys(f"scenario {name}", table, {"description", "cloud", "tier"})
-    cloud = _table(f"scenario {name}, [cloud]", table.get("cloud"))
-    _keys(f"scenario {name}, [cloud]", cloud, {"gflops"})
+def _shared(label: str, table: dict[str, object], shares: object) -> dict[str, object]:
+    """The table of a base with other shares; a tier without one is left out of the mix."""
+    if shares is None:
+        return table
     entries = table.get("tier")
-    if not isinstance(entries, list) or not entries:
-        raise UserError(f"scenario {name} has no [[tier]]")
-    tiers = tuple(_tier(f"scenario {name}, tier {i + 1}", entry) for i, entry in enumerate(entries))
-    total = sum(tier.share for tier in tiers)
-    if abs(total - 1) > 1e-6:
-        raise UserError(f"scenario {name}: the shares of its tiers sum to {total:g}, not to 1")
-    gflops = _number(f"scenario {name}, [cloud]", "gflops", cloud["gflops"])
-    return Scenario(name, str(table.get("description", "")), gflops, tiers)
+    tiers = {str(entry.get("name")): entry for entry in entries} if isinstance(entries, list) else {}
+    given = _table(f"scenario {label}, [shares]", shares)
+    _keys(f"scenario {label}, [shares]", given, set(tiers), set())
+    return {**table, "tier": [{**tier, "share": given[name]} for name, tier in tiers.items() if name in given]}
 
 
-def _tier(where: str, entry: object) -> Tier:
-    table = _table(where, entry)
-    _keys(where, table, {item.name for item in fields(Tier)})
-    numbers = {k: _number(where, k, v) for k, v in table.items() if k != "name"}
-    return Tier(name=str(table["name"]), **numbers)
+def _where(label: str, index: int, entry: object) -> str:
+    name = entry.get("name") if isinstance(entry, dict) else None
+    return f"scenario {label}, tier {name or index + 1}"
+
+
+def _section(where: str, given: object, kind: type[Section]) -> Section:
+    """A table as a dataclass of numbers (and of texts where the field is one)."""
+    table = _table(where, given)
+    known = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    _keys(where, table, set(known), {n for n, item in known.items() if item.default is dataclasses.MISSING})
+    values: dict[str, object] = {}
+    for key, value in table.items():
+        if known[key].type is str:
+            values[key] = str(value)
+        else:
+            values[key] = _number(where, key, value)
+    return kind(**values)
 
 
 def _number(where: str, key: str, given: object) -> float:
     """A plain number, or a table ``{ value = ..., source = "..." }``."""
-    value = given.get("value") if isinstance(given, dict) else given
+    value = given
+    if isinstance(given, dict):
+        _keys(f"{where}, {key}", given, {"value", "source"}, {"value"})
+        value = given["value"]
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UserError(f"{where}: {key} is {value!r}, not a number")
-    if not value > 0:
-        raise UserError(f"{where}: {key} is {value}; it must be greater than 0")
+    if not 0 < value < float("inf"):
+        raise UserError(f"{where}: {key} is {value}; it must be greater than 0, and finite")
+    if key in PROPORTIONS and value > 1:
+        raise UserError(f"{where}: {key} is {value}; it must be at most 1")
     return float(value)
 
 
@@ -108,9 +195,9 @@ def _table(where: str, given: object) -> dict[str, object]:
     return given
 
 
-def _keys(where: str, table: dict[str, object], known: set[str]) -> None:
+def _keys(where: str, table: Mapping[str, object], known: set[str], required: set[str]) -> None:
     for key in table:
         if key not in known:
             raise UserError(f"{where}: {unknown('key', key, sorted(known))}")
-    for key in sorted(known - set(table) - {"description", "tier"}):
+    for key in sorted(required - set(table)):
         raise UserError(f"{where}: {key} is missing")

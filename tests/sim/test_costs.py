@@ -1,25 +1,28 @@
 """Seconds and joules by hand, and the shipped device mixes."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sim.costs import Counts, cost
 from sim.errors import UserError
-from sim.scenario import Scenario, Tier, load_scenario, shipped
+from sim.scenario import Cloud, Scenario, Tier, load_scenario, shipped
 
 PHONE = Tier(
     name="phone",
     share=1.0,
-    gflops=2.0,
+    gflops=4.0,
+    efficiency=0.5,
+    memory_mbyte=1.0,
     downlink_mbit_s=40.0,
     uplink_mbit_s=10.0,
     picojoule_per_mac=5.0,
     nanojoule_per_bit_down=50.0,
     nanojoule_per_bit_up=400.0,
 )
-WORLD = Scenario("test", "", cloud_gflops=100.0, tiers=(PHONE,))
+WORLD = Scenario("test", "", Cloud(gflops=100.0), tiers=(PHONE,))
 
 
 def test_an_adaptation_by_hand() -> None:
@@ -61,9 +64,10 @@ def test_every_number_of_a_shipped_mix_names_its_source(name: str) -> None:
 
     load_scenario(name)
     table = tomllib.loads((resources.files("sim") / "scenarios" / f"{name}.toml").read_text("utf-8"))
-    for entry in [table["cloud"], *table["tier"]]:
+    sections = [table[key] for key in table if key not in ("tier", "description", "base")]
+    for entry in [*sections, *table.get("tier", [])]:
         for key, value in entry.items():
-            if key not in ("name", "share"):
+            if key != "name" and value != 1.0:
                 assert len(value["source"]) > 10, f"{name}: {key}"
 
 
@@ -75,7 +79,8 @@ def write(tmp_path: Path, tiers: str) -> str:
 
 def tier(name: str, share: float, more: str = "", gflops: float = 5) -> str:
     return (
-        f'[[tier]]\nname = "{name}"\nshare = {share}\ngflops = {gflops}\ndownlink_mbit_s = 10\nuplink_mbit_s = 5\n'
+        f'[[tier]]\nname = "{name}"\nshare = {share}\ngflops = {gflops}\nefficiency = 0.5\n'
+        "memory_mbyte = 2\ndownlink_mbit_s = 10\nuplink_mbit_s = 5\n"
         f"picojoule_per_mac = 4\nnanojoule_per_bit_down = 50\nnanojoule_per_bit_up = 400\n{more}\n"
     )
 
@@ -92,9 +97,17 @@ def test_devices_are_dealt_to_tiers_by_their_shares_and_keep_their_tier(tmp_path
     ("text", "why"),
     [
         (tier("a", 0.3) + tier("b", 0.6), "sum to 0.9"),
-        (tier("a", 1.0, gflops=-1), "gflops is -1"),
+        (tier("a", 1.0, gflops=-1), "tier a: gflops is -1"),
+        (tier("a", 1.0, gflops=0), "gflops is 0"),
+        (tier("a", 1.0).replace("downlink_mbit_s = 10", "downlink_mbit_s = -10"), "downlink_mbit_s is -10"),
+        (tier("a", 1.0).replace("efficiency = 0.5", "efficiency = 1.5"), "efficiency is 1.5; it must be at most 1"),
+        (tier("a", 1.0).replace("efficiency = 0.5\n", ""), "tier a: efficiency is missing"),
+        (tier("a", 1.0, more="uplink_mbits = 3"), "unknown key 'uplink_mbits'; did you mean 'uplink_mbit_s'"),
+        (tier("a", 1.0, more="tail_watts = {value = 1, sauce = 'x'}"), "unknown key 'sauce'; did you mean 'source'"),
+        (tier("a", 0.5) + tier("a", 0.5), "two tiers have the same name"),
+        (tier("a", 1.0) + "[shares]\na = 1", "for a mix with a base"),
         (tier("a", 1.0, more="colour = 3"), "unknown key 'colour'"),
-        ("", "no \\[\\[tier\\]\\]"),
+        ("", "tier is missing"),
         ("[[tier]]\nname = 'a'\n", "is missing"),
         ("[[tier", "not valid TOML"),
     ],
@@ -103,6 +116,43 @@ def test_a_mix_that_cannot_be_is_one_clear_line(tmp_path: Path, text: str, why: 
     with pytest.raises(UserError, match=why) as error:
         load_scenario(write(tmp_path, text))
     assert "\n" not in str(error.value)
+
+
+def test_a_mix_can_be_another_one_with_other_shares(tmp_path: Path) -> None:
+    write(tmp_path, tier("a", 0.3) + tier("b", 0.5) + tier("c", 0.2))
+    weaker = tmp_path / "weaker.toml"
+    weaker.write_text('base = "mix.toml"\n[shares]\na = 0.9\nc = 0.1\n')
+    scenario = load_scenario(str(weaker))
+    assert [(tier.name, tier.share) for tier in scenario.tiers] == [("a", 0.9), ("c", 0.1)]
+    assert (scenario.name, scenario.cloud.gflops) == ("weaker", 100)
+    for text, why in (
+        ("a = 0.9\nb = 0.2", "sum to 1.1"),
+        ("aa = 1.0", "unknown key 'aa'; did you mean 'a'"),
+        ("a = -1", "share is -1"),
+    ):
+        weaker.write_text(f'base = "mix.toml"\n[shares]\n{text}\n')
+        with pytest.raises(UserError, match=why):
+            load_scenario(str(weaker))
+    weaker.write_text('base = "weaker.toml"\n')
+    with pytest.raises(UserError, match="each the base of the one before"):
+        load_scenario(str(weaker))
+
+
+def test_the_phone_mix_goes_from_legacy_to_ultra_and_the_uniform_one_has_as_many_of_each() -> None:
+    phones, uniform = load_scenario("phones"), load_scenario("uniform")
+    assert len(phones.tiers) == 6
+    ends = [(t.name, t.gflops, t.downlink_mbit_s, t.uplink_mbit_s) for t in (phones.tiers[0], phones.tiers[-1])]
+    assert ends == [("legacy", 41, 13, 6), ("ultra", 2171, 200, 21)]
+    assert math.isclose(phones.tiers[0].tail_joules, 12.27056)
+    assert [tier.name for tier in uniform.tiers] == [tier.name for tier in phones.tiers]
+    assert all(abs(tier.share - 1 / 6) < 1e-6 for tier in uniform.tiers)
+
+
+def test_the_radio_has_one_tail_after_traffic_and_none_without() -> None:
+    phone = replace(PHONE, tail_watts=1.5, tail_seconds=10.0)
+    silent = Counts(events=2, macs=10**6, macs_request=0, macs_adapt=0, macs_cloud=0, bits_up=0, bits_down=0)
+    assert math.isclose(cost(silent, phone, WORLD).joules, 10e-6)
+    assert math.isclose(cost(replace(silent, bits_up=1000, bits_down=1000), phone, WORLD).joules, 10e-6 + 450e-6 + 15)
 
 
 def test_an_unknown_mix_names_those_there_are() -> None:
