@@ -36,9 +36,12 @@ class Cost:
     """The device's energy over the session: computing and radio."""
 
 
-def cost(counts: Counts, tier: Tier, scenario: Scenario) -> Cost:
-    """A virtual clock: extractors, uplink, the cloud's forward pass, downlink, local training."""
-    flops = tier.flops
+def cost(counts: Counts, tier: Tier, scenario: Scenario, factor: float = 1.0) -> Cost:
+    """A virtual clock: extractors, uplink, the cloud's forward pass, downlink, local training.
+
+    ``factor`` is the share of its compute that the device has today.
+    """
+    flops = tier.flops * factor
     adapt = (
         FLOPS_PER_MAC * (counts.macs_request + counts.macs_adapt) / flops
         + counts.bits_up / (tier.uplink_mbit_s * 1e6)

@@ -19,6 +19,7 @@ from sim.config import Config
 from sim.data.interactions import Interactions
 from sim.errors import UserError
 from sim.exchange import register
+from sim.fleet import Fleet
 from sim.play import RowMaker, play, seats_by_round
 from sim.progress import Display
 from sim.rundir import RunFolder, write_text
@@ -119,7 +120,7 @@ def play_all(
     config: Config, run: RunFolder, world: World, seats: dict[int, list[Seat]], grid: Grid, display: Display
 ) -> None:
     """Play the streams with every method and seed."""
-    rows_of = RowMaker(world.streams, world.scenario, config.seed)
+    rows_of = RowMaker(Fleet(world.streams, world.scenario, config.seed))
     total = world.streams.num_sessions
     for seed in config.seed_list:
         for name in config.method_names:

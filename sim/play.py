@@ -10,10 +10,10 @@ import pandas as pd
 from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
 
-from sim.exchange import exchange
 from sim.costs import Counts, cost
+from sim.exchange import exchange
+from sim.fleet import Fleet
 from sim.rundir import RunFolder
-from sim.scenario import Scenario
 from sim.streams import Streams, session_phase
 from strategies.base import Outcome, Seat, SessionStrategy
 
@@ -69,11 +69,9 @@ def play_wave(strategy: SessionStrategy, grid: Grid, server_round: int, wave: li
 class RowMaker:
     """Turns outcomes into the rows of ``sessions.parquet``: counts from the messages, costs from the profiles."""
 
-    def __init__(self, streams: Streams, scenario: Scenario, seed: int) -> None:
-        self.streams, self.scenario = streams, scenario
-        self.tiers = scenario.assign(streams.num_devices, seed)
-        self.phases = session_phase(streams)
-        self.events = streams.session_ends - streams.session_starts
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self.phases = session_phase(fleet.streams)
 
     def __call__(self, outcomes: list[Outcome], method: str, seed: int) -> pd.DataFrame:
         """One row an outcome. A session whose measurements are missing counts as not served, with no hits."""
@@ -81,12 +79,12 @@ class RowMaker:
 
     def _row(self, outcome: Outcome, method: str, seed: int) -> dict[str, object]:
         seat = outcome.seat
-        index = int(self.streams.session_offsets[seat.device]) + seat.session
-        events = int(self.events[index])
+        index = self.fleet.index(seat)
+        events = int(self.fleet.events[index])
         measured = outcome.measured or dict.fromkeys(
             ("hits", "ndcg", "served", "macs", "macs_paper", "macs_adapt", "param_bits", "path"), 0
         )
-        tier = self.scenario.tiers[self.tiers[seat.device]]
+        tier = self.fleet.tier(seat)
         counts = Counts(
             events=events,
             macs=int(measured["macs"]),
@@ -96,7 +94,7 @@ class RowMaker:
             bits_up=outcome.bits_up,
             bits_down=outcome.bits_down,
         )
-        spent = cost(counts, tier, self.scenario)
+        spent = cost(counts, tier, self.fleet.scenario, self.fleet.factor(seat))
         return {
             "seed": seed,
             "device": seat.device,

@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from models.seeds import numpy_generator
+from sim.availability import Chain, Trace, read_trace
 from sim.config import unknown
 from sim.errors import UserError
 
@@ -24,7 +25,7 @@ SHARE_TOLERANCE = 1e-6
 DEEPEST = 8
 """Mixes that build on each other; a circle has no end."""
 
-PROPORTIONS = {"share", "efficiency"}
+PROPORTIONS = {"share", "efficiency", "busy_factor", "to_busy", "to_idle"}
 """Numbers that are at most 1."""
 
 
@@ -79,6 +80,8 @@ class Scenario:
     description: str
     cloud: Cloud
     tiers: tuple[Tier, ...]
+    availability: Chain | Trace | None = None
+    """How much of its compute a device has from session to session; None: always all of it."""
 
     def assign(self, devices: int, seed: int) -> np.ndarray:
         """The index of each device's tier, ``(D,)``; a device keeps its tier when others are added."""
@@ -96,7 +99,7 @@ def shipped() -> list[str]:
 def load_scenario(name: str) -> Scenario:
     """The device mix of a name or a TOML file; raises :class:`UserError` for anything that cannot be."""
     label, table = _read(name, Path(), ())
-    _keys(f"scenario {label}", table, {"description", "cloud", "tier"}, {"cloud", "tier"})
+    _keys(f"scenario {label}", table, {"description", "cloud", "tier", "availability"}, {"cloud", "tier"})
     entries = table["tier"]
     if not isinstance(entries, list) or not entries:
         raise UserError(f"scenario {label} has no [[tier]]")
@@ -112,6 +115,7 @@ def load_scenario(name: str) -> Scenario:
         description=str(table.get("description", "")),
         cloud=_section(f"scenario {label}, [cloud]", table["cloud"], Cloud),
         tiers=tiers,
+        availability=_availability(f"scenario {label}, [availability]", table.get("availability")),
     )
 
 
@@ -132,6 +136,8 @@ def _read(name: str, beside: Path, above: tuple[str, ...]) -> tuple[str, dict[st
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"scenario {label} is not valid TOML: {error}") from None
+    if isinstance(found := table.get("availability"), dict) and isinstance(trace := found.get("trace"), str):
+        table["availability"] = {**found, "trace": str(folder / Path(trace).expanduser())}
     base, shares = table.pop("base", None), table.pop("shares", None)
     if base is None:
         if shares is not None:
@@ -153,6 +159,17 @@ def _shared(label: str, table: dict[str, object], shares: object) -> dict[str, o
     given = _table(f"scenario {label}, [shares]", shares)
     _keys(f"scenario {label}, [shares]", given, set(tiers), set())
     return {**table, "tier": [{**tier, "share": given[name]} for name, tier in tiers.items() if name in given]}
+
+
+def _availability(where: str, given: object) -> Chain | Trace | None:
+    """A chain of two states, or the trace that a file holds."""
+    if given is None:
+        return None
+    table = _table(where, given)
+    if "trace" in table:
+        _keys(where, table, {"trace"}, set())
+        return read_trace(Path(str(table["trace"])))
+    return _section(where, table, Chain)
 
 
 def _where(label: str, index: int, entry: object) -> str:

@@ -158,3 +158,11 @@ def test_the_radio_has_one_tail_after_traffic_and_none_without() -> None:
 def test_an_unknown_mix_names_those_there_are() -> None:
     with pytest.raises(UserError, match="paper-device"):
         load_scenario("paper-devise")
+
+
+def test_a_busy_device_takes_longer_and_no_more_energy() -> None:
+    counts = Counts(events=1, macs=10**6, macs_request=10**6, macs_adapt=0, macs_cloud=0, bits_up=0, bits_down=0)
+    idle, busy = cost(counts, PHONE, WORLD), cost(counts, PHONE, WORLD, factor=0.25)
+    assert math.isclose(busy.seconds_inference, 4 * idle.seconds_inference)
+    assert math.isclose(busy.seconds_adapt, 0.004)
+    assert busy.joules == idle.joules
