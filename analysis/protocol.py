@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 DATASETS = {
     "synthetic": "Synthetic data",
+    "synthetic-stationary": "Synthetic data without changes",
     "ml1m": "MovieLens-1M",
     "ml10m": "MovieLens-10M",
     "amazon-game": "Amazon Game",

@@ -22,7 +22,6 @@ BACKENDS = ("inprocess", "ray", "deployment")
 ACCELERATORS = ("auto", "cpu", "cuda")
 CLOUD_USERS = ("simulated", "all")
 TARGETS = ("session", "last")
-DRIFTS = ("natural",)
 POLICIES = ("always",)
 
 NOT_IDENTITY = {"data_dir", "out", "quiet", "accelerator"}
@@ -58,7 +57,7 @@ class Config:
     scenario: str = "paper-device"
     """device mix: the name of a shipped one, or a TOML file"""
     drift: str = "natural"
-    """drift of interests: natural (the streams as they are)"""
+    """drift of interests: natural (the streams as they are), abrupt, abrupt-mild, gradual, recurring, or a TOML file"""
     policy: str = "always"
     """when a device asks for a network: always (before every session)"""
     backend: str = "inprocess"
@@ -136,7 +135,7 @@ class Config:
         def full(name: str) -> str:
             return str(Path(name).expanduser().absolute()) if Path(name).suffix else name
 
-        config = replace(self, dataset=full(self.dataset), scenario=full(self.scenario))
+        config = replace(self, dataset=full(self.dataset), scenario=full(self.scenario), drift=full(self.drift))
         data_dir = self.data_dir and self.data_dir.expanduser().absolute()
         return replace(config, out=config.folder, data_dir=data_dir)
 
@@ -180,7 +179,6 @@ class Config:
         for option, choices in (
             ("backbone", BACKBONES),
             ("protocol", PROTOCOLS),
-            ("drift", DRIFTS),
             ("policy", POLICIES),
             ("backend", BACKENDS),
             ("accelerator", ACCELERATORS),

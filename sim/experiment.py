@@ -17,6 +17,7 @@ from sim import data as datasets
 from sim.cloud import model_path, recipe_of, train_model, training_set
 from sim.config import Config
 from sim.data.interactions import Interactions
+from sim.drift import inject, load_drift
 from sim.errors import UserError
 from sim.exchange import register
 from sim.fleet import Fleet
@@ -43,6 +44,7 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
     """Check the options against the data, make the run folder and the devices' own disks in it."""
     config.check()
     scenario = load_scenario(config.scenario)
+    drift = load_drift(config.drift)
     run = RunFolder.open(config)
     interactions = datasets.load(config.dataset, config.data_dir)
     protocol = cast(Protocol, config.protocol)
@@ -60,6 +62,7 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
         session_gap_minutes=config.session_gap,
         sessions=config.sessions,
     )
+    streams = inject(streams, interactions, drift, config.seed)
     run.path.mkdir(parents=True, exist_ok=True)
     if not (run.path / "config.toml").exists():
         save(streams, run.world)
@@ -74,6 +77,7 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
                 "events": streams.num_events,
                 "sessions": streams.num_sessions,
                 "scenario": scenario.description,
+                "drift": drift.description,
             },
         )
     return run, World(interactions, streams, scenario)

@@ -34,6 +34,9 @@ class Streams:
     session_offsets: np.ndarray  # (D + 1,) int64: device d owns sessions session_offsets[d]:session_offsets[d + 1]
     session_starts: np.ndarray  # (S,) int64 relative index of each session's first event
     change_points: np.ndarray  # (D,) int64 relative index of the first event after the change, -1 = none known
+    change_ends: np.ndarray  # (D,) int64 just past the events in which the new interest takes over, -1 = none known
+    switch_offsets: np.ndarray  # (D + 1,) int64: device d owns switches switch_offsets[d]:switch_offsets[d + 1]
+    switches: np.ndarray  # int64 relative index of each event with which another interest begins; one unless recurring
 
     @property
     def num_devices(self) -> int:
@@ -140,6 +143,7 @@ def build_streams(
         counts = np.minimum(counts, sessions)
 
     rows = _count_up(first, lengths)
+    changes = interactions.change_points[users]
     return Streams(
         users=users,
         offsets=_offsets(lengths),
@@ -148,7 +152,10 @@ def build_streams(
         live_start=live_start,
         session_offsets=_offsets(counts),
         session_starts=session_starts,
-        change_points=interactions.change_points[users],
+        change_points=changes,
+        change_ends=np.where(changes >= 0, changes + 1, -1),
+        switch_offsets=_offsets((changes >= 0).astype(np.int64)),
+        switches=changes[changes >= 0],
     )
 
 
@@ -156,17 +163,39 @@ def session_phase(streams: Streams) -> np.ndarray:
     """(S,) str: where each session lies with respect to its device's change point.
 
     `stationary` if no change point of the device is among the events that are played, else `before` (the
-    session ends at or before the change point), `during` (it contains the first event after the change) or
-    `after`.
+    session ends at or before the change point), `during` (it contains events in which the new interest takes
+    over: of an abrupt change the first one, of a gradual change any of its transition) or `after`.
     """
     device = streams.session_devices
     change, end = streams.change_points[device], streams.session_ends
     played = (change >= streams.live_start[device]) & (change < streams.lengths[device])
     return np.select(
-        [~played, end <= change, streams.session_starts <= change],
+        [~played, end <= change, streams.session_starts < streams.change_ends[device]],
         ["stationary", "before", "during"],
         "after",
     )
+
+
+def sessions_since_switch(streams: Streams) -> np.ndarray:
+    """(S,) int64: how many sessions began since another interest took over, as an oracle sees it; -1 = none yet.
+
+    0 is a session at whose start the device has seen at least one event of the new interest and, for a gradual
+    change, every session that starts inside the transition. A recurring change counts from its latest switch.
+    """
+    out = np.full(streams.num_sessions, -1, dtype=np.int64)
+    change, change_end = streams.change_points, streams.change_ends
+    for device in range(streams.num_devices):
+        mine = slice(int(streams.session_offsets[device]), int(streams.session_offsets[device + 1]))
+        switches = streams.switches[streams.switch_offsets[device] : streams.switch_offsets[device + 1]]
+        if not len(switches):
+            continue
+        starts = streams.session_starts[mine]
+        latest = np.searchsorted(switches, starts, side="left") - 1  # the last switch before the session's start
+        ends = np.maximum(switches + 1, np.where(switches == change[device], change_end[device], 0))
+        settled = np.searchsorted(starts, ends, side="left")  # the first session that starts after the transition
+        age = np.maximum(np.arange(len(starts)) - settled[latest], 0)
+        out[mine] = np.where(latest >= 0, age, -1)
+    return out
 
 
 def save(streams: Streams, folder: Path) -> None:

@@ -9,13 +9,14 @@ from sim.data.amazon import load_amazon_food, load_amazon_game
 from sim.data.csvfile import SUFFIXES, load_csv
 from sim.data.interactions import Interactions
 from sim.data.movielens import load_ml1m, load_ml10m
-from sim.data.synthetic import load_synthetic
+from sim.data.synthetic import load_stationary, load_synthetic
 from sim.errors import UserError
 
 __all__ = ["DATASETS", "Interactions", "load"]
 
 DATASETS: dict[str, Callable[[Path | None], Interactions]] = {
     "synthetic": load_synthetic,
+    "synthetic-stationary": load_stationary,
     "ml1m": load_ml1m,
     "ml10m": load_ml10m,
     "amazon-game": load_amazon_game,

@@ -22,7 +22,6 @@ def test_defaults_follow_backbone_and_protocol() -> None:
         ({"methods": ""}, "names no method"),
         ({"methods": "duet,duet"}, "twice"),
         ({"backbone": "bert4rec"}, "unknown backbone 'bert4rec'"),
-        ({"drift": "sudden"}, "unknown drift 'sudden'"),
         ({"policy": "sometimes"}, "unknown policy"),
         ({"protocol": "strem"}, "did you mean 'stream'"),
         ({"context": 0}, "--context is 0"),
