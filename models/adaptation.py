@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.backbone import DIM, Backbone
-
+from models.networks import Network
 
 HEAD_SCALE = 0.1 / DIM
 """Standard deviation of a fresh head's matrix."""
@@ -134,16 +134,23 @@ class DevicePart(nn.Module):
 
 
 class StaticModel(nn.Module):
-    """One network for everybody: the backbone and the weights of its ``L`` blocks."""
+    """One network for everybody, all of its blocks or (with a controller) a path that each device chooses."""
 
-    def __init__(self, backbone: Backbone, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        generator: torch.Generator,
+        *,
+        controller: bool = False,
+        network: type[Network] = Network,
+    ) -> None:
         super().__init__()
-        self.device_part = DevicePart(backbone, controller=False, interest=False)
-        self.network = nn.ParameterList(backbone.initial_blocks(generator))
+        self.device_part = DevicePart(backbone, controller=controller, interest=False)
+        self.network = network(backbone, generator)
 
     def block(self, k: int, rows: Tensor | None = None) -> Tensor:
         """Weights of block ``k``, ``(1, block_size)``, the same for all devices."""
-        return self.network[k].unsqueeze(0)
+        return self.network[k]
 
 
 class AdaptiveModel(nn.Module):

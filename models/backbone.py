@@ -38,6 +38,10 @@ class Backbone(nn.Module, ABC):
 
     block_size: int
     """Weights of one block."""
+    linears: int
+    """Linear layers (or convolutions) of one block; each has ``d`` output units."""
+    inputs: int
+    """Numbers that one unit reads: a block has ``linears * d * (inputs + 1)`` weights."""
 
     def __init__(self, num_items: int, blocks: int, context: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -55,10 +59,20 @@ class Backbone(nn.Module, ABC):
         """Fresh weights of one block, ``(block_size,)``."""
 
     @abstractmethod
-    def run_block(self, block: int, x: Tensor, weights: Tensor, visible: Tensor | None) -> Tensor:
+    def run_block(
+        self, block: int, x: Tensor, weights: Tensor, visible: Tensor | None, units: Tensor | None = None
+    ) -> Tensor:
         """Residual block ``block``: states ``(D, R, n, d)`` to states, with ``weights`` ``(D or 1, block_size)``.
 
-        ``visible`` is what :meth:`mask` made of the windows.
+        ``visible`` is what :meth:`mask` made of the windows. ``units`` ``(D, R, linears * d)`` is multiplied with the
+        outputs of the linear layers, in their order: 0 switches a unit off.
+        """
+
+    @abstractmethod
+    def pack(self, matrices: list[Tensor], biases: Tensor) -> Tensor:
+        """A block's weights ``(block_size,)`` from its linear layers.
+
+        Each matrix holds ``(inputs, d)`` numbers in any shape; ``biases`` ``(linears, d)``.
         """
 
     def mask(self, windows: Tensor) -> Tensor | None:
@@ -99,6 +113,7 @@ class Backbone(nn.Module, ABC):
         *,
         keep: Tensor | None = None,
         gates: Tensor | None = None,
+        units: Tensor | None = None,
         dropout: float = 0.0,
     ) -> Tensor:
         """Run each device's own path and return the final states ``(D, R, n, d)``.
@@ -106,14 +121,16 @@ class Backbone(nn.Module, ABC):
         ``keep`` ``(D, L)`` bool says which device runs which block (``None``: everything). A block outside a device's
         path costs nothing: its weights are not asked for, and the device's states are not touched. ``gates`` ``(D, L)``
         is the differentiable form for training, where every block runs and is mixed with its skip (equation 2).
+        ``units`` ``(D, R, L, linears * d)`` multiplies the outputs of the linear layers, see :meth:`run_block`.
         """
         x = F.dropout(self.embed(windows), dropout, self.training)
         visible = self.mask(windows)
         real = (windows != 0).unsqueeze(-1)
         for k in range(self.blocks):
+            mine = None if units is None else units[:, :, k]
             rows = None if keep is None or bool(keep[:, k].all()) else keep[:, k].nonzero().squeeze(1)
             if rows is None:
-                y = self.run_block(k, x, weights(k, None), visible)
+                y = self.run_block(k, x, weights(k, None), visible, mine)
                 if dropout:
                     y = x + F.dropout(y - x, dropout, self.training)
                 if gates is not None:
@@ -122,7 +139,8 @@ class Backbone(nn.Module, ABC):
                 x = y * real
             elif len(rows):
                 some = None if visible is None else visible.unflatten(0, windows.shape[:2])[rows].flatten(0, 1)
-                x = x.index_copy(0, rows, self.run_block(k, x[rows], weights(k, rows), some) * real[rows])
+                mine = None if mine is None else mine[rows]
+                x = x.index_copy(0, rows, self.run_block(k, x[rows], weights(k, rows), some, mine) * real[rows])
         return self.finish(x)
 
     def score(self, states: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Trained models on disk: safetensors files that say in their own header how to rebuild the model.
 
-A device opens only what is installed on it: everything under ``mapper.`` stays in the cloud.
+A device opens only what is installed on it, ``device_part.`` and ``network.``; the rest stays in the cloud.
 """
 
 import json
@@ -16,13 +16,17 @@ from torch import Tensor, nn
 
 from models.adaptation import DevicePart, Mapper
 from models.backbone import Backbone
+from models.networks import Network
 from models.nextitnet import NextItNet
 from models.sasrec import SASRec
 
 BACKBONES: dict[str, type[Backbone]] = {"sasrec": SASRec, "nextitnet": NextItNet}
 """Backbones by their name on the command line."""
 
-CLOUD_PREFIX = "mapper."
+NETWORKS: dict[str, type[Network]] = {network.kind: network for network in (Network,)}
+"""What may be installed on devices, by the kind that a file names."""
+
+CLOUD_PREFIX, PART_PREFIX, NETWORK_PREFIX = "mapper.", "device_part.", "network."
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,15 @@ class Installed:
     """What a device has on it: the shared part, and the network that was installed with it, if any."""
 
     part: DevicePart
-    network: list[Tensor] | None
-    """Weights of each block, ``(1, block_size)``."""
+    network: Network | None
 
 
 def save_model(path: Path, model: nn.Module, sizes: Sizes, extra: dict[str, object]) -> None:
     """Write ``model`` with its sizes and ``extra`` (JSON) in the header; the file appears whole or not at all."""
     header = {"sizes": json.dumps(asdict(sizes)), "extra": json.dumps(extra)}
+    network = getattr(model, "network", None)
+    if isinstance(network, Network):
+        header["network"] = network.kind
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, temporary, header)
     os.replace(temporary, path)
@@ -58,24 +64,26 @@ def save_model(path: Path, model: nn.Module, sizes: Sizes, extra: dict[str, obje
 
 def read_header(path: Path) -> tuple[Sizes, dict[str, object]]:
     """The sizes and the extra facts that :func:`save_model` wrote."""
-    with safe_open(path, "pt") as file:
-        header = file.metadata()
+    header = _metadata(path)
     return Sizes(**json.loads(header["sizes"])), json.loads(header["extra"])
 
 
 def load_device(path: Path) -> Installed:
     """Open what is installed on a device. The cloud's weights are not even read."""
-    tensors = _read(path, lambda name: not name.startswith(CLOUD_PREFIX))
+    tensors = _read(path, lambda name: name.startswith((PART_PREFIX, NETWORK_PREFIX)))
     backbone = read_header(path)[0].build(torch.Generator())
     part = DevicePart(
         backbone,
         controller=any(name.startswith("device_part.controller.") for name in tensors),
         interest=any(name.startswith("device_part.interest.") for name in tensors),
     )
-    prefix = "device_part."
-    part.load_state_dict({n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)})
-    stack = [tensors[f"network.{k}"].unsqueeze(0) for k in range(backbone.blocks) if f"network.{k}" in tensors]
-    return Installed(part.eval().requires_grad_(False), stack or None)
+    part.load_state_dict(_below(PART_PREFIX, tensors))
+    network = None
+    if f"{NETWORK_PREFIX}0" in tensors:
+        network = NETWORKS[_metadata(path).get("network", Network.kind)](backbone, torch.Generator())
+        network.load_state_dict(_below(NETWORK_PREFIX, tensors))
+        network.eval().requires_grad_(False)
+    return Installed(part.eval().requires_grad_(False), network)
 
 
 def load_mapper(path: Path) -> Mapper:
@@ -83,8 +91,18 @@ def load_mapper(path: Path) -> Mapper:
     backbone = read_header(path)[0].build(torch.Generator())
     mapper = Mapper(backbone, torch.Generator())
     tensors = _read(path, lambda name: name.startswith(CLOUD_PREFIX))
-    mapper.load_state_dict({name[len(CLOUD_PREFIX) :]: value for name, value in tensors.items()})
+    mapper.load_state_dict(_below(CLOUD_PREFIX, tensors))
     return mapper.eval().requires_grad_(False)
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    with safe_open(path, "pt") as file:
+        header: dict[str, str] = file.metadata()
+    return header
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _read(path: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]:

@@ -26,6 +26,7 @@ class NextItNet(Backbone):
     """
 
     block_size = 2 * (_KERNEL + DIM)
+    linears, inputs = 2, WIDTH * DIM
 
     def __init__(self, num_items: int, blocks: int, context: int, generator: torch.Generator) -> None:
         super().__init__(num_items, blocks, context, generator)
@@ -40,13 +41,21 @@ class NextItNet(Backbone):
         weights[-DIM:] = 0
         return weights
 
-    def run_block(self, block: int, x: Tensor, weights: Tensor, visible: Tensor | None) -> Tensor:
+    def pack(self, matrices: list[Tensor], biases: Tensor) -> Tensor:
+        """The two convolutions."""
+        return torch.cat([matrices[0].reshape(-1), biases[0], matrices[1].reshape(-1), biases[1]])
+
+    def run_block(
+        self, block: int, x: Tensor, weights: Tensor, visible: Tensor | None, units: Tensor | None = None
+    ) -> Tensor:
         """x + ReLU(LN(conv(ReLU(LN(conv(x)))))), the second convolution with twice the dilation."""
         dilation = DILATIONS[block % len(DILATIONS)]
         k_1, b_1, k_2, b_2 = weights.split((_KERNEL, DIM, _KERNEL, DIM), dim=1)
         y = _convolve(x, k_1.view(-1, WIDTH * DIM, DIM), b_1, dilation)
+        y = y if units is None else y * units[:, :, None, :DIM]
         y = F.relu(F.layer_norm(y, (DIM,), self.norm_scale[block, 0], self.norm_shift[block, 0], eps=1e-8))
         y = _convolve(y, k_2.view(-1, WIDTH * DIM, DIM), b_2, 2 * dilation)
+        y = y if units is None else y * units[:, :, None, DIM:]
         y = F.relu(F.layer_norm(y, (DIM,), self.norm_scale[block, 1], self.norm_shift[block, 1], eps=1e-8))
         return x + y
 

@@ -26,6 +26,7 @@ class SASRec(Backbone):
     """
 
     block_size = 5 * (DIM * DIM + DIM)
+    linears, inputs = 5, DIM
 
     def initial_block(self, block: int, generator: torch.Generator) -> Tensor:
         """Xavier-uniform matrices, zero biases."""
@@ -45,17 +46,26 @@ class SASRec(Backbone):
         itself = torch.eye(n, dtype=torch.bool, device=windows.device)
         return (causal & real) | itself
 
-    def run_block(self, block: int, x: Tensor, weights: Tensor, visible: Tensor | None) -> Tensor:
+    def pack(self, matrices: list[Tensor], biases: Tensor) -> Tensor:
+        """Linear layers in the order Q, K, V, 1, 2."""
+        qkv = torch.cat([matrix.view(DIM, DIM) for matrix in matrices[:3]], dim=1)
+        w_1, w_2 = matrices[3:]
+        return torch.cat([x.reshape(-1) for x in (qkv, biases[:3], w_1, biases[3], w_2, biases[4])])
+
+    def run_block(
+        self, block: int, x: Tensor, weights: Tensor, visible: Tensor | None, units: Tensor | None = None
+    ) -> Tensor:
         """Pre-norm self-attention and a two-layer feed-forward network, each with its residual."""
         devices, per_device, n, _ = x.shape
         w_qkv, b_qkv, w_1, b_1, w_2, b_2 = _unpack(weights)
         normed = F.layer_norm(x, (DIM,))
-        qkv = _linear(normed, w_qkv, b_qkv).view(-1, n, 3, HEADS, HEAD_DIM)
+        qkv = _gate(_linear(normed, w_qkv, b_qkv), units, 0, 3 * DIM).view(-1, n, 3, HEADS, HEAD_DIM)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (D * R, heads, n, 16)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=visible)
         x = x + mixed.transpose(1, 2).reshape(devices, per_device, n, DIM)
         normed = F.layer_norm(x, (DIM,))
-        return x + _linear(F.relu(_linear(normed, w_1, b_1)), w_2, b_2)
+        hidden = F.relu(_gate(_linear(normed, w_1, b_1), units, 3 * DIM, 4 * DIM))
+        return x + _gate(_linear(hidden, w_2, b_2), units, 4 * DIM, 5 * DIM)
 
     def block_macs(self, context: int) -> int:
         """Five linear layers, and the two products of attention."""
@@ -84,6 +94,11 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     else:
         out = torch.baddbmm(bias.unsqueeze(1), x.reshape(devices, per_device * n, width), weight)
     return out.view(devices, per_device, n, -1)
+
+
+def _gate(out: Tensor, units: Tensor | None, start: int, end: int) -> Tensor:
+    """``out`` ``(D, R, n, end - start)`` with units ``start`` to ``end`` of the block switched on or off."""
+    return out if units is None else out * units[:, :, None, start:end]
 
 
 def _unpack(weights: Tensor) -> tuple[Tensor, ...]:
