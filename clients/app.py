@@ -15,10 +15,12 @@ from torch import Tensor
 
 from clients import device, finetune
 from clients.batching import BatchClientApp
-from clients.protocol import MEASURED, NETWORK, Order, pack_request, read_network
+from clients.budget import Budget
+from clients.protocol import MEASURED, NETWORK, Order, pack_decline, pack_request, read_network
 from clients.storage import open_storage, recent, session_windows
 from models.backbone import BlockWeights
 from models.checkpoint import Installed, load_device
+from models.networks import Network
 
 app = BatchClientApp()
 
@@ -40,27 +42,41 @@ def ask(messages: list[Message], contexts: list[Context]) -> list[Message]:
     storage = open_storage(order.world)
     past = [storage.before(_device(c), s) for c, s in zip(contexts, sessions, strict=True)]
     history, lengths = recent(past, order.memory)
-    wanted = device.request(installed.part, history, lengths)
+    part = installed.part
+    most = torch.tensor(
+        [
+            Budget.of(message).blocks_to_fetch(part, order.context, length)
+            for message, length in zip(messages, lengths.tolist(), strict=True)
+        ]
+    )
+    affordable = most >= (0 if part.controller is not None else part.backbone.blocks)
+    wanted = device.request(part, history, lengths, most)
     return [
-        _reply(message, pack_request(path, latent, installed.part.request_macs(int(length))))
-        for message, path, latent, length in zip(
-            messages, wanted.path.numpy(), wanted.latent.numpy(), lengths.tolist(), strict=True
+        _reply(message, pack_request(path, latent, part.request_macs(length)) if fits else pack_decline())
+        for message, path, latent, length, fits in zip(
+            messages, wanted.path.numpy(), wanted.latent.numpy(), lengths.tolist(), affordable.tolist(), strict=True
         )
     ]
 
 
 @app.evaluate_many()
 def rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
-    """Step 3: play the session with the network the cloud sent, or else with the installed one."""
+    """Step 3: play the session with the network the cloud sent, or else with the installed one.
+
+    A network that does not fit today's budget is not run: the device ranks by popularity instead.
+    """
     order, installed = _open(messages)
     blocks = installed.part.backbone.blocks
     windows, targets = _session(messages, contexts, order)
+    most = np.array([Budget.of(message).blocks_to_run(installed.part, order.context) for message in messages])
     networks = [read_network(message, blocks) if NETWORK in message.content else None for message in messages]
     if installed.network is not None:
-        paths = np.ones((len(messages), blocks), dtype=bool)
-        quality = device.rerank(installed.part, windows, targets, _shared(installed.network), None)
-        return _report(messages, installed, order, quality, paths, np.ones(len(messages), dtype=bool))
+        served = most >= blocks
+        paths = np.repeat(served[:, None], blocks, axis=1)
+        quality = device.rerank(installed.part, windows, targets, _shared(installed.network), _keep(paths))
+        return _report(messages, installed, order, _or_popular(installed, targets, quality, served), paths, served)
 
+    networks = [n if n is not None and n[0].sum() <= fits else None for n, fits in zip(networks, most, strict=True)]
     served = np.array([network is not None for network in networks])
     paths = np.stack([np.zeros(blocks, dtype=bool) if n is None else n[0] for n in networks])
     received = [{} if n is None else n[1] for n in networks]
@@ -70,36 +86,53 @@ def rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
         return torch.from_numpy(np.stack([mine[k] for mine in received if k in mine]))
 
     quality = device.rerank(installed.part, windows, targets, weights, torch.from_numpy(paths))
-    fallback = device.popular(installed.part, targets)
-    have = torch.from_numpy(served)
-    quality = device.Quality(
-        quality.events,
-        torch.where(have, quality.hits, fallback.hits),
-        torch.where(have, quality.ndcg, fallback.ndcg),
-    )
-    return _report(messages, installed, order, quality, paths, served)
+    return _report(messages, installed, order, _or_popular(installed, targets, quality, served), paths, served)
 
 
 @app.evaluate_many("finetune")
 def finetune_and_rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
-    """The whole session of method Finetune: train on the device's own history, then play."""
+    """The whole session of method Finetune: train on the device's own history, then play.
+
+    A device whose energy does not allow the training plays the installed network as it is.
+    """
     order, installed = _open(messages)
-    assert installed.network is not None
+    part, network = installed.part, installed.network
+    assert network is not None
     windows, targets = _session(messages, contexts, order)
     storage = open_storage(order.world)
     past = [
         storage.before(_device(context), Order.of(message).session)
         for message, context in zip(messages, contexts, strict=True)
     ]
-    tuned = finetune.tune(installed.part, installed.network, past)
+    planned = finetune.training_macs(part, *finetune.training_windows(past, part.backbone.context))
+    budgets = [Budget.of(message) for message in messages]
+    blocks = part.backbone.blocks
+    served = np.array([budget.blocks_to_run(part, order.context) == blocks for budget in budgets])
+    trains = np.array(
+        [
+            budget.blocks_to_run(part, order.context, int(macs)) == blocks
+            for budget, macs in zip(budgets, planned, strict=True)
+        ]
+    )
+    able = np.flatnonzero(trains).tolist()
+    tuned = finetune.tune(part, network, [past[row] for row in able]).weights if able else []
+    where = torch.from_numpy(np.cumsum(trains) - 1)
 
     def weights(k: int, rows: Tensor | None) -> Tensor:
-        return tuned.weights[k] if rows is None else tuned.weights[k][rows]
+        """Trained weights of the devices that trained, installed ones of the others."""
+        if trains.all():
+            return tuned[k] if rows is None else tuned[k][rows]
+        chosen = torch.arange(len(messages)) if rows is None else rows
+        out = network[k].expand(len(chosen), -1).clone()
+        mine = torch.from_numpy(trains)[chosen]
+        if mine.any():
+            out[mine] = tuned[k][where[chosen[mine]]]
+        return out
 
-    quality = device.rerank(installed.part, windows, targets, weights, None)
-    everything = np.ones((len(messages), installed.part.backbone.blocks), dtype=bool)
-    served = np.ones(len(messages), dtype=bool)
-    return _report(messages, installed, order, quality, everything, served, tuned.macs)
+    paths = np.repeat(served[:, None], blocks, axis=1)
+    quality = device.rerank(part, windows, targets, weights, _keep(paths))
+    quality = _or_popular(installed, targets, quality, served)
+    return _report(messages, installed, order, quality, paths, served, np.where(trains, planned, 0))
 
 
 @lru_cache(maxsize=8)
@@ -126,8 +159,23 @@ def _session(messages: list[Message], contexts: list[Context], order: Order) -> 
     )
 
 
-def _shared(network: list[Tensor]) -> BlockWeights:
+def _shared(network: Network) -> BlockWeights:
     return lambda k, rows: network[k]
+
+
+def _keep(paths: np.ndarray) -> Tensor | None:
+    """The paths ``(D, L)`` as the backbone takes them; None where everybody runs everything."""
+    return None if paths.all() else torch.from_numpy(paths)
+
+
+def _or_popular(installed: Installed, targets: Tensor, quality: device.Quality, served: np.ndarray) -> device.Quality:
+    """The measured quality where a device was served, that of the most popular items elsewhere."""
+    fallback, have = device.popular(installed.part, targets), torch.from_numpy(served)
+    return device.Quality(
+        quality.events,
+        torch.where(have, quality.hits, fallback.hits),
+        torch.where(have, quality.ndcg, fallback.ndcg),
+    )
 
 
 def _report(

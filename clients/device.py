@@ -37,14 +37,22 @@ class Quality:
 
 
 @torch.inference_mode()
-def request(part: DevicePart, history: Tensor, lengths: Tensor) -> Request:
-    """Extract path and latent interest from the recent items, ``(D, m)`` right-padded (equations 3, 7 and 9)."""
+def request(part: DevicePart, history: Tensor, lengths: Tensor, most: Tensor | None = None) -> Request:
+    """Extract path and latent interest from the recent items, ``(D, m)`` right-padded (equations 3, 7 and 9).
+
+    ``most`` ``(D,)`` is each device's budget in blocks: of the blocks it would keep, it drops those with the lowest
+    keep-logits until the path fits. A part without a controller knows one path, which the caller has to have room for.
+    """
     embedded = part.embed_history(history)
     if part.controller is None:
         path = torch.ones(len(history), part.backbone.blocks, dtype=torch.bool)
         return Request(path, part.latent(embedded, lengths, None))
     logits = part.controller(embedded, lengths)
-    return Request(logits >= 0, part.latent(embedded, lengths, logits))
+    path = logits >= 0
+    if most is not None:
+        place = logits.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+        path &= place < most.unsqueeze(1)
+    return Request(path, part.latent(embedded, lengths, logits))
 
 
 @torch.inference_mode()

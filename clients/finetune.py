@@ -5,6 +5,7 @@ every position a target). Only block weights are trained: they are what a device
 content. As in the released DUET code the learning rate is that of the cloud, and the training is short.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from clients.storage import recent
 from models.adaptation import DevicePart
+from models.backbone import DIM
 from models.loss import full_softmax_loss
 
 STEPS = 3
@@ -34,7 +36,7 @@ class Tuned:
     """``(D,)`` multiply-accumulates that training took."""
 
 
-def tune(part: DevicePart, network: list[Tensor], past: list[np.ndarray]) -> Tuned:
+def tune(part: DevicePart, network: Iterable[Tensor], past: list[np.ndarray]) -> Tuned:
     """Fine-tune ``network`` (each block ``(1, block_size)``) on each device's past items.
 
     The loss of a device is the mean over its own targets and devices share no weight, so a device's result does not
@@ -43,6 +45,7 @@ def tune(part: DevicePart, network: list[Tensor], past: list[np.ndarray]) -> Tun
     backbone = part.backbone
     windows, targets = training_windows(past, backbone.context)
     devices = len(past)
+    macs = training_macs(part, windows, targets)
     weights = [block.expand(devices, -1).clone().requires_grad_(True) for block in network]
     real = targets > 0
     count = real.sum(dim=(1, 2)).clamp(min=1)
@@ -59,10 +62,16 @@ def tune(part: DevicePart, network: list[Tensor], past: list[np.ndarray]) -> Tun
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
+    return Tuned([w.detach() for w in weights], macs)
+
+
+def training_macs(part: DevicePart, windows: Tensor, targets: Tensor) -> np.ndarray:
+    """What training on these windows ``(D, R, context)`` multiplies, ``(D,)``; known before it begins."""
+    backbone = part.backbone
     used = (windows != 0).any(dim=2).sum(dim=1).numpy()
+    count = (targets > 0).sum(dim=(1, 2)).clamp(min=1).numpy()
     window_macs = backbone.blocks * backbone.block_macs(backbone.context)
-    scoring = count.numpy() * backbone.num_items * part.backbone.items.shape[1]
-    return Tuned([w.detach() for w in weights], STEPS * BACKWARD * (used * window_macs + scoring))
+    return np.asarray(STEPS * BACKWARD * (used * window_macs + count * backbone.num_items * DIM))
 
 
 def training_windows(past: list[np.ndarray], context: int) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,8 @@
 record                 kind            content
 =====================  ==============  ==========================================================================
 ``session`` (down)     ConfigRecord    which session to play, and where this simulated device finds its own disk
+``budget`` (down)      ConfigRecord    what the device can afford today (:mod:`clients.budget`); the simulation adds it,
+                                       the cloud never reads it
 ``request`` (up)       ArrayRecord     ``path``: the wanted blocks, one bit each; ``latent``: 64 float32
 ``network`` (down)     ArrayRecord     ``path``, and ``block.k``: float32 weights of each block in it
 ``measured`` (up)      MetricRecord    the device's own measurements, numbers only
@@ -51,6 +53,8 @@ class Order:
     """File of the model installed on the devices."""
     context: int
     memory: int
+    seed: int = 0
+    """Of the device's own draws, where a method has any."""
 
     def record(self) -> ConfigRecord:
         """As it travels."""
@@ -81,12 +85,20 @@ def pack_request(path: np.ndarray, latent: np.ndarray, macs: int) -> dict[str, A
     return {REQUEST: ArrayRecord(arrays), MEASURED: MetricRecord({"macs": macs})}
 
 
-def read_request(message: Message, blocks: int) -> DeviceRequest:
-    """Check a request to the letter and read it.
+def pack_decline() -> dict[str, MetricRecord]:
+    """The answer of a device that asks for nothing this time."""
+    return {MEASURED: MetricRecord({"macs": 0})}
+
+
+def read_request(message: Message, blocks: int) -> DeviceRequest | None:
+    """Check a request to the letter and read it; None if the device asks for nothing.
 
     Raises :class:`BadMessage` for an error reply, any record or key beside the named ones, wrong shapes or types, and
     numbers that are not finite.
     """
+    if not message.has_error() and set(message.content) == {MEASURED}:
+        _measures(message, REQUEST_MEASURES)
+        return None
     _only(message, {REQUEST, MEASURED})
     arrays = message.content[REQUEST]
     if not isinstance(arrays, ArrayRecord) or set(arrays) != {"path", "latent"}:

@@ -1,7 +1,11 @@
 """The simulated devices themselves: of which kind each is, and how it fares in each of its sessions."""
 
+import math
+
 import numpy as np
 
+from clients.budget import Budget
+from sim.costs import FLOPS_PER_MAC
 from sim.scenario import Scenario, Tier
 from sim.streams import Streams
 from strategies.base import Seat
@@ -34,3 +38,21 @@ class Fleet:
     def factor(self, seat: Seat) -> float:
         """The share of its effective compute that a device has in a session."""
         return float(self.factors[self.index(seat)])
+
+    def budget(self, seat: Seat) -> Budget:
+        """What a device can afford in a session: its ceilings in its own counts, and its energy costs."""
+        tier = self.tier(seat)
+        limits = self.scenario.limits(tier)
+        memory = min(tier.memory_mbyte, limits.model_mbyte or math.inf)
+        seconds = math.inf if limits.latency_ms is None else limits.latency_ms / 1e3
+        return Budget(
+            macs=seconds * tier.flops * self.factor(seat) / FLOPS_PER_MAC,
+            model_bits=memory * 8e6,
+            update_bits=math.inf if limits.update_mbit is None else limits.update_mbit * 1e6,
+            joules=math.inf if limits.session_joules is None else limits.session_joules,
+            predictions=int(self.events.max()),
+            joules_per_mac=tier.picojoule_per_mac * 1e-12,
+            joules_per_bit_down=tier.nanojoule_per_bit_down * 1e-9,
+            joules_per_bit_up=tier.nanojoule_per_bit_up * 1e-9,
+            joules_tail=tier.tail_joules,
+        )

@@ -3,13 +3,14 @@
 Devices go in waves, so that the networks of one wave exist at a time, not those of all devices.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pandas as pd
 from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
 
+from clients.budget import BUDGET
 from sim.costs import Counts, cost
 from sim.exchange import exchange
 from sim.fleet import Fleet
@@ -49,20 +50,31 @@ def play(
             continue
         outcomes: list[Outcome] = []
         for wave in _waves(seats):
-            outcomes += play_wave(strategy, grid, server_round, wave)
+            outcomes += play_wave(strategy, grid, server_round, wave, rows_of.fleet)
         rows = rows_of(outcomes, strategy.name, seed)
         run.save_part(seed, strategy.name, server_round, rows)
         on_round(server_round, rows)
 
 
-def play_wave(strategy: SessionStrategy, grid: Grid, server_round: int, wave: list[Seat]) -> list[Outcome]:
-    """One session of the devices of a wave, in the four calls of Flower's own loop."""
+def play_wave(
+    strategy: SessionStrategy, grid: Grid, server_round: int, wave: list[Seat], fleet: Fleet
+) -> list[Outcome]:
+    """One session of the devices of a wave, in the four calls of Flower's own loop.
+
+    What the strategy sends, the simulation completes with what a device knows of itself: its budget for today.
+    """
     nothing, config = ArrayRecord(), ConfigRecord()
+    budgets = {seat.node: fleet.budget(seat).record() for seat in wave}
+
+    def deliver(messages: Iterable[Message]) -> list[Message]:
+        sent = list(messages)
+        for message in sent:
+            message.content[BUDGET] = budgets[message.metadata.dst_node_id]
+        return _answers(exchange(grid, sent, TIMEOUT))
+
     strategy.begin(wave)
-    asked = list(strategy.configure_train(server_round, nothing, config, grid))
-    strategy.aggregate_train(server_round, _answers(exchange(grid, asked, TIMEOUT)))
-    orders = list(strategy.configure_evaluate(server_round, nothing, config, grid))
-    strategy.aggregate_evaluate(server_round, _answers(exchange(grid, orders, TIMEOUT)))
+    strategy.aggregate_train(server_round, deliver(strategy.configure_train(server_round, nothing, config, grid)))
+    strategy.aggregate_evaluate(server_round, deliver(strategy.configure_evaluate(server_round, nothing, config, grid)))
     return strategy.end()
 
 

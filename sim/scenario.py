@@ -30,6 +30,20 @@ PROPORTIONS = {"share", "efficiency", "busy_factor", "to_busy", "to_idle"}
 
 
 @dataclass(frozen=True)
+class Limits:
+    """Ceilings of a device-session; None: no ceiling."""
+
+    latency_ms: float | None = None
+    """One inference may take this long at today's compute, which is a ceiling on its multiply-accumulates."""
+    model_mbyte: float | None = None
+    """Weights of the device's own network, 10^6 bytes; the tier's memory is a ceiling in any case."""
+    update_mbit: float | None = None
+    """Weights that come down for one session, 10^6 bits."""
+    session_joules: float | None = None
+    """Energy of a session, planned for the longest one of the run."""
+
+
+@dataclass(frozen=True)
 class Tier:
     """One kind of device. Keys without a default must be in the file."""
 
@@ -52,6 +66,8 @@ class Tier:
     """What the radio draws after the last bit, before it sleeps."""
     tail_seconds: float = 0.0
     """For how long; a session with traffic has one tail."""
+    budget: Limits = Limits()
+    """What this tier has in place of the mix's own ceilings."""
 
     @property
     def flops(self) -> float:
@@ -82,6 +98,13 @@ class Scenario:
     tiers: tuple[Tier, ...]
     availability: Chain | Trace | None = None
     """How much of its compute a device has from session to session; None: always all of it."""
+    budget: Limits = Limits()
+    """For all tiers, unless they have their own."""
+
+    def limits(self, tier: Tier) -> Limits:
+        """The ceilings of a kind of device."""
+        own = {name: value for name, value in vars(tier.budget).items() if value is not None}
+        return dataclasses.replace(self.budget, **own)
 
     def assign(self, devices: int, seed: int) -> np.ndarray:
         """The index of each device's tier, ``(D,)``; a device keeps its tier when others are added."""
@@ -99,7 +122,7 @@ def shipped() -> list[str]:
 def load_scenario(name: str) -> Scenario:
     """The device mix of a name or a TOML file; raises :class:`UserError` for anything that cannot be."""
     label, table = _read(name, Path(), ())
-    _keys(f"scenario {label}", table, {"description", "cloud", "tier", "availability"}, {"cloud", "tier"})
+    _keys(f"scenario {label}", table, {"description", "cloud", "tier", "availability", "budget"}, {"cloud", "tier"})
     entries = table["tier"]
     if not isinstance(entries, list) or not entries:
         raise UserError(f"scenario {label} has no [[tier]]")
@@ -116,6 +139,7 @@ def load_scenario(name: str) -> Scenario:
         cloud=_section(f"scenario {label}, [cloud]", table["cloud"], Cloud),
         tiers=tiers,
         availability=_availability(f"scenario {label}, [availability]", table.get("availability")),
+        budget=_section(f"scenario {label}, [budget]", table.get("budget", {}), Limits),
     )
 
 
@@ -186,6 +210,8 @@ def _section(where: str, given: object, kind: type[Section]) -> Section:
     for key, value in table.items():
         if known[key].type is str:
             values[key] = str(value)
+        elif known[key].type is Limits:
+            values[key] = _section(f"{where}, [{key}]", value, Limits)
         else:
             values[key] = _number(where, key, value)
     return kind(**values)

@@ -76,10 +76,11 @@ class SessionStrategy(Strategy):
     cloud_model: ClassVar[str]
     """The method whose trained model is deployed (its own name, or that of another method)."""
     evaluate_action: ClassVar[str] = "evaluate"
+    """What devices do to play a session, see :mod:`clients.app`."""
 
-    def __init__(self, model: Path, world: Path, seats: dict[int, list[Seat]]) -> None:
-        """``seats`` names, for each round (from 1), who plays."""
-        self.model, self.world, self.seats = model, world, seats
+    def __init__(self, model: Path, world: Path, seats: dict[int, list[Seat]], seed: int = 0) -> None:
+        """``seats`` names, for each round (from 1), who plays; ``seed`` is what devices derive their draws from."""
+        self.model, self.world, self.seats, self.seed = model, world, seats, seed
         sizes, extra = read_header(model)
         self.blocks, self.context, self.memory = sizes.blocks, sizes.context, int(str(extra["memory"]))
         self.open: dict[int, Outcome] = {}
@@ -147,7 +148,7 @@ class SessionStrategy(Strategy):
         return None
 
     def _message(self, seat: Seat, action: str, network: ArrayRecord | None = None) -> Message:
-        order = Order(seat.session, str(self.world), str(self.model), self.context, self.memory)
+        order = Order(seat.session, str(self.world), str(self.model), self.context, self.memory, self.seed)
         content = RecordDict({SESSION: order.record()})
         if network is not None:
             content[NETWORK] = network
@@ -168,8 +169,11 @@ class SessionStrategy(Strategy):
 class AdaptiveStrategy(SessionStrategy):
     """Base of the methods that answer a device's request with a network made for it in one forward pass."""
 
-    def __init__(self, model: Path, world: Path, seats: dict[int, list[Seat]]) -> None:
-        super().__init__(model, world, seats)
+    train_action: ClassVar[str] = "train"
+    """What devices do to make their request."""
+
+    def __init__(self, model: Path, world: Path, seats: dict[int, list[Seat]], seed: int = 0) -> None:
+        super().__init__(model, world, seats, seed)
         self.mapper: Mapper = load_mapper(model)
         self.owed: dict[int, ArrayRecord] = {}
 
@@ -182,7 +186,7 @@ class AdaptiveStrategy(SessionStrategy):
     ) -> Iterable[Message]:
         """Ask every device of the wave what it wants."""
         self._ensure_wave(server_round)
-        return [self._message(outcome.seat, "train") for outcome in self.open.values()]
+        return [self._message(outcome.seat, self.train_action) for outcome in self.open.values()]
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -196,6 +200,8 @@ class AdaptiveStrategy(SessionStrategy):
                 asked = read_request(reply, self.blocks)
             except BadMessage as error:
                 self._reject(outcome, error)
+                continue
+            if asked is None:
                 continue
             requests[node] = asked
             outcome.requested, outcome.bits_up, outcome.macs_device = True, asked.bits, asked.macs

@@ -1,0 +1,111 @@
+"""What a device can afford in a session, and how many blocks that is.
+
+The simulation tells each device with every order, in the record ``budget``, what a real device knows of itself: today's
+ceilings and what computing and traffic cost its battery. The cloud never reads it; it only sees what the device then
+asks for. Without the record nothing is limited.
+
+A network fits if one inference, the weights, the update and the energy of the session all stay within their ceilings.
+Energy is planned for ``predictions`` of them, as many as the longest session has, so that no session exceeds it. A
+budget below one block is a budget like any other: the network of no blocks (embeddings score the items) still has to
+fit, and if it does not, the session is not served.
+"""
+
+import math
+from dataclasses import dataclass
+
+from flwr.app import ConfigRecord, Message
+
+from models.adaptation import DevicePart
+from models.backbone import DIM
+
+BUDGET = "budget"
+NOTHING_FITS = -1
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Ceilings of one device-session, infinite where there is none, and the device's own energy costs."""
+
+    macs: float = math.inf
+    """Multiply-accumulates of one inference."""
+    model_bits: float = math.inf
+    """Weights of the device's own network, times 32."""
+    update_bits: float = math.inf
+    """Weights that come down for one session, times 32."""
+    joules: float = math.inf
+    """Of the whole session."""
+    predictions: int = 0
+    """Inferences that the energy is planned for."""
+    joules_per_mac: float = 0.0
+    joules_per_bit_down: float = 0.0
+    joules_per_bit_up: float = 0.0
+    joules_tail: float = 0.0
+
+    def record(self) -> ConfigRecord:
+        """As it travels from the simulation to the device."""
+        return ConfigRecord(dict(vars(self)))
+
+    @staticmethod
+    def of(message: Message) -> "Budget":
+        """What came with an order; no limits if nothing did."""
+        return Budget(**message.content[BUDGET]) if BUDGET in message.content else Budget()
+
+    def allows(
+        self, *, macs: int, model_bits: int, once: int = 0, update_bits: int = 0, bits_down: int = 0, bits_up: int = 0
+    ) -> bool:
+        """Whether a session fits: ``macs`` an inference, ``once`` more multiply-accumulates before the first.
+
+        ``bits_down`` and ``bits_up`` are the whole messages, of which ``update_bits`` are weights.
+        """
+        joules = (
+            (self.predictions * macs + once) * self.joules_per_mac
+            + bits_down * self.joules_per_bit_down
+            + bits_up * self.joules_per_bit_up
+            + (self.joules_tail if bits_down + bits_up else 0.0)
+        )
+        return (
+            macs <= self.macs
+            and model_bits <= self.model_bits
+            and update_bits <= self.update_bits
+            and joules <= self.joules
+        )
+
+    def blocks_to_run(self, part: DevicePart, context: int, once: int = 0) -> int:
+        """The most blocks the device can run if it has them already, or :data:`NOTHING_FITS`."""
+        return next(
+            (
+                k
+                for k in _downwards(part)
+                if self.allows(macs=_macs(part, context, k), model_bits=_bits(part, k), once=once)
+            ),
+            NOTHING_FITS,
+        )
+
+    def blocks_to_fetch(self, part: DevicePart, context: int, items: int) -> int:
+        """The most blocks it can ask for and run, ``items`` being what the extractors read; or :data:`NOTHING_FITS`."""
+        path = 8 * -(-part.backbone.blocks // 8)
+        for blocks in _downwards(part):
+            update = 32 * blocks * part.backbone.block_size
+            if self.allows(
+                macs=_macs(part, context, blocks),
+                model_bits=_bits(part, blocks),
+                once=part.request_macs(items),
+                update_bits=update,
+                bits_down=update + path,
+                bits_up=32 * DIM + path,
+            ):
+                return blocks
+        return NOTHING_FITS
+
+
+def _downwards(part: DevicePart) -> range:
+    return range(part.backbone.blocks, -1, -1)
+
+
+def _macs(part: DevicePart, context: int, blocks: int) -> int:
+    return part.backbone.inference_macs(context, blocks)
+
+
+def _bits(part: DevicePart, blocks: int) -> int:
+    backbone = part.backbone
+    return 32 * (blocks * backbone.block_size + backbone.blocks * backbone.static_block_weights())

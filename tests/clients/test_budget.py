@@ -1,0 +1,92 @@
+"""How many blocks a budget is, by hand, and that a path is cut by the keep-logits."""
+
+import math
+
+import torch
+from flwr.app import Message, MetricRecord, RecordDict
+
+from clients import device
+from clients.budget import BUDGET, NOTHING_FITS, Budget
+from clients.protocol import pack_decline, read_request
+from models.adaptation import AdaptiveModel, DevicePart
+from models.sasrec import SASRec
+
+ITEMS, BLOCKS, CONTEXT = 100, 6, 10
+BLOCK_MACS = 5 * 10 * 4096 + 2 * 100 * 64  # 217,600
+SCORING = ITEMS * 64  # 6,400
+BLOCK_BITS = 20_800 * 32
+
+
+def part(*, controller: bool = True) -> DevicePart:
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    return AdaptiveModel(SASRec(ITEMS, BLOCKS, CONTEXT, generator), generator, controller=controller).device_part.eval()
+
+
+def fetch(budget: Budget) -> int:
+    return budget.blocks_to_fetch(part(), CONTEXT, items=50)
+
+
+def test_each_ceiling_alone_by_hand() -> None:
+    assert fetch(Budget()) == 6
+    assert fetch(Budget(macs=SCORING + 3 * BLOCK_MACS)) == 3
+    assert fetch(Budget(macs=SCORING + 3 * BLOCK_MACS - 1)) == 2
+    assert fetch(Budget(model_bits=4 * BLOCK_BITS)) == 4
+    assert fetch(Budget(update_bits=BLOCK_BITS * 1.99)) == 1
+    assert fetch(Budget(macs=SCORING + 5 * BLOCK_MACS, model_bits=4 * BLOCK_BITS, update_bits=3 * BLOCK_BITS)) == 3
+
+
+def test_energy_counts_extractors_traffic_tail_and_the_planned_predictions() -> None:
+    # GRUs over 50 items: 2 x 50 x 24,576 and H 64 x 6; request 2,048 + 8 bits up; two blocks and 8 bits down.
+    extractors = 2 * 50 * 24_576 + 384
+    joules = (10 * (SCORING + 2 * BLOCK_MACS) + extractors) * 2e-9 + (2 * BLOCK_BITS + 8) * 1e-7 + 2056 * 1e-6 + 3
+    rates = {
+        "predictions": 10,
+        "joules_per_mac": 2e-9,
+        "joules_per_bit_down": 1e-7,
+        "joules_per_bit_up": 1e-6,
+        "joules_tail": 3.0,
+    }
+    assert fetch(Budget(joules=joules * (1 + 1e-9), **rates)) == 2
+    assert fetch(Budget(joules=joules * (1 - 1e-9), **rates)) == 1
+    # What is there already needs no radio: 10 x (6,400 + 6 x 217,600) MACs at 2 nJ are 26 mJ.
+    assert Budget(joules=0.027, **rates).blocks_to_run(part(), CONTEXT) == 6
+    assert Budget(joules=0.027, **rates).blocks_to_run(part(), CONTEXT, once=10**6) == 5
+    assert fetch(Budget(joules=2.9, **rates)) == NOTHING_FITS
+
+
+def test_below_one_block_is_no_block_and_below_the_scoring_nothing() -> None:
+    assert fetch(Budget(update_bits=1)) == 0
+    assert fetch(Budget(macs=SCORING)) == 0
+    assert fetch(Budget(macs=SCORING - 1)) == NOTHING_FITS
+    assert Budget(macs=SCORING - 1).blocks_to_run(part(), CONTEXT) == NOTHING_FITS
+
+
+def test_a_budget_travels_with_its_infinities() -> None:
+    budget = Budget(macs=5.5, predictions=3)
+    message = Message(RecordDict({BUDGET: budget.record()}), dst_node_id=1, message_type="train")
+    assert Budget.of(message) == budget
+    assert Budget.of(message).joules == math.inf
+    assert Budget.of(Message(RecordDict(), dst_node_id=1, message_type="train")) == Budget()
+
+
+def test_the_least_probable_blocks_are_dropped_and_no_others_taken() -> None:
+    model = part()
+    assert model.controller is not None
+    model.controller.head.weight.data.zero_()
+    model.controller.head.bias.data = torch.tensor([0.5, -1.0, 2.0, 0.1, 3.0, -0.1])  # keeps blocks 1, 3, 4 and 5
+    history, lengths = torch.ones(6, 3, dtype=torch.long), torch.full((6,), 3)
+    found = device.request(model, history, lengths, torch.tensor([6, 4, 3, 2, 1, 0]))
+    masks = ["".join("01"[bit] for bit in row) for row in found.path.int().tolist()]
+    assert masks == ["101110", "101110", "101010", "001010", "000010", "000000"]
+    free = device.request(model, history, lengths)
+    assert free.path.tolist() == found.path[:1].expand(6, -1).tolist()
+    torch.testing.assert_close(free.latent, found.latent)
+
+
+def test_a_device_that_asks_for_nothing_is_no_breach_of_the_protocol() -> None:
+    def message(content: RecordDict) -> Message:
+        return Message(content, dst_node_id=1, message_type="train")
+
+    assert read_request(message(RecordDict(pack_decline())), blocks=6) is None
+    assert pack_decline()["measured"] == MetricRecord({"macs": 0})

@@ -1,0 +1,162 @@
+"""A world of two devices: what each can afford, by hand, and what happens to them in a whole run."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_run import sessions, write_csv
+
+from sim import run
+from sim.availability import Trace
+from sim.config import Config
+from sim.data.interactions import Interactions
+from sim.errors import UserError
+from sim.fleet import Fleet
+from sim.scenario import Cloud, Limits, Scenario, Tier, load_scenario
+from sim.streams import build_streams
+from strategies.base import Seat
+
+WEAK = Tier(
+    name="weak",
+    share=0.5,
+    gflops=4.0,
+    efficiency=0.25,
+    memory_mbyte=0.1,
+    downlink_mbit_s=2.0,
+    uplink_mbit_s=1.0,
+    picojoule_per_mac=10.0,
+    nanojoule_per_bit_down=100.0,
+    nanojoule_per_bit_up=500.0,
+    tail_watts=1.0,
+    tail_seconds=2.0,
+)
+STRONG = replace(WEAK, name="strong", gflops=400.0, memory_mbyte=50.0, budget=Limits(update_mbit=8.0))
+SCENARIO = Scenario("two", "", Cloud(gflops=100.0), (WEAK, STRONG), budget=Limits(latency_ms=2.0, update_mbit=1.5))
+
+
+def two_devices(**changes: object) -> Fleet:
+    """Device 0 has two sessions of 3 and 1 events, device 1 one of 2 events; device 0 is weak, device 1 strong."""
+    interactions = Interactions(
+        name="two",
+        offsets=np.array([0, 20, 30]),
+        items=np.ones(30, dtype=np.int32),
+        times=np.arange(30),
+        user_ids=["a", "b"],
+        item_ids=["", "x"],
+        item_titles=["", "x"],
+        genre_names=[],
+        genres=np.zeros((2, 0), dtype=bool),
+        change_points=np.array([-1, -1]),
+    )
+    streams = build_streams(interactions, [0, 1], session_length=3)
+    fleet = Fleet(streams, replace(SCENARIO, **changes), seed=0)  # type: ignore[arg-type]
+    fleet.tiers = np.array([0, 1])
+    return fleet
+
+
+def test_ceilings_by_hand() -> None:
+    fleet = two_devices(availability=Trace(np.array([[0.5, 1.0], [1.0, 1.0]])))
+    first, second = fleet.budget(Seat(7, 0, 0)), fleet.budget(Seat(7, 0, 1))
+    # 2 ms at half of 1 GFLOPS are 10^6 operations
+    assert math.isclose(first.macs, 500_000)
+    assert math.isclose(second.macs, 1_000_000)
+    assert (first.model_bits, first.update_bits, first.joules) == (800_000, 1_500_000, math.inf)
+    assert first.predictions == 3
+    assert math.isclose(first.joules_tail, 2.0)
+    strong = fleet.budget(Seat(8, 1, 0))
+    assert math.isclose(strong.macs, 100_000_000)
+    assert strong.update_bits == 8_000_000  # the tier's own ceiling instead of the mix's
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return Config(
+        dataset=str(write_csv(tmp_path / "tiny.csv")),
+        devices=8,
+        blocks=2,
+        context=5,
+        memory=8,
+        epochs=1,
+        sessions=2,
+        session_length=4,
+        quiet=True,
+        out=tmp_path / "run",
+    ).absolute()
+
+
+def play(config: Config, folder: Path, name: str, text: str) -> pd.DataFrame:
+    """The rows of a run in a scenario that is the paper's with something more."""
+    (folder / f"{name}.toml").write_text(f'base = "paper-device"\n{text}\n')
+    out = folder / f"run-{name}"
+    run.main(replace(config, scenario=str(folder / f"{name}.toml"), out=out))
+    return sessions(out)
+
+
+def test_budgets_bind_in_a_whole_run(config: Config, tmp_path: Path) -> None:
+    run.main(config)
+    free = sessions(config.folder)
+
+    one = play(config, tmp_path, "one", "[budget]\nupdate_mbit = 0.7")  # one block is 0.6656 Mbit
+    forward, before = one[one.method == "forward-ofa"], free[free.method == "forward-ofa"]
+    assert (before.blocks > 1).any()
+    assert (forward.blocks == before.blocks.clip(upper=1)).all()
+    assert ((forward.path & before.path) == forward.path).all()
+    assert forward.served.all()
+    assert (forward.bits_down == forward.blocks * 665_600 + 8).all()
+    duet = one[one.method == "duet"]
+    assert not duet.served.any()
+    assert not duet.requested.any()
+    assert (duet[["bits_up", "bits_down", "macs", "blocks", "joules", "seconds_adapt"]] == 0).all().all()
+    for method in ("devicerec", "finetune"):  # nothing comes down, so nothing binds
+        pd.testing.assert_frame_equal(one[one.method == method], free[free.method == method])
+
+    none = play(config, tmp_path, "none", "[budget]\nmodel_mbyte = 0.08")  # one block is 0.0832 MB
+    assert (none.blocks == 0).all()
+    assert none.served.equals(none.method == "forward-ofa")  # a network of no blocks scores by its embeddings
+    fallback = none[none.method != "forward-ofa"].pivot_table("ndcg", ["device", "session"], "method")
+    assert (fallback["devicerec"] == fallback["duet"]).all()
+    assert (fallback["devicerec"] == fallback["finetune"]).all()
+
+    nothing = play(config, tmp_path, "nothing", "[budget]\nlatency_ms = 0.000001")
+    assert not nothing.served.any()
+    assert (nothing[["macs", "bits_up", "bits_down", "joules"]] == 0).all().all()
+    assert len(nothing) == len(free)
+    assert (nothing.events == free.events).all()
+
+
+def test_a_device_without_the_energy_to_train_plays_the_installed_network(config: Config, tmp_path: Path) -> None:
+    methods = replace(config, methods="devicerec,finetune")
+    run.main(methods)
+    free = sessions(methods.folder)
+    trained = free[free.method == "finetune"].joules
+    some = float(trained.median())
+    rows = play(methods, tmp_path, "lean", f"[budget]\nsession_joules = {some}")
+    tuned, static = rows[rows.method == "finetune"], rows[rows.method == "devicerec"]
+    assert rows.served.all()
+    lean = tuned.seconds_adapt == 0
+    assert 0 < lean.sum() < len(tuned)
+    assert (tuned[lean].ndcg.to_numpy() == static[lean.to_numpy()].ndcg.to_numpy()).all()
+    assert (rows.joules <= some).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[budget]\nlatency = 3", "unknown key 'latency'; did you mean 'latency_ms'"),
+        ("[budget]\nupdate_mbit = -1", "update_mbit is -1; it must be greater than 0"),
+        ("budget = 3", "no table"),
+    ],
+)
+def test_a_budget_that_cannot_be_is_one_clear_line(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "mix.toml").write_text(f'base = "paper-device"\n{text}\n')
+    with pytest.raises(UserError, match=why) as error:
+        load_scenario(str(tmp_path / "mix.toml"))
+    assert "\n" not in str(error.value)
