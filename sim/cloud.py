@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import cast
@@ -12,7 +12,7 @@ import pandas as pd
 import pooch
 import torch
 
-from models.checkpoint import Sizes, read_header, save_model
+from models.checkpoint import Sizes, load_device, read_header, save_model
 from models.seeds import derive, torch_generator
 from sim.config import Config
 from sim.data.interactions import Interactions
@@ -75,19 +75,35 @@ def model_path(run: RunFolder, cloud_model: str, seed: int) -> Path:
     return run.models / f"{cloud_model}-{seed}.safetensors"
 
 
+def in_order(methods: Iterable[str]) -> list[str]:
+    """The cloud models that these methods need, each once, and every teacher before its student."""
+    out: dict[str, None] = {}
+    for name in methods:
+        cloud_model = METHODS[name].cloud_model
+        teacher = METHODS[cloud_model].learner().teacher
+        out.update(dict.fromkeys(in_order([teacher]) if teacher is not None else []))
+        out[cloud_model] = None
+    return list(out)
+
+
 def train_model(
     cloud_model: str, data: TrainingSet, config: Config, run: RunFolder, seed: int, on_batch: OnBatch
 ) -> tuple[pd.DataFrame, bool]:
-    """Make sure the run folder holds the trained model; give its training log and whether it had to be trained."""
-    recipe = recipe_of(config)
+    """Make sure the run folder holds the trained model; give its training log and whether it had to be trained.
+
+    A method that learns from another one's model finds that in the run folder: see :func:`in_order`.
+    """
+    recipe, learner = recipe_of(config), METHODS[cloud_model].learner()
+    own = learner.configure(protocol=config.protocol, backbone=config.backbone, dataset=config.dataset)
     sizes = Sizes(config.backbone, data.num_items, config.resolved_blocks, config.resolved_context)
-    key = cache_key(cloud_model, data, recipe, asdict(sizes), seed)
+    key = cache_key(cloud_model, data, recipe, asdict(sizes), seed, own)
     cached = cache_folder() / f"{cloud_model}-{key}.safetensors"
     fresh = not cached.exists()
     if fresh:
         cached.parent.mkdir(parents=True, exist_ok=True)
         generator = torch_generator(seed, "weights", cloud_model)
-        learner = METHODS[cloud_model].learner()
+        if learner.teacher is not None:
+            learner.teach(load_device(model_path(run, learner.teacher, seed)))
         model = learner.build(sizes.build(generator), generator)
         checkpoint = cached.with_suffix(".checkpoint")
         done = train(
@@ -104,7 +120,7 @@ def train_model(
         extra = {
             "memory": recipe.memory,
             "method": cloud_model,
-            "recipe": asdict(recipe),
+            "recipe": asdict(recipe) | own,
             "best_epoch": done.best_epoch,
             "records": [asdict(record) for record in done.records],
         }

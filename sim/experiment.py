@@ -14,7 +14,7 @@ from flwr.serverapp import Grid
 import analysis
 from models.seeds import numpy_generator
 from sim import data as datasets
-from sim.cloud import model_path, recipe_of, train_model, training_set
+from sim.cloud import in_order, model_path, recipe_of, train_model, training_set
 from sim.config import Config
 from sim.data.interactions import Interactions
 from sim.drift import inject, load_drift
@@ -87,9 +87,8 @@ def train_all(config: Config, run: RunFolder, world: World, display: Display) ->
     """Train every cloud model that the methods of this run deploy, or find it in the cache."""
     data = training_set(world.interactions, world.streams, config)
     logs = []
-    needed = dict.fromkeys(METHODS[name].cloud_model for name in config.method_names)
     for seed in config.seed_list:
-        for cloud_model in needed:
+        for cloud_model in in_order(config.method_names):
             title = f"train {cloud_model}" + (f" (seed {seed})" if config.seeds > 1 else "")
             with display.task(title, total=1) as task:
 
@@ -129,7 +128,7 @@ def play_all(
     for seed in config.seed_list:
         for name in config.method_names:
             method = METHODS[name]
-            strategy = method(model_path(run, method.cloud_model, seed), run.world, seats)
+            strategy = method(model_path(run, method.cloud_model, seed), run.world, seats, seed)
             title = f"play {name}" + (f" (seed {seed})" if config.seeds > 1 else "")
             with display.task(title, total=total) as task:
                 sums = np.zeros(3)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from models.adaptation import DevicePart
 from models.backbone import Backbone
+from models.checkpoint import Installed
 from models.loss import full_softmax_loss
 from models.ranking import hits, ndcg, ranks
 from models.seeds import derive, torch_generator
@@ -70,6 +72,24 @@ class Trained:
 class Learner:
     """What training needs to know of a method; every strategy names one."""
 
+    teacher: ClassVar[str | None] = None
+    """The method whose trained model this one learns from; it is trained first."""
+
+    def configure(self, *, protocol: str, backbone: str, dataset: str) -> dict[str, float]:
+        """Take the method's own hyperparameters from the presets; what they are belongs to the model's identity."""
+        return {}
+
+    def teach(self, teacher: Installed) -> None:
+        """Hand over the trained model of :attr:`teacher`."""
+        raise TypeError(f"{type(self).__name__} learns from no other model")
+
+    def search_epochs(self, recipe: Recipe) -> int:
+        """Epochs before the ones of the recipe, in which the method searches and no epoch's model is kept."""
+        return 0
+
+    def after_epoch(self, model: nn.Module, epoch: int, recipe: Recipe) -> None:
+        """Change the model at the end of an epoch (the first is 1), before it is validated."""
+
     def build(self, backbone: Backbone, generator: torch.Generator) -> nn.Module:
         """The untrained cloud model around a fresh backbone."""
         raise TypeError(f"{type(self).__name__} trains no model of its own")
@@ -123,8 +143,8 @@ def train(
         records = [EpochRecord(**record) for record in state["records"]]
         best, best_epoch = state["best"], state["best_epoch"]
 
-    steps = cutter.count()
-    while not _finished(records, best_epoch, recipe):
+    steps, search = cutter.count(), learner.search_epochs(recipe)
+    while not _finished(records, best_epoch, recipe, search):
         epoch = len(records) + 1
         started = time.perf_counter()
         model.train()
@@ -142,9 +162,11 @@ def train(
             count = int(bears.sum())
             total, seen = total + float(loss.detach()) * count, seen + count
             on_batch(step, max(steps, step), records)
+        learner.after_epoch(model, epoch, recipe)
         hit, gain = validate(learner, model, cutter, recipe, device)
         records.append(EpochRecord(epoch, total / max(seen, 1), gain, hit, time.perf_counter() - started))
-        if recipe.patience == 0 or gain > max((r.valid_ndcg for r in records[:-1]), default=-1.0):
+        kept = epoch > search
+        if kept and (recipe.patience == 0 or gain > max((r.valid_ndcg for r in records[search:-1]), default=-1.0)):
             best_epoch = epoch
             best = {name: value.detach().clone() for name, value in model.state_dict().items()}
         _save_checkpoint(checkpoint, model, optimizer, records, best, best_epoch)
@@ -180,10 +202,19 @@ def popularity_ranks(data: TrainingSet) -> Tensor:
     return torch.from_numpy(out)
 
 
-def cache_key(method: str, data: TrainingSet, recipe: Recipe, sizes: dict[str, object], seed: int) -> str:
-    """Names a trained model by everything that decides what it is."""
+def cache_key(
+    method: str,
+    data: TrainingSet,
+    recipe: Recipe,
+    sizes: dict[str, object],
+    seed: int,
+    own: dict[str, float] | None = None,
+) -> str:
+    """Names a trained model by everything that decides what it is; ``own`` are the method's own hyperparameters."""
     digest = hashlib.sha256()
     facts = {"method": method, "recipe": asdict(recipe), "sizes": sizes, "seed": seed, "code": CODE_VERSION}
+    if own:
+        facts["own"] = own
     digest.update(json.dumps(facts, sort_keys=True).encode())
     for array in (data.offsets, data.items, data.validation):
         digest.update(np.ascontiguousarray(array).astype(np.int64).tobytes())
@@ -206,8 +237,8 @@ def _part(model: nn.Module) -> DevicePart:
     return part
 
 
-def _finished(records: list[EpochRecord], best_epoch: int, recipe: Recipe) -> bool:
-    if len(records) >= recipe.max_epochs:
+def _finished(records: list[EpochRecord], best_epoch: int, recipe: Recipe, search: int) -> bool:
+    if len(records) >= search + recipe.max_epochs:
         return True
     return recipe.patience > 0 and len(records) - best_epoch >= recipe.patience and best_epoch > 0
 
