@@ -30,13 +30,19 @@ SESSION_COLUMNS = {
     "bits_down": "bits from the cloud to the device",
     "bits_up": "bits from the device to the cloud",
     "seconds_adapt": "seconds until the device had its network (simulated clock)",
+    "seconds_wait": "of them, seconds that the request waited in the cloud's queue",
     "seconds_inference": "seconds of one inference (simulated clock)",
     "joules": "energy of the device over the whole session (simulated)",
     "served": "whether the device could run the method's network; if not, it ranked by popularity",
+    "status": "what became of the device: ok, dropped (no answer), late (request after the deadline), vanished (left "
+    "in mid-session), rejected (broke the protocol)",
     "tier": "kind of device",
     "phase": "stationary, or before, during or after the device's change of interest",
 }
 """Of ``Run.sessions``: one row per seed, method, device and session."""
+
+ADDED_LATER = {"seconds_wait": 0.0, "status": "ok"}
+"""What was true of every row before there was a column for it."""
 
 TRAINING_COLUMNS = {
     "method": "whose cloud model was trained",
@@ -139,6 +145,7 @@ def _sessions(path: Path) -> pd.DataFrame:
         frame = pq.read_table(file).to_pandas()
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{file} is damaged: {_first_line(error)}; delete it and {_CONTINUE}") from error
+    frame = frame.assign(**{name: value for name, value in ADDED_LATER.items() if name not in frame.columns})
     missing = [name for name in SESSION_COLUMNS if name not in frame.columns]
     if missing:
         raise UserError(f"{file} lacks the columns {', '.join(missing)}; was it written by another version?")

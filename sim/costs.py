@@ -1,6 +1,11 @@
-"""From counts to seconds and joules: what a device-session cost, by the device's own profile."""
+"""From counts to seconds and joules: what a device-session cost, by the device's own profile.
+
+A virtual clock: nothing sleeps. The cloud is a queue that serves first who comes first.
+"""
 
 from dataclasses import dataclass
+
+import numpy as np
 
 from sim.scenario import Scenario, Tier
 
@@ -36,15 +41,36 @@ class Cost:
     """The device's energy over the session: computing and radio."""
 
 
-def cost(counts: Counts, tier: Tier, scenario: Scenario, factor: float = 1.0) -> Cost:
-    """A virtual clock: extractors, uplink, the cloud's forward pass, downlink, local training.
+def request_seconds(macs: int, bits_up: int, tier: Tier, factor: float = 1.0) -> float:
+    """From the start of a session until the cloud has the request: extractors, then the uplink."""
+    return FLOPS_PER_MAC * macs / (tier.flops * factor) + bits_up / (tier.uplink_mbit_s * 1e6)
+
+
+def waits(arrivals: np.ndarray, service: float) -> np.ndarray:
+    """How long each request waits, ``(N,)`` seconds, in a queue that takes ``service`` seconds for one.
+
+    First come, first served; of those that come at once, the first in ``arrivals``.
+    """
+    out, free = np.zeros(len(arrivals)), -np.inf
+    for row in np.argsort(arrivals, kind="stable").tolist():
+        begin = max(float(arrivals[row]), free)
+        out[row], free = begin - arrivals[row], begin + service
+    return out
+
+
+def cost(counts: Counts, tier: Tier, scenario: Scenario, factor: float = 1.0, queue: float = 0.0) -> Cost:
+    """Extractors, uplink, ``queue`` seconds of waiting and service, the cloud's forward pass, downlink, assembly, local
+    training.
 
     ``factor`` is the share of its compute that the device has today.
     """
     flops = tier.flops * factor
+    assembly = 0.0 if tier.assembly_mbyte_s is None else counts.bits_down / (tier.assembly_mbyte_s * 8e6)
     adapt = (
-        FLOPS_PER_MAC * (counts.macs_request + counts.macs_adapt) / flops
-        + counts.bits_up / (tier.uplink_mbit_s * 1e6)
+        FLOPS_PER_MAC * counts.macs_adapt / flops
+        + request_seconds(counts.macs_request, counts.bits_up, tier, factor)
+        + queue
+        + assembly
         + FLOPS_PER_MAC * counts.macs_cloud / (scenario.cloud.gflops * 1e9)
         + counts.bits_down / (tier.downlink_mbit_s * 1e6)
     )

@@ -1,14 +1,20 @@
 """The simulated devices themselves: of which kind each is, and how it fares in each of its sessions."""
 
 import math
+from typing import Literal, cast
 
 import numpy as np
 
 from clients.budget import Budget
-from sim.costs import FLOPS_PER_MAC
+from sim.availability import chance
+from sim.costs import FLOPS_PER_MAC, request_seconds
 from sim.scenario import Scenario, Tier
 from sim.streams import Streams
 from strategies.base import Seat
+
+Status = Literal["ok", "dropped", "late", "vanished", "rejected"]
+"""What became of a device-session: the device answered; not at all; too late for the cloud; not to the end; or with
+something that breaks the protocol."""
 
 
 class Fleet:
@@ -38,6 +44,26 @@ class Fleet:
     def factor(self, seat: Seat) -> float:
         """The share of its effective compute that a device has in a session."""
         return float(self.factors[self.index(seat)])
+
+    def fate(self, seat: Seat) -> Status:
+        """What happens to a device in a session; what it asks for is late only if it asks."""
+        failures = self.scenario.failures
+        draw = chance(self.seed, "failure", seat.device, seat.session)
+        for status, likely in (("dropped", failures.dropout), ("late", failures.late), ("vanished", failures.vanish)):
+            if draw < likely:
+                return cast(Status, status)
+            draw -= likely
+        return "ok"
+
+    def misses_deadline(self, seat: Seat, macs: int, bits_up: int) -> bool:
+        """Whether a request takes too long to arrive."""
+        deadline = self.scenario.failures.deadline_seconds
+        return deadline is not None and request_seconds(macs, bits_up, self.tier(seat), self.factor(seat)) > deadline
+
+    def arrival(self, seat: Seat, macs: int, bits_up: int) -> float:
+        """When a request reaches the cloud, in seconds since the round began."""
+        begins = self.scenario.cloud.spread_seconds * chance(self.seed, "start", seat.device, seat.session)
+        return begins + request_seconds(macs, bits_up, self.tier(seat), self.factor(seat))
 
     def budget(self, seat: Seat) -> Budget:
         """What a device can afford in a session: its ceilings in its own counts, and its energy costs."""

@@ -4,6 +4,7 @@ Devices go in waves, so that the networks of one wave exist at a time, not those
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,9 +12,10 @@ from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
 
 from clients.budget import BUDGET
-from sim.costs import Counts, cost
+from clients.protocol import BadMessage, DeviceRequest, read_request
+from sim.costs import Counts, cost, waits
 from sim.exchange import exchange
-from sim.fleet import Fleet
+from sim.fleet import Fleet, Status
 from sim.rundir import RunFolder
 from sim.streams import Streams, session_phase
 from strategies.base import Outcome, Seat, SessionStrategy
@@ -48,34 +50,78 @@ def play(
         if path.exists():
             on_round(server_round, pd.read_parquet(path))
             continue
-        outcomes: list[Outcome] = []
+        played: list[Played] = []
         for wave in _waves(seats):
-            outcomes += play_wave(strategy, grid, server_round, wave, rows_of.fleet)
-        rows = rows_of(outcomes, strategy.name, seed)
+            played += play_wave(strategy, grid, server_round, wave, rows_of.fleet)
+        rows = rows_of(played, strategy.name, seed)
         run.save_part(seed, strategy.name, server_round, rows)
         on_round(server_round, rows)
 
 
-def play_wave(
-    strategy: SessionStrategy, grid: Grid, server_round: int, wave: list[Seat], fleet: Fleet
-) -> list[Outcome]:
+@dataclass(frozen=True)
+class Played:
+    """A device-session after it was played."""
+
+    outcome: Outcome
+    """As the cloud saw it."""
+    status: Status
+
+
+def play_wave(strategy: SessionStrategy, grid: Grid, server_round: int, wave: list[Seat], fleet: Fleet) -> list[Played]:
     """One session of the devices of a wave, in the four calls of Flower's own loop.
 
-    What the strategy sends, the simulation completes with what a device knows of itself: its budget for today.
+    What the strategy sends, the simulation completes with what a device knows of itself: its budget for today. What the
+    scenario lets fail is not delivered: no order to a device that has dropped out, no request that is late, no
+    measurements of a device that has vanished. The round goes on with the others.
     """
     nothing, config = ArrayRecord(), ConfigRecord()
     budgets = {seat.node: fleet.budget(seat).record() for seat in wave}
+    seats = {seat.node: seat for seat in wave}
+    fates = {seat.node: fleet.fate(seat) for seat in wave}
+    too_late: dict[int, DeviceRequest] = {}
 
     def deliver(messages: Iterable[Message]) -> list[Message]:
-        sent = list(messages)
+        sent = [message for message in messages if fates[message.metadata.dst_node_id] != "dropped"]
         for message in sent:
             message.content[BUDGET] = budgets[message.metadata.dst_node_id]
         return _answers(exchange(grid, sent, TIMEOUT))
 
+    def in_time(reply: Message) -> bool:
+        node = reply.metadata.src_node_id
+        try:
+            asked = read_request(reply, strategy.blocks)
+        except BadMessage:
+            return True  # for the strategy to reject
+        if asked is None or not (fates[node] == "late" or fleet.misses_deadline(seats[node], asked.macs, asked.bits)):
+            return True
+        too_late[node] = asked
+        return False
+
     strategy.begin(wave)
-    strategy.aggregate_train(server_round, deliver(strategy.configure_train(server_round, nothing, config, grid)))
-    strategy.aggregate_evaluate(server_round, deliver(strategy.configure_evaluate(server_round, nothing, config, grid)))
-    return strategy.end()
+    requests = deliver(strategy.configure_train(server_round, nothing, config, grid))
+    strategy.aggregate_train(server_round, [reply for reply in requests if in_time(reply)])
+    reports = deliver(strategy.configure_evaluate(server_round, nothing, config, grid))
+    strategy.aggregate_evaluate(
+        server_round, [reply for reply in reports if fates[reply.metadata.src_node_id] != "vanished"]
+    )
+    played = []
+    for outcome in strategy.end():
+        node = outcome.seat.node
+        if node in too_late:
+            asked = too_late[node]
+            outcome.requested, outcome.bits_up, outcome.macs_device = True, asked.bits, asked.macs
+        played.append(Played(outcome, _status(outcome, fates[node], node in too_late)))
+    return played
+
+
+def _status(outcome: Outcome, fate: Status, too_late: bool) -> Status:
+    if fate in ("dropped", "vanished"):
+        return fate
+    if outcome.problems:
+        return "rejected"
+    if outcome.measured is None:
+        return "dropped"
+    return "late" if too_late else "ok"
 
 
 class RowMaker:
@@ -85,11 +131,25 @@ class RowMaker:
         self.fleet = fleet
         self.phases = session_phase(fleet.streams)
 
-    def __call__(self, outcomes: list[Outcome], method: str, seed: int) -> pd.DataFrame:
-        """One row an outcome. A session whose measurements are missing counts as not served, with no hits."""
-        return pd.DataFrame([self._row(outcome, method, seed) for outcome in outcomes]).astype(DTYPES)
+    def __call__(self, played: list[Played], method: str, seed: int) -> pd.DataFrame:
+        """One row a device-session of a round; where measurements are missing it is not served and has no hits."""
+        waiting = self._waiting(played)
+        return pd.DataFrame(
+            [self._row(one, method, seed, wait) for one, wait in zip(played, waiting, strict=True)]
+        ).astype(DTYPES)
 
-    def _row(self, outcome: Outcome, method: str, seed: int) -> dict[str, object]:
+    def _waiting(self, played: list[Played]) -> list[float | None]:
+        """Seconds in the cloud's queue; None for a device-session that the cloud made nothing for."""
+        rate = self.fleet.scenario.cloud.requests_per_second
+        asked = [one.outcome for one in played if one.outcome.bits_down > 0 and one.outcome.bits_up > 0]
+        if rate is None:
+            return [None] * len(played)
+        arrivals = [self.fleet.arrival(o.seat, o.macs_device, o.bits_up) for o in asked]
+        found = dict(zip([o.seat for o in asked], waits(np.array(arrivals), 1 / rate).tolist(), strict=True))
+        return [found.get(one.outcome.seat) for one in played]
+
+    def _row(self, played: Played, method: str, seed: int, wait: float | None) -> dict[str, object]:
+        outcome = played.outcome
         seat = outcome.seat
         index = self.fleet.index(seat)
         events = int(self.fleet.events[index])
@@ -106,7 +166,9 @@ class RowMaker:
             bits_up=outcome.bits_up,
             bits_down=outcome.bits_down,
         )
-        spent = cost(counts, tier, self.fleet.scenario, self.fleet.factor(seat))
+        rate = self.fleet.scenario.cloud.requests_per_second
+        queue = 0.0 if wait is None or rate is None else wait + 1 / rate
+        spent = cost(counts, tier, self.fleet.scenario, self.fleet.factor(seat), queue)
         return {
             "seed": seed,
             "device": seat.device,
@@ -124,9 +186,11 @@ class RowMaker:
             "bits_down": counts.bits_down,
             "bits_up": counts.bits_up,
             "seconds_adapt": spent.seconds_adapt,
+            "seconds_wait": wait or 0.0,
             "seconds_inference": spent.seconds_inference,
             "joules": spent.joules,
             "served": bool(measured["served"]),
+            "status": played.status,
             "tier": tier.name,
             "phase": str(self.phases[index]),
         }

@@ -22,10 +22,11 @@ from sim.errors import UserError
 
 Section = TypeVar("Section")
 SHARE_TOLERANCE = 1e-6
+KEYS = {"description", "cloud", "tier", "availability", "budget", "failures"}
 DEEPEST = 8
 """Mixes that build on each other; a circle has no end."""
 
-PROPORTIONS = {"share", "efficiency", "busy_factor", "to_busy", "to_idle"}
+PROPORTIONS = {"share", "efficiency", "busy_factor", "to_busy", "to_idle", "dropout", "late", "vanish"}
 """Numbers that are at most 1."""
 
 
@@ -66,6 +67,8 @@ class Tier:
     """What the radio draws after the last bit, before it sleeps."""
     tail_seconds: float = 0.0
     """For how long; a session with traffic has one tail."""
+    assembly_mbyte_s: float | None = None
+    """How fast received weights become a network, 10^6 bytes a second; None: in no time."""
     budget: Limits = Limits()
     """What this tier has in place of the mix's own ceilings."""
 
@@ -86,6 +89,24 @@ class Cloud:
 
     gflops: float
     """Effective compute, 10^9 floating-point operations a second."""
+    requests_per_second: float | None = None
+    """What the cloud can answer; requests that come faster wait, first come, first served. None: no queue."""
+    spread_seconds: float = 0.0
+    """The sessions of a round begin within this time, evenly; 0: all at once, the worst burst there can be."""
+
+
+@dataclass(frozen=True)
+class Failures:
+    """What goes wrong, as the chance of each in a device-session. All methods meet the same failures."""
+
+    dropout: float = 0.0
+    """The device does not answer at all."""
+    late: float = 0.0
+    """Its request comes after the deadline; the cloud does not answer it. A device that asks nothing is never late."""
+    vanish: float = 0.0
+    """It disappears in the middle of the session, and its measurements with it."""
+    deadline_seconds: float | None = None
+    """A request that takes longer to arrive by the virtual clock is late in any case."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +121,7 @@ class Scenario:
     """How much of its compute a device has from session to session; None: always all of it."""
     budget: Limits = Limits()
     """For all tiers, unless they have their own."""
+    failures: Failures = Failures()
 
     def limits(self, tier: Tier) -> Limits:
         """The ceilings of a kind of device."""
@@ -122,7 +144,7 @@ def shipped() -> list[str]:
 def load_scenario(name: str) -> Scenario:
     """The device mix of a name or a TOML file; raises :class:`UserError` for anything that cannot be."""
     label, table = _read(name, Path(), ())
-    _keys(f"scenario {label}", table, {"description", "cloud", "tier", "availability", "budget"}, {"cloud", "tier"})
+    _keys(f"scenario {label}", table, KEYS, {"cloud", "tier"})
     entries = table["tier"]
     if not isinstance(entries, list) or not entries:
         raise UserError(f"scenario {label} has no [[tier]]")
@@ -140,6 +162,7 @@ def load_scenario(name: str) -> Scenario:
         tiers=tiers,
         availability=_availability(f"scenario {label}, [availability]", table.get("availability")),
         budget=_section(f"scenario {label}, [budget]", table.get("budget", {}), Limits),
+        failures=_failures(f"scenario {label}, [failures]", table.get("failures", {})),
     )
 
 
@@ -183,6 +206,14 @@ def _shared(label: str, table: dict[str, object], shares: object) -> dict[str, o
     given = _table(f"scenario {label}, [shares]", shares)
     _keys(f"scenario {label}, [shares]", given, set(tiers), set())
     return {**table, "tier": [{**tier, "share": given[name]} for name, tier in tiers.items() if name in given]}
+
+
+def _failures(where: str, given: object) -> Failures:
+    failures = _section(where, given, Failures)
+    total = failures.dropout + failures.late + failures.vanish
+    if total > 1:
+        raise UserError(f"{where}: dropout, late and vanish sum to {total:g}, which is more than 1")
+    return failures
 
 
 def _availability(where: str, given: object) -> Chain | Trace | None:

@@ -88,9 +88,11 @@ def plausible_rows(
                     "bits_down": down.ravel().astype(np.int64),
                     "bits_up": up.ravel().astype(np.int64),
                     "seconds_adapt": (down / 40e6 + up / 40e6 + local).ravel(),
+                    "seconds_wait": 0.0,
                     "seconds_inference": (2 * ran * BLOCK_MACS / pace).ravel(),
                     "joules": joules.ravel(),
                     "served": served.ravel(),
+                    "status": "ok",
                     "tier": np.repeat(tier if tiers else np.full(devices, "phone"), sessions),
                     "phase": phase.ravel() if drift else "stationary",
                 }

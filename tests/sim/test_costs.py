@@ -4,9 +4,10 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from sim.costs import Counts, cost
+from sim.costs import Counts, cost, waits
 from sim.errors import UserError
 from sim.scenario import Cloud, Scenario, Tier, load_scenario, shipped
 
@@ -41,6 +42,48 @@ def test_an_adaptation_by_hand() -> None:
     assert math.isclose(spent.seconds_inference, 0.001)
     # 3.5 million MACs at 5 pJ, 4 Mbit at 50 nJ, 2 kbit at 400 nJ
     assert math.isclose(spent.joules, 17.5e-6 + 0.2 + 0.0008)
+
+
+def test_waiting_service_and_assembly_come_on_top() -> None:
+    counts = Counts(events=1, macs=0, macs_request=0, macs_adapt=0, macs_cloud=0, bits_up=0, bits_down=4_000_000)
+    slow = replace(PHONE, assembly_mbyte_s=2.0)
+    # 4 Mbit at 40 Mbit/s, 0.5 MB at 2 MB/s
+    assert math.isclose(cost(counts, slow, WORLD, queue=0.3).seconds_adapt, 0.1 + 0.25 + 0.3)
+    assert cost(counts, slow, WORLD, queue=0.3).joules == cost(counts, PHONE, WORLD).joules
+
+
+def test_a_burst_waits_in_the_order_of_its_arrival() -> None:
+    arrivals = np.array([0.0, 0.25, 0.0, 5.0, 0.1])
+    # served at 0, 3, 1, 5, 2 with one second each
+    assert np.allclose(waits(arrivals, 1.0), [0.0, 2.75, 1.0, 0.0, 1.9])
+    assert np.allclose(waits(arrivals, 0.0), 0.0)
+    assert waits(np.array([]), 1.0).tolist() == []
+
+
+def test_the_papers_adaptation_times_are_special_cases() -> None:
+    """Table 8: its on-cloud time gives the work of fine-tuning, 4.6259 s x 35.58 TFLOPS; on the phone that work takes
+    91.98 s (the paper prints "at least 94.19", a phone of 1,747 GFLOPS). Figure 7: 40 Mbit/s and Table 1's sizes."""
+    paper = load_scenario("paper-device")
+    nothing = Counts(events=1, macs=0, macs_request=0, macs_adapt=0, macs_cloud=0, bits_up=0, bits_down=0)
+    tuning = replace(nothing, macs_adapt=round(4.6259 * 35.58e12 / 2))
+    assert round(cost(tuning, paper.tiers[0], paper).seconds_adapt, 2) == 91.98
+    in_cloud = replace(nothing, macs_cloud=tuning.macs_adapt)
+    assert round(cost(in_cloud, paper.tiers[0], paper).seconds_adapt, 4) == 4.6259
+    # Forward-OFA itself: two GRUs and H over 5 items, six heads in the cloud; the paper measures 1.1 ms
+    forward = replace(nothing, macs_request=254_464, macs_cloud=6 * 64 * 20_800)
+    compute = cost(forward, paper.tiers[0], paper).seconds_adapt
+    assert math.isclose(compute, 2 * 254_464 / 1789.4e9 + 2 * 7_987_200 / 35.58e12)
+    assert compute < 0.0011
+    sizes = {"SASRec": 3.9936, "Forward-OFA": 3.6386, "NextItNet": 9.5846}
+    times = {
+        name: cost(replace(nothing, bits_down=round(mbit * 1e6)), paper.tiers[0], paper).seconds_adapt
+        for name, mbit in sizes.items()
+    }
+    assert {name: round(seconds, 4) for name, seconds in times.items()} == {
+        "SASRec": 0.0998,
+        "Forward-OFA": 0.0910,
+        "NextItNet": 0.2396,
+    }
 
 
 def test_local_training_takes_time_and_energy_and_nothing_else_does_when_nothing_happens() -> None:

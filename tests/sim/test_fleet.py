@@ -9,15 +9,17 @@ import pandas as pd
 import pytest
 from test_run import sessions, write_csv
 
+from models.seeds import derive
 from sim import run
 from sim.availability import Trace
 from sim.config import Config
 from sim.data.interactions import Interactions
 from sim.errors import UserError
-from sim.fleet import Fleet
-from sim.scenario import Cloud, Limits, Scenario, Tier, load_scenario
+from sim.fleet import Fleet, Status
+from sim.play import Played, RowMaker
+from sim.scenario import Cloud, Failures, Limits, Scenario, Tier, load_scenario
 from sim.streams import build_streams
-from strategies.base import Seat
+from strategies.base import Outcome, Seat
 
 WEAK = Tier(
     name="weak",
@@ -69,6 +71,63 @@ def test_ceilings_by_hand() -> None:
     strong = fleet.budget(Seat(8, 1, 0))
     assert math.isclose(strong.macs, 100_000_000)
     assert strong.update_bits == 8_000_000  # the tier's own ceiling instead of the mix's
+
+
+def played(device: int, session: int, status: Status = "ok", **facts: object) -> Played:
+    return Played(Outcome(Seat(10 + device, device, session), **facts), status)  # type: ignore[arg-type]
+
+
+MEASURED = {"hits": 1, "ndcg": 0.5, "served": 1, "macs": 100_000, "macs_paper": 0, "macs_adapt": 0}
+
+
+def test_rows_of_a_round_by_hand() -> None:
+    """A cloud that answers two requests a second: the strong device's request arrives first."""
+    fleet = two_devices(
+        cloud=Cloud(gflops=100.0, requests_per_second=2.0), availability=Trace(np.array([[0.5, 1.0], [1.0, 1.0]]))
+    )
+    facts = {"requested": True, "bits_up": 2_000, "macs_device": 1_000_000, "macs_cloud": 5_000_000}
+    network = {**MEASURED, "param_bits": 665_600, "path": 0b1}
+    weak = played(0, 0, measured=dict(network), bits_down=665_608, **facts)
+    strong = played(1, 0, measured=dict(network), bits_down=665_608, **facts)
+    rows = RowMaker(fleet)([weak, strong], "forward-ofa", seed=0)
+    # arrival: 2 x 10^6 operations at 0.5 (busy) or 100 GFLOPS, 2 kbit at 1 Mbit/s
+    arrive = (0.004 + 0.002, 0.00002 + 0.002)
+    wait = (arrive[1] + 0.5 - arrive[0], 0.0)
+    rest = 0.5 + 1e7 / 100e9 + 665_608 / 2e6  # service, forward pass, downlink
+    assert np.allclose(rows.seconds_wait, wait)
+    assert np.allclose(rows.seconds_adapt, np.array(arrive) + np.array(wait) + rest)
+    assert np.allclose(rows.seconds_inference, [2e5 / 0.5e9, 2e5 / 100e9])
+    # 3 and 2 events of 10^5 MACs and 10^6 of the extractors at 10 pJ; traffic; one tail of 2 J
+    traffic = 665_608 * 100e-9 + 2_000 * 500e-9 + 2.0
+    assert np.allclose(rows.joules, [1.3e6 * 10e-12 + traffic, 1.2e6 * 10e-12 + traffic])
+    assert rows.tier.tolist() == ["weak", "strong"]
+    assert rows.status.tolist() == ["ok", "ok"]
+
+
+def test_who_asks_for_nothing_waits_for_nothing() -> None:
+    fleet = two_devices(cloud=Cloud(gflops=100.0, requests_per_second=2.0))
+    late = played(1, 0, "late", measured={**MEASURED, "param_bits": 0, "path": 0}, requested=True, bits_up=2_000)
+    rows = RowMaker(fleet)([played(0, 0, measured={**MEASURED, "param_bits": 0, "path": 0}), late], "duet", seed=0)
+    assert rows.seconds_wait.tolist() == [0.0, 0.0]
+    assert np.allclose(rows.seconds_adapt, [0.0, 0.002])
+
+
+def test_sessions_that_begin_apart_wait_less() -> None:
+    at_once = two_devices()
+    apart = two_devices(cloud=Cloud(gflops=100.0, spread_seconds=60.0))
+    seats = [Seat(0, 0, 0), Seat(1, 1, 0)]
+    assert [at_once.arrival(seat, 0, 1_000_000) for seat in seats] == [1.0, 1.0]
+    starts = [derive(0, "start", device, 0) / 2**63 * 60 for device in (0, 1)]
+    assert [apart.arrival(seat, 0, 1_000_000) for seat in seats] == [1.0 + start for start in starts]
+
+
+def test_fates_are_as_frequent_as_their_chances_and_the_same_for_everybody() -> None:
+    fleet = two_devices(failures=Failures(dropout=0.1, late=0.2, vanish=0.3))
+    fates = [fleet.fate(Seat(0, device, session)) for device in range(500) for session in range(10)]
+    shares = {name: fates.count(name) / len(fates) for name in ("dropped", "late", "vanished", "ok")}
+    for name, share in {"dropped": 0.1, "late": 0.2, "vanished": 0.3, "ok": 0.4}.items():
+        assert abs(shares[name] - share) < 0.03, name
+    assert fates == [fleet.fate(Seat(9, device, session)) for device in range(500) for session in range(10)]
 
 
 @pytest.fixture(autouse=True)
@@ -147,9 +206,59 @@ def test_a_device_without_the_energy_to_train_plays_the_installed_network(config
     assert (rows.joules <= some).all()
 
 
+def test_failures_cost_their_own_sessions_and_every_session_is_accounted_for(config: Config, tmp_path: Path) -> None:
+    run.main(config)
+    free = sessions(config.folder)
+    failing = play(config, tmp_path, "failing", "[failures]\ndropout = 0.2\nlate = 0.2\nvanish = 0.2")
+    keys = ["method", "device", "session", "events"]
+    pd.testing.assert_frame_equal(failing[keys], free[keys])
+    status = failing.pivot(index=["device", "session"], columns="method", values="status")
+    assert set(status["forward-ofa"]) == {"ok", "dropped", "late", "vanished"}
+    assert status["forward-ofa"].equals(status["duet"])
+    assert status["devicerec"].equals(status["forward-ofa"].replace("late", "ok"))  # who asks nothing is not late
+
+    fine = failing.status == "ok"
+    pd.testing.assert_frame_equal(failing[fine], free[fine])
+    dropped, late, vanished = (failing[failing.status == name] for name in ("dropped", "late", "vanished"))
+    assert (dropped[["hits", "ndcg", "bits_up", "bits_down", "macs", "joules", "seconds_adapt"]] == 0).all().all()
+    assert not failing[~fine].served.any()
+    assert late.requested.all()
+    assert (late.bits_up == 64 * 32 + 8).all()
+    assert (late[["bits_down", "macs", "blocks"]] == 0).all().all()
+    assert (vanished[["hits", "ndcg", "macs"]] == 0).all().all()
+    asking = vanished.method.isin(["duet", "forward-ofa"])
+    assert (vanished[asking].bits_down > 0).all()
+    assert (vanished[~asking].joules == 0).all()
+
+
+def test_a_request_that_takes_too_long_is_late(config: Config, tmp_path: Path) -> None:
+    one = replace(config, methods="duet")
+    rows = play(one, tmp_path, "slow", "[failures]\ndeadline_seconds = 0.00001")
+    assert (rows.status == "late").all()
+    assert not rows.served.any()
+    # popularity without a network is what the device has then
+    assert rows.hits.sum() > 0
+
+
+def test_a_burst_waits_in_a_whole_run(config: Config, tmp_path: Path) -> None:
+    one = replace(config, methods="forward-ofa", sessions=1)
+    run.main(one)
+    free = sessions(one.folder)
+    rows = play(one, tmp_path, "queue", "[cloud]\ngflops = 35580\nrequests_per_second = 4")
+    assert np.allclose(sorted(rows.seconds_wait), np.arange(8) / 4, atol=1e-3)
+    assert np.allclose(rows.seconds_adapt - rows.seconds_wait - 0.25, free.seconds_adapt)
+    pd.testing.assert_frame_equal(
+        rows.drop(columns=["seconds_adapt", "seconds_wait"]), free.drop(columns=["seconds_adapt", "seconds_wait"])
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
+        ("[failures]\ndropout = 0.6\nlate = 0.6", "sum to 1.2"),
+        ("[failures]\ndropout = 2", "at most 1"),
+        ("[failures]\ndropouts = 0.1", "did you mean 'dropout'"),
+        ("[cloud]\nrequests_per_second = 1", "gflops is missing"),
         ("[budget]\nlatency = 3", "unknown key 'latency'; did you mean 'latency_ms'"),
         ("[budget]\nupdate_mbit = -1", "update_mbit is -1; it must be greater than 0"),
         ("budget = 3", "no table"),
