@@ -16,14 +16,19 @@ from torch import Tensor, nn
 
 from models.adaptation import DevicePart, Mapper
 from models.backbone import Backbone
+from models.gater import GatedNetwork
 from models.networks import Network
 from models.nextitnet import NextItNet
 from models.sasrec import SASRec
+from models.sparse import SparseNetwork
+from models.sttd import FactoredNetwork
 
 BACKBONES: dict[str, type[Backbone]] = {"sasrec": SASRec, "nextitnet": NextItNet}
 """Backbones by their name on the command line."""
 
-NETWORKS: dict[str, type[Network]] = {network.kind: network for network in (Network,)}
+NETWORKS: dict[str, type[Network]] = {
+    network.kind: network for network in (Network, FactoredNetwork, SparseNetwork, GatedNetwork)
+}
 """What may be installed on devices, by the kind that a file names."""
 
 CLOUD_PREFIX, PART_PREFIX, NETWORK_PREFIX = "mapper.", "device_part.", "network."

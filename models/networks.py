@@ -5,12 +5,16 @@ beside the block itself. Compressed networks (STTD, Rare Gem, Gater) are subclas
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from models.backbone import Backbone
+
+if TYPE_CHECKING:
+    from models.adaptation import DevicePart
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,13 @@ class Network(nn.ParameterList):
         value: Tensor = getattr(self, str(k))
         return value
 
-    def footprint(self, backbone: Backbone, context: int, path: np.ndarray) -> Footprint:
-        """What one inference takes that runs the blocks in ``path`` ``(L,)`` bool."""
+    def units(self, part: "DevicePart", windows: Tensor) -> Tensor | None:
+        """Which units of the blocks are on for each window ``(D, R, n)``; None: all of them, always."""
+        return None
+
+    def footprint(self, backbone: Backbone, context: int, path: np.ndarray, units: Tensor | None = None) -> Footprint:
+        """What one inference takes that runs the blocks in ``path`` ``(L,)`` bool.
+
+        ``units`` is what :meth:`units` gave for the device's inferences ``(E, ...)``; None: not known yet.
+        """
         return footprint(backbone, context, path)

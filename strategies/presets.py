@@ -17,8 +17,20 @@ PAPER_TEMPERATURE = {
 
 PAPER_LEARNING_RATE = {"sasrec": 0.001, "nextitnet": 0.002}
 
+PAPER_KEPT = {
+    "sasrec": {"ml1m": 1.0, "ml10m": 1.0, "amazon-game": 117_800 / 124_800, "amazon-food": 113_638 / 124_800},
+    "nextitnet": dict.fromkeys(("ml1m", "ml10m", "amazon-game", "amazon-food"), 171_200 / 299_520),
+}
+"""The share of the weights that Rare Gem keeps, from the paper's Table 1."""
+
 PAPER_EPOCHS = 20
 """The paper trains all methods for the same number of epochs and does not say how many."""
+
+
+def rare_gem_kept(*, protocol: str, backbone: str, dataset: str) -> float:
+    """The share of the weights that Rare Gem keeps: the paper's; in our own protocol its smallest one."""
+    known = PAPER_KEPT[backbone]
+    return known.get(dataset, known["ml1m"]) if protocol == "paper" else min(known.values())
 
 
 def recipe_for(

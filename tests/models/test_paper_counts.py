@@ -1,11 +1,14 @@
 """The paper's constants, to the last digit (Tables 1 and 5; reading notes, sections 0 and B)."""
 
+import numpy as np
 import pytest
 import torch
 
-from models.adaptation import Controller, Extractor, Mapper
+from models.adaptation import AdaptiveModel, Controller, Extractor, Mapper
 from models.nextitnet import NextItNet
 from models.sasrec import SASRec
+from models.sparse import RareGemModel
+from models.sttd import FactoredNetwork
 
 
 def weights(module: torch.nn.Module) -> int:
@@ -54,3 +57,40 @@ def test_cloud_holds_8_1120_and_19_2691_million_weights(sasrec: SASRec, nextitne
 @pytest.mark.parametrize(("blocks", "expected"), [(6, 50_310), (12, 50_700)])
 def test_device_modules_of_table_5(blocks: int, expected: int) -> None:
     assert weights(Controller(blocks)) + weights(Extractor()) == expected
+
+
+def test_device_modules_multiply_as_in_table_5(sasrec: SASRec, nextitnet: NextItNet) -> None:
+    modules = [AdaptiveModel(b, torch.Generator(), controller=True).device_part for b in (sasrec, nextitnet)]
+    assert [part.paper_request_macs(5) for part in modules] == [254_464, 254_848]
+
+
+def test_one_head_multiplies_as_the_cloud_in_table_5(sasrec: SASRec, nextitnet: NextItNet) -> None:
+    # The paper counts the largest of the generators that run in parallel: one matrix, without the biases of a block.
+    assert 64 * sasrec.inputs * 64 == 262_144
+    assert 64 * nextitnet.inputs * 64 == 786_432
+    assert Mapper(sasrec, torch.Generator()).macs(6) == 6 * 64 * 20_800 == 7_987_200
+    assert Mapper(nextitnet, torch.Generator()).macs(12) == 12 * 64 * 24_704 == 18_972_672
+
+
+def test_sttd_of_table_1_on_sasrec(sasrec: SASRec) -> None:
+    taken = FactoredNetwork(sasrec, torch.Generator()).footprint(sasrec, 5, np.ones(6, dtype=bool))
+    assert (64 * 48 + 24 * 32) + 64 == 3_904
+    assert taken.weights == 6 * 5 * 3_904 == 117_120
+    assert 32 * taken.weights == 3_747_840
+    assert taken.macs_paper == 624_400 + 6 * 5 * 98_304 == 3_573_520
+    assert taken.macs == sasrec.inference_macs(5, 6) + 6 * 5 * 98_304
+
+
+def test_sttd_on_nextitnet_is_the_nearest_there_is(nextitnet: NextItNet) -> None:
+    taken = FactoredNetwork(nextitnet, torch.Generator()).footprint(nextitnet, 5, np.ones(12, dtype=bool))
+    assert 32 * taken.weights == 4_263_936
+    assert taken.macs_paper == 1_505_280 + 24 * 122_880 == 4_454_400
+
+
+def test_rare_gem_of_table_1_keeps_171200_weights_of_nextitnet(nextitnet: NextItNet) -> None:
+    model = RareGemModel(nextitnet, torch.Generator())
+    assert model.total == 299_520
+    model.prune(171_200)
+    taken = model.network.footprint(nextitnet, 5, np.ones(12, dtype=bool))
+    assert 32 * taken.weights == 5_478_400
+    assert taken.macs_paper == 1_505_280
