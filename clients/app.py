@@ -16,7 +16,9 @@ from torch import Tensor
 from clients import device, finetune
 from clients.batching import BatchClientApp
 from clients.budget import Budget
-from clients.protocol import MEASURED, NETWORK, Order, pack_decline, pack_request, read_network
+from clients.memory import Weights
+from clients.protocol import MEASURED, NETWORK, Order, pack_decline, pack_probe, pack_request, read_network
+from clients.requests import Rules, choose, decide, note_losses
 from clients.storage import open_storage, recent, session_windows
 from models.backbone import BlockWeights
 from models.checkpoint import Installed, load_device
@@ -36,7 +38,10 @@ def register(messages: list[Message], contexts: list[Context]) -> list[Message]:
 
 @app.train_many()
 def ask(messages: list[Message], contexts: list[Context]) -> list[Message]:
-    """Step 1 of a session: extract path and latent interest from the recent interactions, and send them."""
+    """Step 1 of a session: extract path and latent interest from the recent interactions, and send them.
+
+    By its request policy a device may do without.
+    """
     order, installed = _open(messages)
     sessions = [Order.of(message).session for message in messages]
     storage = open_storage(order.world)
@@ -51,17 +56,24 @@ def ask(messages: list[Message], contexts: list[Context]) -> list[Message]:
     )
     affordable = most >= (0 if part.controller is not None else part.backbone.blocks)
     wanted = device.request(part, history, lengths, most)
-    return [
-        _reply(message, pack_request(path, latent, part.request_macs(length)) if fits else pack_decline())
-        for message, path, latent, length, fits in zip(
-            messages, wanted.path.numpy(), wanted.latent.numpy(), lengths.tolist(), affordable.tolist(), strict=True
-        )
-    ]
+    paths, latents = wanted.path.numpy(), wanted.latent.numpy()
+    replies = []
+    for row, (message, context) in enumerate(zip(messages, contexts, strict=True)):
+        rules, macs = Rules.of(message), part.request_macs(int(lengths[row]))
+        asks = rules is None or decide(rules, _device(context), sessions[row], latents[row])
+        deciding = 0 if rules is None else rules.decision_macs(0 if asks else macs)
+        answer: Mapping[str, ArrayRecord | MetricRecord] = pack_decline(deciding)
+        if affordable[row] and asks:
+            answer = pack_request(paths[row], latents[row], macs + deciding)
+        elif affordable[row] and rules is not None and rules.compare:
+            answer = pack_probe(paths[row], latents[row], deciding)
+        replies.append(_reply(message, answer))
+    return replies
 
 
 @app.evaluate_many()
 def rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
-    """Step 3: play the session with the network the cloud sent, or else with the installed one.
+    """Step 3: play the session with the network the cloud sent, else with the remembered or the installed one.
 
     A network that does not fit today's budget is not run: the device ranks by popularity instead.
     """
@@ -76,17 +88,7 @@ def rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
         quality = device.rerank(installed.part, windows, targets, _shared(installed.network), _keep(paths))
         return _report(messages, installed, order, _or_popular(installed, targets, quality, served), paths, served)
 
-    networks = [n if n is not None and n[0].sum() <= fits else None for n, fits in zip(networks, most, strict=True)]
-    served = np.array([network is not None for network in networks])
-    paths = np.stack([np.zeros(blocks, dtype=bool) if n is None else n[0] for n in networks])
-    received = [{} if n is None else n[1] for n in networks]
-
-    def weights(k: int, rows: Tensor | None) -> Tensor:
-        """Block ``k`` of the devices that have it, one at a time from their messages."""
-        return torch.from_numpy(np.stack([mine[k] for mine in received if k in mine]))
-
-    quality = device.rerank(installed.part, windows, targets, weights, torch.from_numpy(paths))
-    return _report(messages, installed, order, _or_popular(installed, targets, quality, served), paths, served)
+    return _play_own(messages, contexts, order, installed, windows, targets, networks, most)
 
 
 @app.evaluate_many("finetune")
@@ -114,6 +116,9 @@ def finetune_and_rerank(messages: list[Message], contexts: list[Context]) -> lis
             for budget, macs in zip(budgets, planned, strict=True)
         ]
     )
+    rules = [Rules.of(message) for message in messages]
+    if any(rules):
+        return _tune_by_rules(messages, contexts, order, installed, past, trains, served, planned)
     able = np.flatnonzero(trains).tolist()
     tuned = finetune.tune(part, network, [past[row] for row in able]).weights if able else []
     where = torch.from_numpy(np.cumsum(trains) - 1)
@@ -133,6 +138,108 @@ def finetune_and_rerank(messages: list[Message], contexts: list[Context]) -> lis
     quality = device.rerank(part, windows, targets, weights, _keep(paths))
     quality = _or_popular(installed, targets, quality, served)
     return _report(messages, installed, order, quality, paths, served, np.where(trains, planned, 0))
+
+
+def _tune_by_rules(
+    messages: list[Message],
+    contexts: list[Context],
+    order: Order,
+    installed: Installed,
+    past: list[np.ndarray],
+    trains: np.ndarray,
+    served: np.ndarray,
+    planned: np.ndarray,
+) -> list[Message]:
+    """Finetune where request policies say when to train: in between, a device plays what it trained last."""
+    part, network = installed.part, installed.network
+    assert network is not None
+    interests = device.interest(part, *recent(past, order.memory)).numpy()
+    asks, wanted = np.zeros(len(messages), dtype=bool), np.zeros(len(messages), dtype=bool)
+    deciding = np.zeros(len(messages), dtype=np.int64)
+    for row, (message, context) in enumerate(zip(messages, contexts, strict=True)):
+        rules, session = Rules.of(message), Order.of(message).session
+        asks[row] = rules is None or decide(rules, _device(context), session, interests[row])
+        wanted[row] = trains[row] and (asks[row] or (rules is not None and rules.compare))
+        deciding[row] = 0 if rules is None else rules.decision_macs(0)
+    rows = np.flatnonzero(wanted).tolist()
+    tuned = finetune.tune(part, network, [past[row] for row in rows]).weights if rows else []
+    everything = np.ones(part.backbone.blocks, dtype=bool)
+    made: list[tuple[np.ndarray, Weights] | None] = [None] * len(messages)
+    for place, row in enumerate(rows):
+        made[row] = (everything, {k: block[place].numpy() for k, block in enumerate(tuned)})
+    base = (everything, {k: block[0].detach().numpy() for k, block in enumerate(network)})
+    windows, targets = _session(messages, contexts, order)
+    most = np.where(served, part.backbone.blocks, -1)
+    spent = np.where(asks & trains, planned, 0)
+    return _play_own(messages, contexts, order, installed, windows, targets, made, most, base, spent, deciding)
+
+
+def _play_own(
+    messages: list[Message],
+    contexts: list[Context],
+    order: Order,
+    installed: Installed,
+    windows: Tensor,
+    targets: Tensor,
+    made: list[tuple[np.ndarray, Weights] | None],
+    most: np.ndarray,
+    base: tuple[np.ndarray, Weights] | None = None,
+    macs_adapt: np.ndarray | None = None,
+    macs_decide: np.ndarray | None = None,
+) -> list[Message]:
+    """Play a session with each device's own network: the one just ``made`` for it, else the one it remembers, or
+    ``base``, as long as it has no more blocks than the device can run (``most``)."""
+    rules = [Rules.of(message) for message in messages]
+    now, other = list(made), list(made)
+    adapted = np.array([network is not None for network in made])
+    for row, (message, context, rule) in enumerate(zip(messages, contexts, rules, strict=True)):
+        if rule is None:
+            continue
+        choice = choose(rule, _device(context), Order.of(message).session, made[row])
+        stale = base if choice.stale is None else (choice.stale.path, choice.stale.weights)
+        adapted[row] = choice.adapted
+        now[row] = made[row] if choice.adapted else stale
+        other[row] = (stale if choice.adapted else made[row]) or now[row]
+    quality, paths, served = _play(installed, windows, targets, now, most)
+    compared: list[dict[str, float]] | None = None
+    if any(rule is not None and rule.compare for rule in rules):
+        against = _play(installed, windows, targets, other, most)[0]
+        compared = [
+            {
+                "hits_stale": int((against if fresh else quality).hits[row]),
+                "ndcg_stale": float((against if fresh else quality).ndcg[row]),
+                "hits_fresh": int((quality if fresh else against).hits[row]),
+                "ndcg_fresh": float((quality if fresh else against).ndcg[row]),
+            }
+            for row, fresh in enumerate(adapted.tolist())
+        ]
+    for row, (message, context, rule) in enumerate(zip(messages, contexts, rules, strict=True)):
+        if rule is not None:
+            ranks = quality.ranks[row][targets[row] > 0].numpy()
+            note_losses(rule, _device(context), Order.of(message).session, ranks, installed.part.backbone.num_items)
+    return _report(messages, installed, order, quality, paths, served, macs_adapt, macs_decide, compared)
+
+
+def _play(
+    installed: Installed,
+    windows: Tensor,
+    targets: Tensor,
+    networks: list[tuple[np.ndarray, Weights] | None],
+    most: np.ndarray,
+) -> tuple[device.Quality, np.ndarray, np.ndarray]:
+    """Quality, paths ``(D, L)``, who was served ``(D,)``; without a network it can run a device ranks by popularity."""
+    networks = [n if n is not None and n[0].sum() <= fits else None for n, fits in zip(networks, most, strict=True)]
+    served = np.array([network is not None for network in networks])
+    nothing = np.zeros(installed.part.backbone.blocks, dtype=bool)
+    paths = np.stack([nothing if n is None else n[0] for n in networks])
+    own = [{} if n is None else n[1] for n in networks]
+
+    def weights(k: int, rows: Tensor | None) -> Tensor:
+        """Block ``k`` of the devices that have it, one at a time from what they hold."""
+        return torch.from_numpy(np.stack([mine[k] for mine in own if k in mine]))
+
+    quality = device.rerank(installed.part, windows, targets, weights, torch.from_numpy(paths))
+    return _or_popular(installed, targets, quality, served), paths, served
 
 
 @lru_cache(maxsize=8)
@@ -175,6 +282,7 @@ def _or_popular(installed: Installed, targets: Tensor, quality: device.Quality, 
         quality.events,
         torch.where(have, quality.hits, fallback.hits),
         torch.where(have, quality.ndcg, fallback.ndcg),
+        torch.where(have.unsqueeze(1), quality.ranks, fallback.ranks),
     )
 
 
@@ -186,6 +294,8 @@ def _report(
     paths: np.ndarray,
     served: np.ndarray,
     macs_adapt: np.ndarray | None = None,
+    macs_decide: np.ndarray | None = None,
+    compared: list[dict[str, float]] | None = None,
 ) -> list[Message]:
     """The measurements of a session. A device that was not served ran nothing."""
     backbone = installed.part.backbone
@@ -201,8 +311,10 @@ def _report(
             "macs": backbone.inference_macs(order.context, run) if ok else 0,
             "macs_paper": backbone.paper_macs(order.context, run) if ok else 0,
             "macs_adapt": 0 if macs_adapt is None else int(macs_adapt[row]),
+            "macs_decide": 0 if macs_decide is None else int(macs_decide[row]),
             "param_bits": 32 * size if ok else 0,
             "path": _bit_mask(paths[row]),
+            **({} if compared is None else compared[row]),
         }
         replies.append(_reply(message, {MEASURED: MetricRecord(measured)}))
     return replies

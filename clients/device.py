@@ -34,6 +34,8 @@ class Quality:
     events: Tensor
     hits: Tensor
     ndcg: Tensor
+    ranks: Tensor
+    """``(D, R)`` of each event, 0 where there is none."""
 
 
 @torch.inference_mode()
@@ -53,6 +55,16 @@ def request(part: DevicePart, history: Tensor, lengths: Tensor, most: Tensor | N
         place = logits.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
         path &= place < most.unsqueeze(1)
     return Request(path, part.latent(embedded, lengths, logits))
+
+
+@torch.inference_mode()
+def interest(part: DevicePart, history: Tensor, lengths: Tensor) -> Tensor:
+    """Where a device's interest lies, ``(D, 64)``: the latent interest, or without an extractor the mean of the recent
+    items as an extractor would read them."""
+    if part.interest is not None:
+        return request(part, history, lengths).latent
+    inside = torch.arange(history.shape[1]) < lengths.unsqueeze(1)
+    return (part.embed_history(history) * inside.unsqueeze(2)).sum(1) / lengths.unsqueeze(1)
 
 
 @torch.inference_mode()
@@ -82,6 +94,6 @@ def popular(part: DevicePart, targets: Tensor) -> Quality:
 
 
 def _measure(real: Tensor, rank: Tensor) -> Quality:
-    out = torch.zeros(2, *real.shape, dtype=torch.float64)
-    out[0][real], out[1][real] = hits(rank), ndcg(rank)
-    return Quality(real.sum(1), out[0].sum(1).long(), out[1].sum(1))
+    out = torch.zeros(3, *real.shape, dtype=torch.float64)
+    out[0][real], out[1][real], out[2][real] = hits(rank), ndcg(rank), rank.to(torch.float64)
+    return Quality(real.sum(1), out[0].sum(1).long(), out[1].sum(1), out[2].long())

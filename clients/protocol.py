@@ -6,6 +6,7 @@ record                 kind            content
 ``session`` (down)     ConfigRecord    which session to play, and where this simulated device finds its own disk
 ``budget`` (down)      ConfigRecord    what the device can afford today (:mod:`clients.budget`); the simulation adds it,
                                        the cloud never reads it
+``policy`` (down)      ConfigRecord    by what the device decides whether to ask (:mod:`clients.requests`), likewise
 ``request`` (up)       ArrayRecord     ``path``: the wanted blocks, one bit each; ``latent``: 64 float32
 ``network`` (down)     ArrayRecord     ``path``, and ``block.k``: float32 weights of each block in it
 ``measured`` (up)      MetricRecord    the device's own measurements, numbers only
@@ -24,6 +25,8 @@ from models.backbone import DIM
 SESSION, REQUEST, NETWORK, MEASURED = "session", "request", "network", "measured"
 REQUEST_MEASURES = ("macs",)
 """What accompanies a request: multiply-accumulates of the extractors."""
+PROBE = "probe"
+"""Accompanies what is no request of the device but a measurement of the simulator's (``--compare-stale``)."""
 SESSION_MEASURES = (
     "events",
     "hits",
@@ -32,10 +35,13 @@ SESSION_MEASURES = (
     "macs",
     "macs_paper",
     "macs_adapt",
+    "macs_decide",
     "param_bits",
     "path",
 )
 """What a device reports after a session."""
+COMPARED = ("hits_stale", "ndcg_stale", "hits_fresh", "ndcg_fresh")
+"""What it reports beside that where the simulator compares the stale network with the fresh one."""
 
 
 class BadMessage(ValueError):
@@ -77,6 +83,8 @@ class DeviceRequest:
     macs: int
     bits: int
     """Size of its arrays."""
+    probe: bool = False
+    """Not asked by the device, but by the simulator for a comparison."""
 
 
 def pack_request(path: np.ndarray, latent: np.ndarray, macs: int) -> dict[str, ArrayRecord | MetricRecord]:
@@ -85,9 +93,19 @@ def pack_request(path: np.ndarray, latent: np.ndarray, macs: int) -> dict[str, A
     return {REQUEST: ArrayRecord(arrays), MEASURED: MetricRecord({"macs": macs})}
 
 
-def pack_decline() -> dict[str, MetricRecord]:
-    """The answer of a device that asks for nothing this time."""
-    return {MEASURED: MetricRecord({"macs": 0})}
+def pack_probe(path: np.ndarray, latent: np.ndarray, macs: int) -> dict[str, ArrayRecord | MetricRecord]:
+    """A request that the simulator makes in the name of a device that asks for nothing; ``macs`` as of a decline."""
+    return {**pack_request(path, latent, macs), MEASURED: MetricRecord({"macs": macs, PROBE: 1})}
+
+
+def pack_decline(macs: int = 0) -> dict[str, MetricRecord]:
+    """The answer of a device that asks for nothing this time; ``macs`` is what it took to decide."""
+    return {MEASURED: MetricRecord({"macs": macs})}
+
+
+def read_decline(message: Message) -> int:
+    """Multiply-accumulates that it took a device to decide to ask for nothing."""
+    return int(_measures(message, REQUEST_MEASURES)["macs"])
 
 
 def read_request(message: Message, blocks: int) -> DeviceRequest | None:
@@ -113,8 +131,9 @@ def read_request(message: Message, blocks: int) -> DeviceRequest | None:
         raise BadMessage(f"latent is {latent.dtype}{latent.shape}, expected float32({DIM},)")
     if not np.isfinite(latent).all():
         raise BadMessage("latent holds numbers that are not finite")
-    measured = _measures(message, REQUEST_MEASURES)
-    return DeviceRequest(bits[:blocks].astype(bool), latent, int(measured["macs"]), 8 * (path.nbytes + latent.nbytes))
+    measured = _measures(message, REQUEST_MEASURES, (PROBE,))
+    size = 8 * (path.nbytes + latent.nbytes)
+    return DeviceRequest(bits[:blocks].astype(bool), latent, int(measured["macs"]), size, PROBE in measured)
 
 
 def pack_network(path: np.ndarray, weights: dict[int, np.ndarray]) -> ArrayRecord:
@@ -139,7 +158,7 @@ def array_bits(record: ArrayRecord) -> int:
 def read_measured(message: Message) -> dict[str, float]:
     """Check and read what a device measured over a session; raises :class:`BadMessage`."""
     _only(message, {MEASURED})
-    return _measures(message, SESSION_MEASURES)
+    return _measures(message, SESSION_MEASURES, COMPARED)
 
 
 def _only(message: Message, names: set[str]) -> None:
@@ -150,8 +169,11 @@ def _only(message: Message, names: set[str]) -> None:
         raise BadMessage(f"holds the records {sorted(message.content)}, expected exactly {sorted(names)}")
 
 
-def _measures(message: Message, names: tuple[str, ...]) -> dict[str, float]:
+def _measures(message: Message, names: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, float]:
+    """The numbers of these names; those of ``optional`` are all there or none of them is."""
     record = message.content[MEASURED]
+    if isinstance(record, MetricRecord) and optional and set(record) == {*names, *optional}:
+        names += optional
     if not isinstance(record, MetricRecord) or set(record) != set(names):
         raise BadMessage(f"'{MEASURED}' must hold exactly {', '.join(names)}")
     if not all(isinstance(v, int | float) and np.isfinite(v) and v >= 0 for v in record.values()):

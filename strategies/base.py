@@ -27,6 +27,7 @@ from clients.protocol import (
     Order,
     array_bits,
     pack_network,
+    read_decline,
     read_measured,
     read_request,
 )
@@ -202,9 +203,12 @@ class AdaptiveStrategy(SessionStrategy):
                 self._reject(outcome, error)
                 continue
             if asked is None:
+                outcome.macs_device = read_decline(reply)
                 continue
             requests[node] = asked
-            outcome.requested, outcome.bits_up, outcome.macs_device = True, asked.bits, asked.macs
+            outcome.macs_device = asked.macs
+            if not asked.probe:
+                outcome.requested, outcome.bits_up = True, asked.bits
         if requests:
             self._answer(requests)
         return None, MetricRecord({"requests": len(requests)})
@@ -224,6 +228,8 @@ class AdaptiveStrategy(SessionStrategy):
                     weights[row][k] = value
         for node, mine in zip(nodes, weights, strict=True):
             self.owed[node] = pack_network(requests[node].path, mine)
+            if requests[node].probe:
+                continue
             self.open[node].bits_down = array_bits(self.owed[node])
             self.open[node].macs_cloud = self.mapper.macs(len(mine))
 

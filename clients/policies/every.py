@@ -1,0 +1,20 @@
+"""Ask in every k-th session."""
+
+import math
+
+from clients.policies.base import Policy, Situation
+
+
+class Every(Policy):
+    """The parameter is k, a whole number: 1 is always."""
+
+    name = "every"
+    default = 5.0
+    bounds = (1.0, math.inf)
+
+    def asks(self, now: Situation) -> bool:
+        return now.since >= self.parameter
+
+    @classmethod
+    def for_rate(cls, rate: float) -> float | None:
+        return float(max(1, round(1 / rate)))

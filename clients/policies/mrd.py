@@ -1,0 +1,18 @@
+"""Ask when a mis-recommendation detector doubts the network the device has (IntellectReq, Lv et al. 2024).
+
+The detector is trained in the cloud and installed on the device (:mod:`models.detector`).
+"""
+
+from clients.policies.base import Policy, Situation
+
+
+class Mrd(Policy):
+    """The parameter is the probability of a wrong recommendation above which the device asks."""
+
+    name = "mrd"
+    default = 0.5
+    rising = False
+    needs = frozenset({"interest", "doubt"})
+
+    def asks(self, now: Situation) -> bool:
+        return now.doubt > self.parameter
