@@ -1,6 +1,7 @@
 """A world of two devices: what each can afford, by hand, and what happens to them in a whole run."""
 
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -250,6 +251,31 @@ def test_a_burst_waits_in_a_whole_run(config: Config, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(
         rows.drop(columns=["seconds_adapt", "seconds_wait"]), free.drop(columns=["seconds_adapt", "seconds_wait"])
     )
+
+
+def call(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(sys, "argv", ["sim.run", *arguments])
+    return run.cli(run.main, "test", run.compare_runs)
+
+
+def test_a_sweep_plays_each_mix_and_compares_them(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tight.toml").write_text('base = "paper-device"\n[budget]\nupdate_mbit = 0.7\n')
+    options = ["--dataset", config.dataset, "--devices", "6", "--blocks", "2", "--epochs", "1", "--sessions", "1"]
+    options += ["--methods", "devicerec,forward-ofa", "--quiet", "--out", str(tmp_path / "sweep")]
+    mixes = ["--scenario", "paper-device", f"--scenario={tmp_path / 'tight.toml'}"]
+    assert call([*options, *mixes], monkeypatch) == 0
+    assert sessions(tmp_path / "sweep" / "tight").blocks.max() <= 2
+    assert len(sessions(tmp_path / "sweep" / "paper-device")) == 12
+    table = pd.read_csv(tmp_path / "sweep" / "comparison" / "comparison.csv")
+    assert table.groupby("setting").size().tolist() == [2, 2]
+    assert "Comparison" in capsys.readouterr().out
+    for second, why in (("paper-device", "twice"), ("moon", "unknown scenario 'moon'")):
+        assert call([*options, "--scenario", "paper-device", "--scenario", second], monkeypatch) == 2
+        error = capsys.readouterr().err
+        assert why in error
+        assert len(error.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize(
