@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import cast
 
@@ -70,6 +70,12 @@ def recipe_of(config: Config) -> Recipe:
     )
 
 
+def sized(recipe: Recipe, data: TrainingSet, config: Config) -> Recipe:
+    """The recipe with batches that leave an epoch about a hundred steps, however small the data set is."""
+    windows = data.targets if recipe.targets == "last" else data.targets // config.resolved_context
+    return replace(recipe, batch=min(recipe.batch, max(16, windows // 100)))
+
+
 def model_path(run: RunFolder, cloud_model: str, seed: int) -> Path:
     """The trained model in the run folder."""
     return run.models / f"{cloud_model}-{seed}.safetensors"
@@ -93,7 +99,7 @@ def train_model(
 
     A method that learns from another one's model finds that in the run folder: see :func:`in_order`.
     """
-    recipe, learner = recipe_of(config), METHODS[cloud_model].learner()
+    recipe, learner = sized(recipe_of(config), data, config), METHODS[cloud_model].learner()
     own = learner.configure(protocol=config.protocol, backbone=config.backbone, dataset=config.dataset)
     sizes = Sizes(config.backbone, data.num_items, config.resolved_blocks, config.resolved_context)
     key = cache_key(cloud_model, data, recipe, asdict(sizes), seed, own)

@@ -23,7 +23,7 @@ from models.ranking import hits, ndcg, ranks
 from models.seeds import derive, torch_generator
 from strategies.windows import Batch, TrainingSet, WindowCutter
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Part of every cache key: raise it when a change to models or training changes what training gives."""
 
 VALIDATION_BATCH = 256
@@ -36,7 +36,7 @@ class Recipe:
     learning_rate: float = 2e-3
     dropout: float = 0.2
     batch: int = 128
-    """Windows a step; with the default context, ten targets each."""
+    """Most windows a step (with the default context, ten targets each); a small data set gets smaller batches."""
     max_epochs: int = 60
     patience: int = 8
     """Epochs without a better validation NDCG@10 that end training; 0: ``max_epochs`` epochs, no selection."""
