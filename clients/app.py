@@ -13,16 +13,16 @@ import torch
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from torch import Tensor
 
-from clients import device, finetune
+from clients import ablations, device, finetune
 from clients.batching import BatchClientApp
 from clients.budget import Budget
+from clients.installed import play
 from clients.memory import Weights
 from clients.protocol import MEASURED, NETWORK, Order, pack_decline, pack_probe, pack_request, read_network
 from clients.requests import Rules, choose, decide, note_losses
 from clients.storage import open_storage, recent, session_windows
-from models.backbone import BlockWeights
 from models.checkpoint import Installed, load_device
-from models.networks import Network
+from models.networks import Footprint, footprint
 
 app = BatchClientApp()
 
@@ -42,6 +42,39 @@ def ask(messages: list[Message], contexts: list[Context]) -> list[Message]:
 
     By its request policy a device may do without.
     """
+    return _ask(messages, contexts)
+
+
+@app.train_many("unstructured")
+def ask_unstructured(messages: list[Message], contexts: list[Context]) -> list[Message]:
+    """The same where the latent interest knows nothing of the path."""
+    return _ask(messages, contexts, structural=False)
+
+
+@app.train_many("random")
+def ask_random(messages: list[Message], contexts: list[Context]) -> list[Message]:
+    """The same with other blocks than the controller's: as many, drawn at random."""
+    return _ask(messages, contexts, ablations.random_blocks)
+
+
+@app.train_many("first")
+def ask_first(messages: list[Message], contexts: list[Context]) -> list[Message]:
+    """As many, from the front."""
+    return _ask(messages, contexts, ablations.first_blocks)
+
+
+@app.train_many("last")
+def ask_last(messages: list[Message], contexts: list[Context]) -> list[Message]:
+    """As many, from the back."""
+    return _ask(messages, contexts, ablations.last_blocks)
+
+
+def _ask(
+    messages: list[Message],
+    contexts: list[Context],
+    redraw: ablations.Redraw | None = None,
+    structural: bool = True,
+) -> list[Message]:
     order, installed = _open(messages)
     sessions = [Order.of(message).session for message in messages]
     storage = open_storage(order.world)
@@ -55,8 +88,11 @@ def ask(messages: list[Message], contexts: list[Context]) -> list[Message]:
         ]
     )
     affordable = most >= (0 if part.controller is not None else part.backbone.blocks)
-    wanted = device.request(part, history, lengths, most)
+    wanted = device.request(part, history, lengths, most, structural=structural)
     paths, latents = wanted.path.numpy(), wanted.latent.numpy()
+    if redraw is not None:
+        where = [(Order.of(m), _device(c)) for m, c in zip(messages, contexts, strict=True)]
+        paths = np.stack([redraw(path, *place) for path, place in zip(paths, where, strict=True)])
     replies = []
     for row, (message, context) in enumerate(zip(messages, contexts, strict=True)):
         rules, macs = Rules.of(message), part.request_macs(int(lengths[row]))
@@ -80,15 +116,45 @@ def rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
     order, installed = _open(messages)
     blocks = installed.part.backbone.blocks
     windows, targets = _session(messages, contexts, order)
+    if installed.network is not None:
+        everything = np.ones((len(messages), blocks), dtype=bool)
+        return _play_installed(messages, order, installed, windows, targets, everything, np.zeros(len(messages)))
     most = np.array([Budget.of(message).blocks_to_run(installed.part, order.context) for message in messages])
     networks = [read_network(message, blocks) if NETWORK in message.content else None for message in messages]
-    if installed.network is not None:
-        served = most >= blocks
-        paths = np.repeat(served[:, None], blocks, axis=1)
-        quality = device.rerank(installed.part, windows, targets, _shared(installed.network), _keep(paths))
-        return _report(messages, installed, order, _or_popular(installed, targets, quality, served), paths, served)
-
     return _play_own(messages, contexts, order, installed, windows, targets, networks, most)
+
+
+@app.evaluate_many("controller")
+def choose_and_rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
+    """The whole session of a device that chooses a path in the installed network: nothing is asked of the cloud."""
+    order, installed = _open(messages)
+    windows, targets = _session(messages, contexts, order)
+    storage, part = open_storage(order.world), installed.part
+    past = [storage.before(_device(c), Order.of(m).session) for m, c in zip(messages, contexts, strict=True)]
+    history, lengths = recent(past, order.memory)
+    spent = np.array([part.request_macs(int(length)) for length in lengths])
+    most = torch.tensor(
+        [Budget.of(m).blocks_to_run(part, order.context, int(macs)) for m, macs in zip(messages, spent, strict=True)]
+    )
+    paths = device.path(part, history, lengths, most).numpy()
+    return _play_installed(messages, order, installed, windows, targets, paths, spent)
+
+
+def _play_installed(
+    messages: list[Message],
+    order: Order,
+    installed: Installed,
+    windows: Tensor,
+    targets: Tensor,
+    wanted: np.ndarray,
+    spent: np.ndarray,
+) -> list[Message]:
+    """Play with blocks of the installed network; ``spent`` are the multiply-accumulates before the session."""
+    played = play(installed, windows, targets, [Budget.of(message) for message in messages], wanted, spent)
+    quality = _or_popular(installed, targets, played.quality, played.served)
+    return _report(
+        messages, installed, order, quality, played.paths, played.served, spent, footprints=played.footprints
+    )
 
 
 @app.evaluate_many("finetune")
@@ -266,10 +332,6 @@ def _session(messages: list[Message], contexts: list[Context], order: Order) -> 
     )
 
 
-def _shared(network: Network) -> BlockWeights:
-    return lambda k, rows: network[k]
-
-
 def _keep(paths: np.ndarray) -> Tensor | None:
     """The paths ``(D, L)`` as the backbone takes them; None where everybody runs everything."""
     return None if paths.all() else torch.from_numpy(paths)
@@ -296,23 +358,24 @@ def _report(
     macs_adapt: np.ndarray | None = None,
     macs_decide: np.ndarray | None = None,
     compared: list[dict[str, float]] | None = None,
+    footprints: list[Footprint] | None = None,
 ) -> list[Message]:
     """The measurements of a session. A device that was not served ran nothing."""
     backbone = installed.part.backbone
     replies = []
     for row, message in enumerate(messages):
-        run, ok = int(paths[row].sum()), bool(served[row])
-        size = run * backbone.block_size + backbone.blocks * backbone.static_block_weights()
+        ok = bool(served[row])
+        taken = footprint(backbone, order.context, paths[row]) if footprints is None else footprints[row]
         measured: dict[str, int | float | list[int] | list[float]] = {
             "events": int(quality.events[row]),
             "hits": int(quality.hits[row]),
             "ndcg": float(quality.ndcg[row]),
             "served": int(ok),
-            "macs": backbone.inference_macs(order.context, run) if ok else 0,
-            "macs_paper": backbone.paper_macs(order.context, run) if ok else 0,
+            "macs": taken.macs if ok else 0,
+            "macs_paper": taken.macs_paper if ok else 0,
             "macs_adapt": 0 if macs_adapt is None else int(macs_adapt[row]),
             "macs_decide": 0 if macs_decide is None else int(macs_decide[row]),
-            "param_bits": 32 * size if ok else 0,
+            "param_bits": 32 * taken.weights if ok else 0,
             "path": _bit_mask(paths[row]),
             **({} if compared is None else compared[row]),
         }

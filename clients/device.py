@@ -39,22 +39,37 @@ class Quality:
 
 
 @torch.inference_mode()
-def request(part: DevicePart, history: Tensor, lengths: Tensor, most: Tensor | None = None) -> Request:
+def request(
+    part: DevicePart, history: Tensor, lengths: Tensor, most: Tensor | None = None, *, structural: bool = True
+) -> Request:
     """Extract path and latent interest from the recent items, ``(D, m)`` right-padded (equations 3, 7 and 9).
 
     ``most`` ``(D,)`` is each device's budget in blocks: of the blocks it would keep, it drops those with the lowest
     keep-logits until the path fits. A part without a controller knows one path, which the caller has to have room for.
+    Without ``structural`` the latent interest does not start from the path's logits.
     """
     embedded = part.embed_history(history)
     if part.controller is None:
         path = torch.ones(len(history), part.backbone.blocks, dtype=torch.bool)
         return Request(path, part.latent(embedded, lengths, None))
     logits = part.controller(embedded, lengths)
-    path = logits >= 0
+    return Request(_fitting(logits, most), part.latent(embedded, lengths, logits if structural else None))
+
+
+@torch.inference_mode()
+def path(part: DevicePart, history: Tensor, lengths: Tensor, most: Tensor | None = None) -> Tensor:
+    """The path alone, ``(D, L)`` bool, of a part that has a controller but no extractor of the interest."""
+    assert part.controller is not None
+    return _fitting(part.controller(part.embed_history(history), lengths), most)
+
+
+def _fitting(logits: Tensor, most: Tensor | None) -> Tensor:
+    """The blocks whose logit says keep; of those the ``most`` likely ones."""
+    chosen = logits >= 0
     if most is not None:
         place = logits.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-        path &= place < most.unsqueeze(1)
-    return Request(path, part.latent(embedded, lengths, logits))
+        chosen &= place < most.unsqueeze(1)
+    return chosen
 
 
 @torch.inference_mode()
@@ -68,13 +83,20 @@ def interest(part: DevicePart, history: Tensor, lengths: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def rerank(part: DevicePart, windows: Tensor, targets: Tensor, weights: BlockWeights, keep: Tensor | None) -> Quality:
+def rerank(
+    part: DevicePart,
+    windows: Tensor,
+    targets: Tensor,
+    weights: BlockWeights,
+    keep: Tensor | None,
+    units: Tensor | None = None,
+) -> Quality:
     """Play a session with each device's own network.
 
-    ``windows`` ``(D, R, n)``, ``targets`` ``(D, R)`` with 0 for no event; ``weights`` and ``keep`` as in
+    ``windows`` ``(D, R, n)``, ``targets`` ``(D, R)`` with 0 for no event; ``weights``, ``keep`` and ``units`` as in
     :meth:`models.backbone.Backbone.encode`.
     """
-    states = part.backbone.encode(windows, weights, keep=keep)[:, :, -1]
+    states = part.backbone.encode(windows, weights, keep=keep, units=units)[:, :, -1]
     real = targets > 0
     states, wanted = states[real], targets[real]
     rank = torch.cat(

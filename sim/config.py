@@ -10,6 +10,7 @@ from typing import Annotated
 
 import tyro
 
+from clients.policies import POLICIES, parse
 from models.checkpoint import BACKBONES
 from sim.errors import UserError
 from strategies.registry import METHODS
@@ -22,7 +23,7 @@ BACKENDS = ("inprocess", "ray", "deployment")
 ACCELERATORS = ("auto", "cpu", "cuda")
 CLOUD_USERS = ("simulated", "all")
 TARGETS = ("session", "last")
-POLICIES = ("always",)
+REQUEST_SCOPES = ("population", "device")
 
 NOT_IDENTITY = {"data_dir", "out", "quiet", "accelerator"}
 """Options that decide where and how, not what: the same run without them."""
@@ -59,7 +60,18 @@ class Config:
     drift: str = "natural"
     """drift of interests: natural (the streams as they are), abrupt, abrupt-mild, gradual, recurring, or a TOML file"""
     policy: str = "always"
-    """when a device asks for a network: always (before every session)"""
+    """when a device asks for a network, NAME or NAME:PARAMETER: always (before every session), never (once), every:K
+    (in every K-th session), random:P (with probability P), drift:D (cosine distance of the latent interest to the last
+    one sent above D), adwin:DELTA or page-hinkley:LAMBDA (detectors of rising losses), mrd:P (a mis-recommendation
+    detector's probability above P), oracle:K (knows the changes of interest; in K sessions after each)"""
+    request_rate: float | None = None
+    """a budget: the share of the sessions after its first in which a device may ask; instead of the policy's parameter,
+    which is then set in rehearsal on the histories"""
+    request_scope: str = "population"
+    """whose average has to meet --request-rate: population (one threshold for all) or device (each its own)"""
+    compare_stale: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """measure every session of the methods that adapt with the network of the last adaptation and with a fresh one; the
+    simulator's own measurement, at no cost to the devices"""
     backend: str = "inprocess"
     """inprocess, ray (Flower's Simulation Engine) or deployment (SuperLink and SuperNodes on this machine)"""
     accelerator: str = "auto"
@@ -161,7 +173,7 @@ class Config:
         for key in ("data_dir", "out"):
             if given.get(key) is not None:
                 given[key] = Path(str(given[key]))
-        for key in ("session_gap", "learning_rate", "penalty", "temperature"):
+        for key in ("session_gap", "learning_rate", "penalty", "temperature", "request_rate"):
             if given.get(key) is not None:
                 given[key] = float(str(given[key]))
         return Config(**given)  # type: ignore[arg-type]
@@ -179,7 +191,7 @@ class Config:
         for option, choices in (
             ("backbone", BACKBONES),
             ("protocol", PROTOCOLS),
-            ("policy", POLICIES),
+            ("request_scope", REQUEST_SCOPES),
             ("backend", BACKENDS),
             ("accelerator", ACCELERATORS),
             ("cloud_users", CLOUD_USERS),
@@ -200,6 +212,7 @@ class Config:
             value = getattr(self, option)
             if value is not None and value < 1:
                 raise UserError(f"--{option.replace('_', '-')} is {value}; it must be at least 1")
+        self._check_policy()
         for option in ("session_gap", "learning_rate", "temperature"):
             value = getattr(self, option)
             if value is not None and not value > 0:
@@ -209,6 +222,23 @@ class Config:
             if value is not None and value < 0:
                 raise UserError(f"--{option} is {value}; it must be at least 0")
         return self
+
+    def _check_policy(self) -> None:
+        try:
+            kind, parameter = parse(self.policy)
+        except KeyError as error:
+            raise UserError(unknown("policy", str(error.args[0]), POLICIES)) from None
+        except ValueError as error:
+            raise UserError(f"--policy: {error}") from None
+        rate = self.request_rate
+        if rate is None:
+            return
+        if not 0 < rate <= 1:
+            raise UserError(f"--request-rate is {rate}; it must be above 0 and at most 1")
+        if parameter is not None:
+            raise UserError(f"--request-rate sets the parameter of the policy; leave it out of '{self.policy}'")
+        if kind.rising is None and kind.for_rate(rate) is None:
+            raise UserError(f"--request-rate: the policy '{self.policy}' has no parameter that a budget could set")
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> str:

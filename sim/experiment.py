@@ -14,6 +14,7 @@ from flwr.serverapp import Grid
 import analysis
 from models.seeds import numpy_generator
 from sim import data as datasets
+from sim.asking import open_desk
 from sim.cloud import in_order, model_path, recipe_of, train_model, training_set
 from sim.config import Config
 from sim.data.interactions import Interactions
@@ -128,7 +129,9 @@ def play_all(
     for seed in config.seed_list:
         for name in config.method_names:
             method = METHODS[name]
-            strategy = method(model_path(run, method.cloud_model, seed), run.world, seats, seed)
+            model = model_path(run, method.cloud_model, seed)
+            strategy = method(model, run.world, seats, seed)
+            desk = open_desk(config, run, world.interactions, world.streams, method, model, seed)
             title = f"play {name}" + (f" (seed {seed})" if config.seeds > 1 else "")
             with display.task(title, total=total) as task:
                 sums = np.zeros(3)
@@ -138,7 +141,7 @@ def play_all(
                     note = f"NDCG@10 {sums[2] / max(sums[1], 1):.4f}"  # noqa: B023
                     task.update(sums[0], note)  # noqa: B023
 
-                play(strategy, grid, run, rows_of, seed=seed, on_round=on_round)
+                play(strategy, grid, run, rows_of, seed=seed, desk=desk, on_round=on_round)
 
 
 def _epochs_expected(config: Config, records: list[EpochRecord]) -> int:

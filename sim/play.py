@@ -12,7 +12,9 @@ from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
 
 from clients.budget import BUDGET
-from clients.protocol import BadMessage, DeviceRequest, read_request
+from clients.protocol import COMPARED, BadMessage, DeviceRequest, read_request
+from clients.requests import POLICY
+from sim.asking import Desk
 from sim.costs import Counts, cost, waits
 from sim.exchange import exchange
 from sim.fleet import Fleet, Status
@@ -42,9 +44,13 @@ def play(
     rows_of: "RowMaker",
     *,
     seed: int,
+    desk: Desk | None = None,
     on_round: Callable[[int, pd.DataFrame], None] = lambda server_round, rows: None,
 ) -> None:
-    """Play all sessions of one method; rounds that an earlier, killed run has finished are not played again."""
+    """Play all sessions of one method; rounds that an earlier, killed run has finished are not played again.
+
+    ``desk`` has the devices' request policies; without one they ask before every session and remember nothing.
+    """
     for server_round, seats in strategy.seats.items():
         path = run.part(seed, strategy.name, server_round)
         if path.exists():
@@ -52,10 +58,12 @@ def play(
             continue
         played: list[Played] = []
         for wave in _waves(seats):
-            played += play_wave(strategy, grid, server_round, wave, rows_of.fleet)
-        rows = rows_of(played, strategy.name, seed)
+            played += play_wave(strategy, grid, server_round, wave, rows_of.fleet, desk)
+        rows = rows_of(played, strategy.name, seed, desk is not None and desk.compare)
         run.save_part(seed, strategy.name, server_round, rows)
         on_round(server_round, rows)
+    if desk is not None:
+        desk.close()
 
 
 @dataclass(frozen=True)
@@ -67,15 +75,18 @@ class Played:
     status: Status
 
 
-def play_wave(strategy: SessionStrategy, grid: Grid, server_round: int, wave: list[Seat], fleet: Fleet) -> list[Played]:
+def play_wave(
+    strategy: SessionStrategy, grid: Grid, server_round: int, wave: list[Seat], fleet: Fleet, desk: Desk | None = None
+) -> list[Played]:
     """One session of the devices of a wave, in the four calls of Flower's own loop.
 
-    What the strategy sends, the simulation completes with what a device knows of itself: its budget for today. What the
-    scenario lets fail is not delivered: no order to a device that has dropped out, no request that is late, no
-    measurements of a device that has vanished. The round goes on with the others.
+    What the strategy sends, the simulation completes with what a device knows of itself: its budget for today and its
+    request policy. What the scenario lets fail is not delivered: no order to a device that has dropped out, no request
+    that is late, no measurements of a device that has vanished. The round goes on with the others.
     """
     nothing, config = ArrayRecord(), ConfigRecord()
     budgets = {seat.node: fleet.budget(seat).record() for seat in wave}
+    rules = {} if desk is None else {seat.node: desk.rules(seat).record() for seat in wave}
     seats = {seat.node: seat for seat in wave}
     fates = {seat.node: fleet.fate(seat) for seat in wave}
     too_late: dict[int, DeviceRequest] = {}
@@ -84,6 +95,8 @@ def play_wave(strategy: SessionStrategy, grid: Grid, server_round: int, wave: li
         sent = [message for message in messages if fates[message.metadata.dst_node_id] != "dropped"]
         for message in sent:
             message.content[BUDGET] = budgets[message.metadata.dst_node_id]
+            if rules:
+                message.content[POLICY] = rules[message.metadata.dst_node_id]
         return _answers(exchange(grid, sent, TIMEOUT))
 
     def in_time(reply: Message) -> bool:
@@ -92,7 +105,11 @@ def play_wave(strategy: SessionStrategy, grid: Grid, server_round: int, wave: li
             asked = read_request(reply, strategy.blocks)
         except BadMessage:
             return True  # for the strategy to reject
-        if asked is None or not (fates[node] == "late" or fleet.misses_deadline(seats[node], asked.macs, asked.bits)):
+        if (
+            asked is None
+            or asked.probe
+            or not (fates[node] == "late" or fleet.misses_deadline(seats[node], asked.macs, asked.bits))
+        ):
             return True
         too_late[node] = asked
         return False
@@ -131,11 +148,14 @@ class RowMaker:
         self.fleet = fleet
         self.phases = session_phase(fleet.streams)
 
-    def __call__(self, played: list[Played], method: str, seed: int) -> pd.DataFrame:
-        """One row a device-session of a round; where measurements are missing it is not served and has no hits."""
+    def __call__(self, played: list[Played], method: str, seed: int, compared: bool = False) -> pd.DataFrame:
+        """One row a device-session of a round; where measurements are missing it is not served and has no hits.
+
+        ``compared`` adds the quality with the stale and with the fresh network.
+        """
         waiting = self._waiting(played)
         return pd.DataFrame(
-            [self._row(one, method, seed, wait) for one, wait in zip(played, waiting, strict=True)]
+            [self._row(one, method, seed, wait, compared) for one, wait in zip(played, waiting, strict=True)]
         ).astype(DTYPES)
 
     def _waiting(self, played: list[Played]) -> list[float | None]:
@@ -148,7 +168,7 @@ class RowMaker:
         found = dict(zip([o.seat for o in asked], waits(np.array(arrivals), 1 / rate).tolist(), strict=True))
         return [found.get(one.outcome.seat) for one in played]
 
-    def _row(self, played: Played, method: str, seed: int, wait: float | None) -> dict[str, object]:
+    def _row(self, played: Played, method: str, seed: int, wait: float | None, compared: bool) -> dict[str, object]:
         outcome = played.outcome
         seat = outcome.seat
         index = self.fleet.index(seat)
@@ -160,7 +180,7 @@ class RowMaker:
         counts = Counts(
             events=events,
             macs=int(measured["macs"]),
-            macs_request=outcome.macs_device,
+            macs_request=outcome.macs_device + int(measured.get("macs_decide", 0)),
             macs_adapt=int(measured["macs_adapt"]),
             macs_cloud=outcome.macs_cloud,
             bits_up=outcome.bits_up,
@@ -193,6 +213,8 @@ class RowMaker:
             "status": played.status,
             "tier": tier.name,
             "phase": str(self.phases[index]),
+            "adapted": outcome.bits_down > 0 or counts.macs_adapt > 0,
+            **({name: float(measured.get(name, 0.0)) for name in COMPARED} if compared else {}),
         }
 
 

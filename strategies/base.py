@@ -77,6 +77,8 @@ class SessionStrategy(Strategy):
     cloud_model: ClassVar[str]
     """The method whose trained model is deployed (its own name, or that of another method)."""
     evaluate_action: ClassVar[str] = "evaluate"
+    adapts: ClassVar[bool] = False
+    """Whether devices get or make networks of their own, so that a request policy has something to decide."""
     """What devices do to play a session, see :mod:`clients.app`."""
 
     def __init__(self, model: Path, world: Path, seats: dict[int, list[Seat]], seed: int = 0) -> None:
@@ -169,6 +171,8 @@ class SessionStrategy(Strategy):
 
 class AdaptiveStrategy(SessionStrategy):
     """Base of the methods that answer a device's request with a network made for it in one forward pass."""
+
+    adapts: ClassVar[bool] = True
 
     train_action: ClassVar[str] = "train"
     """What devices do to make their request."""

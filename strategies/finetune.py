@@ -14,3 +14,4 @@ class Finetune(DeviceRec):
     name: ClassVar[str] = "finetune"
     title: ClassVar[str] = "Finetune"
     evaluate_action: ClassVar[str] = "evaluate.finetune"
+    adapts: ClassVar[bool] = True

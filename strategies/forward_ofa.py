@@ -15,8 +15,9 @@ from strategies.windows import Batch
 class AdaptiveLearner(Learner):
     """Extractors, mapper and (for Forward-OFA) controller, trained together (equation 12)."""
 
-    def __init__(self, *, controller: bool) -> None:
-        self.controller = controller
+    def __init__(self, *, controller: bool, structural: bool = True) -> None:
+        """``structural``: the latent interest starts from the path's logits (equation 9)."""
+        self.controller, self.structural = controller, structural
 
     def build(self, backbone: Backbone, generator: torch.Generator) -> nn.Module:
         return AdaptiveModel(backbone, generator, controller=self.controller)
@@ -34,7 +35,7 @@ class AdaptiveLearner(Learner):
             if model.training:
                 gates = sample_gates(logits, recipe.temperature, generator)
                 penalty = recipe.penalty * compact_constraint(logits)
-        latent = part.latent(embedded, batch.lengths, logits)
+        latent = part.latent(embedded, batch.lengths, logits if self.structural else None)
 
         def weights(k: int, rows: Tensor | None) -> Tensor:
             return model.mapper.block(k, latent if rows is None else latent[rows])

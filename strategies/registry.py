@@ -1,10 +1,30 @@
 """The methods there are. A new one is a file in this folder and a line here."""
 
+from strategies.ablations import ControllerOnly, FirstBlocks, LastBlocks, NoStructure, RandomBlocks
 from strategies.base import SessionStrategy
 from strategies.devicerec import DeviceRec
 from strategies.duet import Duet
 from strategies.finetune import Finetune
 from strategies.forward_ofa import ForwardOFA
+from strategies.gater import Gater
+from strategies.rare_gem import RareGem
+from strategies.sttd import STTD
 
-METHODS: dict[str, type[SessionStrategy]] = {method.name: method for method in (DeviceRec, Finetune, Duet, ForwardOFA)}
+METHODS: dict[str, type[SessionStrategy]] = {
+    method.name: method
+    for method in (
+        DeviceRec,
+        Finetune,
+        Duet,
+        STTD,
+        RareGem,
+        Gater,
+        ForwardOFA,
+        ControllerOnly,
+        NoStructure,
+        RandomBlocks,
+        FirstBlocks,
+        LastBlocks,
+    )
+}
 """By their name on the command line, in the order of the paper's tables."""

@@ -17,7 +17,7 @@ class PageHinkley(Policy):
     needs = frozenset({"losses"})
 
     def asks(self, now: Situation) -> bool:
-        test = Test(min_instances=10, delta=0.005, threshold=self.parameter, mode="up")
+        test = Test(min_instances=5, delta=0.005, threshold=self.parameter, mode="up")
         for loss in now.losses.tolist():
             test.update(loss)
             if test.drift_detected:

@@ -1,0 +1,29 @@
+"""Forward-OFA's ablations on the device: as many blocks as its controller says, but not those (the paper's Table 3)."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from clients.protocol import Order
+from models.seeds import numpy_generator
+
+Redraw = Callable[[np.ndarray, Order, int], np.ndarray]
+"""From the path ``(L,)`` that the controller chose for a device in a session to the one it asks for."""
+
+
+def random_blocks(path: np.ndarray, order: Order, device: int) -> np.ndarray:
+    """As many blocks, anywhere; drawn once for each device and session."""
+    rng = numpy_generator(order.seed, "random blocks", device, order.session)
+    out = np.zeros_like(path)
+    out[rng.choice(len(path), int(path.sum()), replace=False)] = True
+    return out
+
+
+def first_blocks(path: np.ndarray, order: Order, device: int) -> np.ndarray:
+    """As many blocks from the front."""
+    return np.arange(len(path)) < path.sum()
+
+
+def last_blocks(path: np.ndarray, order: Order, device: int) -> np.ndarray:
+    """As many blocks from the back."""
+    return np.arange(len(path)) >= len(path) - path.sum()

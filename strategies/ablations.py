@@ -1,0 +1,99 @@
+"""Forward-OFA without one of its parts: the paper's Tables 2 and 3.
+
+"+ controller" is :class:`ControllerOnly`. "+ mapper" is :mod:`strategies.duet`: full structure, all weights generated
+from the latent interest; it has no name of its own here (the paper's two rows differ by less than its seeds would).
+The three variants that run other blocks than the controller's deploy Forward-OFA's own trained model: only which
+blocks run is different, not how many.
+"""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from models.adaptation import StaticModel, compact_constraint, sample_gates
+from models.backbone import Backbone
+from strategies.base import AdaptiveStrategy, SessionStrategy
+from strategies.forward_ofa import AdaptiveLearner, ForwardOFA
+from strategies.training import Learner, Recipe
+from strategies.windows import Batch
+
+
+class ControllerLearner(Learner):
+    """One set of block weights for everybody, and a controller that gates its blocks."""
+
+    def build(self, backbone: Backbone, generator: torch.Generator) -> nn.Module:
+        return StaticModel(backbone, generator, controller=True)
+
+    def states(
+        self, model: nn.Module, batch: Batch, recipe: Recipe, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Every window has its own path through the shared blocks: gates sampled in training, decided otherwise."""
+        assert isinstance(model, StaticModel)
+        part = model.device_part
+        assert part.controller is not None
+        logits = part.controller(part.embed_history(batch.history), batch.lengths)
+        penalty, gates, keep = logits.new_zeros(()), None, None
+        if model.training:
+            gates = sample_gates(logits, recipe.temperature, generator)
+            penalty = recipe.penalty * compact_constraint(logits)
+        else:
+            keep = logits >= 0
+        states = part.backbone.encode(
+            batch.windows.unsqueeze(1),
+            model.block,
+            keep=keep,
+            gates=gates,
+            dropout=recipe.dropout if model.training else 0.0,
+        )
+        return states[:, 0], penalty
+
+
+class ControllerOnly(SessionStrategy):
+    """Structure adapts, parameters do not: the whole network is installed, a device runs the blocks it chooses."""
+
+    name: ClassVar[str] = "forward-ofa-controller"
+    title: ClassVar[str] = "+ controller"
+    cloud_model: ClassVar[str] = "forward-ofa-controller"
+    evaluate_action: ClassVar[str] = "evaluate.controller"
+
+    @classmethod
+    def learner(cls) -> Learner:
+        return ControllerLearner()
+
+
+class NoStructure(AdaptiveStrategy):
+    """The extractor of the latent interest starts from zero instead of the path's logits (equation 9 without beta)."""
+
+    name: ClassVar[str] = "forward-ofa-no-structure"
+    title: ClassVar[str] = "w.o. structural vector"
+    cloud_model: ClassVar[str] = "forward-ofa-no-structure"
+    train_action: ClassVar[str] = "train.unstructured"
+
+    @classmethod
+    def learner(cls) -> Learner:
+        return AdaptiveLearner(controller=True, structural=False)
+
+
+class RandomBlocks(ForwardOFA):
+    """As many blocks as the controller says, drawn for each device and session."""
+
+    name: ClassVar[str] = "forward-ofa-random"
+    title: ClassVar[str] = "random blocks"
+    train_action: ClassVar[str] = "train.random"
+
+
+class FirstBlocks(ForwardOFA):
+    """As many blocks as the controller says, from the front."""
+
+    name: ClassVar[str] = "forward-ofa-first"
+    title: ClassVar[str] = "first k blocks"
+    train_action: ClassVar[str] = "train.first"
+
+
+class LastBlocks(ForwardOFA):
+    """As many blocks as the controller says, from the back."""
+
+    name: ClassVar[str] = "forward-ofa-last"
+    title: ClassVar[str] = "last k blocks"
+    train_action: ClassVar[str] = "train.last"

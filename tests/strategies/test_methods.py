@@ -1,0 +1,180 @@
+"""The compared methods and the ablations, played end to end: what their rows must say, by hand."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from clients import ablations
+from clients.protocol import Order
+from models.adaptation import StaticModel
+from models.checkpoint import load_device
+from models.nextitnet import NextItNet
+from models.sasrec import SASRec
+from models.sparse import RareGemModel
+from sim import play, run
+from sim.cloud import in_order
+from sim.config import Config
+from strategies.rare_gem import RareGemLearner, prunings
+from strategies.registry import METHODS
+from strategies.training import Recipe
+
+SESSIONS, BLOCKS, CONTEXT, MEMORY = 4, 2, 5, 8
+ABLATIONS = "forward-ofa-controller,forward-ofa-no-structure,forward-ofa-random,forward-ofa-first,forward-ofa-last"
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "methods cache"))
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    rng = np.random.default_rng(3)
+    rows = [
+        (f"u{user}", f"i{(user * 3 + step * int(rng.integers(1, 3))) % 30}", 10**9 + 40 * step + 4000 * (step // 6))
+        for user in range(7)
+        for step in range(30 + user)
+    ]
+    path = tmp_path / "tiny.csv"
+    pd.DataFrame(rows, columns=["user", "item", "timestamp"]).to_csv(path, index=False)
+    return Config(
+        dataset=str(path),
+        devices=5,
+        blocks=BLOCKS,
+        context=CONTEXT,
+        memory=MEMORY,
+        epochs=2,
+        session_length=SESSIONS,
+        quiet=True,
+        out=tmp_path / "run",
+    ).absolute()
+
+
+def rows_of(config: Config) -> pd.DataFrame:
+    run.main(config)
+    return pd.read_parquet(config.folder / "sessions.parquet")
+
+
+def items(config: Config) -> int:
+    return load_device(config.folder / "models" / "devicerec-0.safetensors").part.backbone.num_items
+
+
+@pytest.mark.parametrize(
+    ("backbone", "block", "static", "build", "factors"),
+    [
+        (SASRec, 20_800, 0, 5 * 98_304, 19_520),
+        (NextItNet, 24_704, 256, 2 * 122_880, 10_848),
+    ],
+)
+def test_compressed_methods_count_what_their_networks_take(
+    config: Config, backbone: type, block: int, static: int, build: int, factors: int
+) -> None:
+    config = replace(config, backbone=backbone.__name__.lower(), methods="devicerec,sttd,rare-gem,gater")
+    rows = rows_of(config)
+    assert not rows.requested.any()
+    assert (rows[["bits_up", "bits_down"]] == 0).all().all()
+    assert (rows.blocks == BLOCKS).all()
+    by = {name: mine.reset_index(drop=True) for name, mine in rows.groupby("method")}
+    plain = by["devicerec"]
+    assert (by["sttd"].macs == plain.macs + BLOCKS * build).all()
+    assert (by["sttd"].macs_paper == plain.macs_paper + BLOCKS * build).all()
+    assert (by["sttd"].param_bits == 32 * BLOCKS * (factors + static)).all()
+    total = BLOCKS * (block + static)
+    kept = round({SASRec: 113_638 / 124_800, NextItNet: 171_200 / 299_520}[backbone] * total)
+    assert (by["rare-gem"].param_bits == 32 * kept).all()
+    assert (by["rare-gem"].macs == plain.macs).all()
+    gates = CONTEXT * 6 * 4096 + 64 * 32 + 32 * BLOCKS * block // ({SASRec: 64, NextItNet: 192}[backbone] + 1)
+    assert (by["gater"].macs - gates - by["gater"].macs_paper == plain.macs - plain.macs_paper).all()
+    assert (by["gater"].macs_paper <= plain.macs_paper).all()
+    assert (by["gater"].param_bits <= plain.param_bits).all()
+    assert rows.served.all()
+    assert (rows.groupby("method").events.sum().nunique()) == 1
+
+
+def test_ablations_ask_for_as_many_blocks_but_not_for_those(config: Config) -> None:
+    rows = rows_of(replace(config, blocks=4, methods=f"forward-ofa,{ABLATIONS}"))
+    by = {name: mine.reset_index(drop=True) for name, mine in rows.groupby("method")}
+    real = by["forward-ofa"]
+    for name in ("random", "first", "last"):
+        mine = by[f"forward-ofa-{name}"]
+        for column in ("blocks", "macs", "macs_paper", "bits_up", "bits_down", "param_bits"):
+            assert (mine[column] == real[column]).all(), (name, column)
+    assert (by["forward-ofa-first"].path == 2**real.blocks - 1).all()
+    assert (by["forward-ofa-last"].path == (2**real.blocks - 1) * 2 ** (4 - real.blocks)).all()
+    controller = by["forward-ofa-controller"]
+    assert not controller.requested.any()
+    assert (controller[["bits_up", "bits_down"]] == 0).all().all()
+    assert (controller.seconds_adapt > 0).all()
+    assert (controller.param_bits == controller.blocks * 20_800 * 32).all()
+    assert by["forward-ofa-no-structure"].requested.all()
+    models = sorted(p.name for p in (config.folder / "models").iterdir())
+    assert models == [
+        "forward-ofa-0.safetensors",
+        "forward-ofa-controller-0.safetensors",
+        "forward-ofa-no-structure-0.safetensors",
+    ]
+
+
+def test_the_size_of_a_wave_changes_nothing(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(config, methods=f"sttd,rare-gem,gater,{ABLATIONS}", sessions=2)
+    together = rows_of(config)
+    monkeypatch.setattr(play, "WAVE", 1)
+    alone = rows_of(replace(config, out=tmp_path / "alone"))
+    pd.testing.assert_frame_equal(together, alone)
+
+
+def test_the_path_of_an_ablation_by_hand() -> None:
+    path = np.array([1, 0, 0, 1, 0, 0], dtype=bool)
+    order = Order(session=3, world="", model="", context=5, memory=8, seed=11)
+    assert ablations.first_blocks(path, order, 0).tolist() == [True, True, False, False, False, False]
+    assert ablations.last_blocks(path, order, 0).tolist() == [False, False, False, False, True, True]
+    drawn = {tuple(ablations.random_blocks(path, order, device).tolist()) for device in range(200)}
+    assert len(drawn) == 15  # all pairs of six
+    assert all(sum(one) == 2 for one in drawn)
+    again = ablations.random_blocks(path, order, 7)
+    assert again.tolist() == ablations.random_blocks(path, order, 7).tolist()
+    none = np.zeros(6, dtype=bool)
+    assert not ablations.last_blocks(none, order, 0).any()
+
+
+def test_a_teacher_is_trained_before_its_student_and_each_model_once() -> None:
+    assert in_order(["sttd", "finetune", "forward-ofa-last", "forward-ofa"]) == ["devicerec", "sttd", "forward-ofa"]
+    assert {METHODS[name].cloud_model for name in METHODS} <= set(METHODS)
+
+
+def test_rare_gem_prunes_every_fifth_epoch_down_to_its_share_and_then_trains() -> None:
+    assert prunings(20) == [5, 10, 15]
+    assert prunings(6) == [5]
+    assert prunings(2) == [2]
+    learner = RareGemLearner()
+    learner.kept = 0.512  # 0.8 each time
+    model = learner.build(SASRec(20, 2, 5, torch.Generator()), torch.Generator().manual_seed(0))
+    assert isinstance(model, RareGemModel)
+    recipe, left = Recipe(), []
+    assert learner.search_epochs(recipe) == 20
+    for epoch in range(1, 21):
+        assert bool(model.searching)
+        learner.after_epoch(model, epoch, recipe)
+        left.append(sum(int(model.sparse.kept(k).sum()) for k in range(2)) / model.total)
+    np.testing.assert_allclose(left[3:16:5], [1.0, 0.8, 0.64], atol=1e-4)
+    np.testing.assert_allclose(left[-1], 0.512, atol=1e-4)
+    assert not bool(model.searching)
+
+
+@pytest.mark.parametrize("method", ["sttd", "rare-gem", "gater"])
+def test_a_device_opens_the_network_that_was_trained(config: Config, method: str) -> None:
+    rows_of(replace(config, methods=method, sessions=1))
+    installed = load_device(config.folder / "models" / f"{method}-0.safetensors")
+    network = installed.network
+    assert network is not None
+    assert network.kind == {"sttd": "sttd", "rare-gem": "sparse", "gater": "gated"}[method]
+    assert not any(p.requires_grad for p in network.parameters())
+    assert network[0].shape == (1, 20_800)
+    plain = StaticModel(installed.part.backbone, torch.Generator()).network
+    assert type(plain) is not type(network)
+    if method == "rare-gem":
+        assert float((network[0] == 0).float().mean()) > 0.05
