@@ -25,10 +25,9 @@ from flwr.simulation import run_simulation
 from sim import deployment
 from sim.deployment import terminated_like_interrupted
 from sim.errors import UserError
-from sim.exchange import exchange, register
 from sim.grid import ConfigValue, InProcessGrid, silence_telemetry
 
-__all__ = ["BACKENDS", "exchange", "load_client_app", "load_server_app", "register", "run_apps"]
+__all__ = ["BACKENDS", "load_client_app", "load_server_app", "run_apps"]
 
 BACKENDS = ("inprocess", "ray", "deployment")
 _PATIENCE = 30.0

@@ -110,12 +110,11 @@ def execute(config: Config, grid: Grid, display: Display | None = None) -> None:
     display = display or Display(quiet=config.quiet)
     started = time.monotonic()
     run, world = prepare(config)
-    rounds = seats_by_round(world.streams, list(range(config.devices)))
     if not run.sessions.exists():
         train_all(config, run, world, display)
-        nodes = register(grid, config.devices)
-        play_all(config, run, world, seats_by_round(world.streams, nodes), grid, display)
-        run.finish(run.gather(config.seed_list, config.method_names, len(rounds)))
+        seats = seats_by_round(world.streams, register(grid, config.devices))
+        play_all(config, run, world, seats, grid, display)
+        run.finish(run.gather(config.seed_list, config.method_names, len(seats)))
     analysis.build_report(run.path)
     display.say(f"finished in {time.monotonic() - started:.0f} s: {run.path}")
 

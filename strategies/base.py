@@ -77,9 +77,9 @@ class SessionStrategy(Strategy):
     cloud_model: ClassVar[str]
     """The method whose trained model is deployed (its own name, or that of another method)."""
     evaluate_action: ClassVar[str] = "evaluate"
+    """What devices do to play a session, see :mod:`clients.app`."""
     adapts: ClassVar[bool] = False
     """Whether devices get or make networks of their own, so that a request policy has something to decide."""
-    """What devices do to play a session, see :mod:`clients.app`."""
 
     def __init__(self, model: Path, world: Path, seats: dict[int, list[Seat]], seed: int = 0) -> None:
         """``seats`` names, for each round (from 1), who plays; ``seed`` is what devices derive their draws from."""

@@ -38,7 +38,7 @@ def test_what_cannot_be_is_one_clear_line(change: dict[str, object], why: str) -
 
 
 def test_through_flowers_run_configuration_and_back() -> None:
-    config = Config(dataset="ml1m", sessions=3, penalty=1.0, out=Path("/tmp/x"), quiet=True, session_gap=15)
+    config = Config(dataset="ml1m", sessions=3, penalty=1.0, out=Path("somewhere"), quiet=True, session_gap=15)
     assert Config.from_flat(config.to_flat()) == config
     with pytest.raises(UserError, match="did you mean 'devices'"):
         Config.from_flat({"device": 3})
