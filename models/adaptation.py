@@ -6,13 +6,16 @@ block's weights. Nothing else connects them.
 """
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.backbone import DIM, Backbone
+from models.gru import last_state
 from models.networks import Network
+from models.precision import product_type
 
 HEAD_SCALE = 0.1 / DIM
 """Standard deviation of a fresh head's matrix."""
@@ -31,6 +34,9 @@ class Extractor(nn.Module):
 
     def forward(self, embedded: Tensor, lengths: Tensor, start: Tensor | None = None) -> Tensor:
         """``embedded`` ``(D, m, d)``, ``lengths`` ``(D,)`` from 1 to m, ``start`` ``(D, d)`` or zeros: ``(D, d)``."""
+        if torch.is_grad_enabled() and embedded.device.type == "cpu":
+            zero = embedded.new_zeros(len(embedded), DIM)
+            return last_state(self.gru, embedded, lengths, zero if start is None else start)
         states, _ = self.gru(embedded, None if start is None else start.unsqueeze(0))
         return states[torch.arange(len(lengths), device=lengths.device), lengths - 1]
 
@@ -70,6 +76,23 @@ def compact_constraint(logits: Tensor) -> Tensor:
     return F.softplus(logits).sum(dim=1).mean()
 
 
+class _Generate(torch.autograd.Function):
+    """``base + latent @ head`` with all three products in bfloat16 where that is fast: they are most of training."""
+
+    @staticmethod
+    def forward(ctx: Any, latent: Tensor, head: Tensor, base: Tensor) -> Tensor:
+        precision = product_type(latent.device)
+        latent, head = latent.to(precision), head.to(precision)
+        ctx.save_for_backward(latent, head)
+        return (latent @ head).to(base.dtype) + base
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        latent, head = ctx.saved_tensors
+        short = grads[0].to(latent.dtype)
+        return (short @ head.T).to(grads[0].dtype), (latent.T @ short).to(grads[0].dtype), grads[0].sum(0)
+
+
 class Mapper(nn.Module):
     """The heads ``H'_k``, one a block: latent interest ``(D, 64)`` to block weights ``(D, block_size)`` (equation 8).
 
@@ -89,7 +112,11 @@ class Mapper(nn.Module):
 
     def block(self, k: int, latent: Tensor) -> Tensor:
         """Weights of block ``k`` for each device, ``(D, block_size)``."""
-        return torch.addmm(self.base[k], latent / math.sqrt(DIM), self.heads[k])
+        latent = latent / math.sqrt(DIM)
+        if self.training:
+            made: Tensor = _Generate.apply(latent, self.heads[k], self.base[k])
+            return made
+        return torch.addmm(self.base[k], latent, self.heads[k])
 
     def macs(self, blocks_generated: int) -> int:
         """Multiply-accumulates in the cloud for one device."""

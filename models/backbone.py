@@ -19,13 +19,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.dropout import dropout as drop
+
 DIM = 64
 """Width of embeddings, latent interests and blocks, as in the paper."""
 
 EMBEDDING_SCALE = 1 / math.sqrt(DIM)
 """Standard deviation of fresh embeddings: times sqrt(d), as they enter the first block, they have unit variance."""
 
-BlockWeights = Callable[[int, Tensor | None], Tensor]
+Layers = Callable[[int, Tensor], Tensor]
+"""``layers(j, x)`` applies linear layer ``j`` of a block to ``x`` ``(D, R, n, in)``: ``(D, R, n, out)``, each device
+with its own weights. For networks that can be applied without ever making their weights."""
+
+BlockWeights = Callable[[int, Tensor | None], Tensor | Layers]
 """``weights(k, rows)`` gives block ``k``'s weights for the devices ``rows`` (``None``: all of them), ``(len(rows),
 block_size)``, or ``(1, block_size)`` where devices share them. Called only for blocks and devices that run them."""
 
@@ -43,6 +49,9 @@ class Backbone(nn.Module, ABC):
     """Linear layers (or convolutions) of one block; each has ``d`` output units."""
     inputs: int
     """Numbers that one unit reads: a block has ``linears * d * (inputs + 1)`` weights."""
+    shapes: tuple[tuple[int, int], ...]
+    """``(in, out)`` of each matrix as it is stored and applied. A block's weights are these, row by row, each followed
+    by its bias ``(out,)``."""
 
     def __init__(self, num_items: int, blocks: int, context: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -60,12 +69,13 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def run_block(
-        self, block: int, x: Tensor, weights: Tensor, visible: Tensor | None, units: Tensor | None = None
+        self, block: int, x: Tensor, weights: Tensor | Layers, visible: Tensor | None, units: Tensor | None = None
     ) -> Tensor:
         """Residual block ``block``: states ``(D, R, n, d)`` to states, with ``weights`` ``(D or 1, block_size)``.
 
-        ``visible`` is what :meth:`mask` made of the windows. ``units`` ``(D, R, linears * d)`` is multiplied with the
-        outputs of the linear layers, in their order: 0 switches a unit off.
+        Subclasses apply them as :meth:`layers`. ``visible`` is what :meth:`mask` made of the windows. ``units``
+        ``(D, R, linears * d)`` is multiplied with the outputs of the linear layers, in their order: 0 switches a
+        unit off.
         """
 
     @abstractmethod
@@ -101,6 +111,32 @@ class Backbone(nn.Module, ABC):
         """Fresh weights of all ``L`` blocks, each ``(block_size,)``."""
         return [self.initial_block(k, generator) for k in range(self.blocks)]
 
+    def unpack(self, weights: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Flat ``(D, block_size)`` to the matrices ``(D, in, out)`` and biases ``(D, out)``, without copying."""
+        sizes = [size for inputs, outputs in self.shapes for size in (inputs * outputs, outputs)]
+        parts = weights.split(sizes, dim=1)
+        return [
+            (matrix.unflatten(1, shape), bias)
+            for matrix, bias, shape in zip(parts[::2], parts[1::2], self.shapes, strict=True)
+        ]
+
+    def layers(self, weights: Tensor | Layers) -> Layers:
+        """The linear layers of a block with these weights."""
+        if not isinstance(weights, Tensor):
+            return weights
+        parts = self.unpack(weights)
+
+        def apply(layer: int, x: Tensor) -> Tensor:
+            matrix, bias = parts[layer]
+            flat = x.flatten(1, 2)
+            if len(matrix) == 1:
+                out = torch.addmm(bias[0], flat.flatten(0, 1), matrix[0])
+            else:
+                out = torch.baddbmm(bias.unsqueeze(1), flat, matrix)
+            return out.view(*x.shape[:-1], -1)
+
+        return apply
+
     def embed(self, windows: Tensor) -> Tensor:
         """States before the first block: items (times sqrt(d), as SASRec does) plus positions; padding is zero."""
         x = F.embedding(windows, self.items) * math.sqrt(DIM) + self.positions[-windows.shape[-1] :]
@@ -123,7 +159,7 @@ class Backbone(nn.Module, ABC):
         is the differentiable form for training, where every block runs and is mixed with its skip (equation 2).
         ``units`` ``(D, R, L, linears * d)`` multiplies the outputs of the linear layers, see :meth:`run_block`.
         """
-        x = F.dropout(self.embed(windows), dropout, self.training)
+        x = drop(self.embed(windows), dropout, self.training)
         visible = self.mask(windows)
         real = (windows != 0).unsqueeze(-1)
         for k in range(self.blocks):
@@ -132,7 +168,7 @@ class Backbone(nn.Module, ABC):
             if rows is None:
                 y = self.run_block(k, x, weights(k, None), visible, mine)
                 if dropout:
-                    y = x + F.dropout(y - x, dropout, self.training)
+                    y = x + drop(y - x, dropout, self.training)
                 if gates is not None:
                     gate = gates[:, k, None, None, None]
                     y = y * gate + x * (1 - gate)

@@ -1,7 +1,8 @@
 """Full-softmax cross-entropy against all items, without ever holding all logits.
 
 The loss of equation 1. Logits, softmax and both gradients are made for a chunk of rows that stays in the cache, in the
-forward pass: three matrix products and one exponential, against three times the memory traffic in the usual form.
+forward pass: three matrix products and one exponential, against three times the memory traffic in the usual form. The
+products may be in bfloat16, everything else is in single precision.
 """
 
 from typing import Any
@@ -9,20 +10,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
-ROWS = 256
-"""Rows of logits alive at once; with 3,000 items that is 3 MB."""
+LOGITS = 2_000_000
+"""Most logits alive at once: 8 MB, with 3,000 items those of 650 rows."""
+GPU_LOGITS = 100_000_000
+
+
+def _rows(states: Tensor, table: Tensor) -> int:
+    """Rows of a chunk."""
+    most = LOGITS if states.device.type == "cpu" else GPU_LOGITS
+    return max(1, min(len(states), most // len(table)))
 
 
 class _FullSoftmax(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, states: Tensor, table: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, states: Tensor, table: Tensor, targets: Tensor, weights: Tensor, precision: torch.dtype
+    ) -> Tensor:
         total = states.new_zeros(())
         d_states, d_table = torch.empty_like(states), torch.zeros_like(table)
-        rows = ROWS if states.device.type == "cpu" else 8192
+        rows, short = _rows(states, table), table.to(precision)
         for start in range(0, len(states), rows):
             part = slice(start, start + rows)
-            chunk, wanted, weight = states[part], targets[part, None], weights[part, None]
-            logits = chunk @ table.T
+            chunk, wanted, weight = states[part].to(precision), targets[part, None], weights[part, None]
+            logits = (chunk @ short.T).to(states.dtype)
             logits -= logits.amax(dim=1, keepdim=True)
             hit = logits.gather(1, wanted)
             torch.exp(logits, out=logits)
@@ -30,27 +40,35 @@ class _FullSoftmax(torch.autograd.Function):
             total += ((norm.log() - hit) * weight).sum()
             logits *= weight / norm
             logits.scatter_add_(1, wanted, -weight)
-            torch.mm(logits, table, out=d_states[part])
+            slope = logits.to(precision)
+            d_states[part] = slope @ short
             if ctx.needs_input_grad[1]:
-                d_table.addmm_(logits.T, chunk)
+                d_table += slope.T @ chunk
         ctx.save_for_backward(d_states, d_table)
         return total
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         d_states, d_table = ctx.saved_tensors
-        return d_states * grads[0], d_table * grads[0], None, None
+        return d_states * grads[0], d_table * grads[0], None, None, None
 
 
-def full_softmax_loss(states: Tensor, items: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+def full_softmax_loss(
+    states: Tensor,
+    items: Tensor,
+    targets: Tensor,
+    weights: Tensor | None = None,
+    precision: torch.dtype | None = None,
+) -> Tensor:
     """Cross-entropy of ``states`` ``(N, d)`` against every item: the mean, or the sum with ``weights`` ``(N,)``.
 
     ``items`` is the embedding table ``(num_items + 1, d)`` with padding in row 0, which is never a candidate;
-    ``targets`` ``(N,)`` are item ids from 1.
+    ``targets`` ``(N,)`` are item ids from 1. ``precision`` of the matrix products: by default that of the
+    states.
     """
     if weights is None:
         weights = states.new_full((len(states),), 1 / len(states))
-    loss: Tensor = _FullSoftmax.apply(states, items[1:], targets - 1, weights)
+    loss: Tensor = _FullSoftmax.apply(states, items[1:], targets - 1, weights, precision or states.dtype)
     return loss
 
 
@@ -61,7 +79,7 @@ class _Distillation(torch.autograd.Function):
     ) -> Tensor:
         total = states.new_zeros(())
         d_states, d_table = torch.empty_like(states), torch.zeros_like(table)
-        rows = ROWS if states.device.type == "cpu" else 8192
+        rows = _rows(states, table)
         for start in range(0, len(states), rows):
             part = slice(start, start + rows)
             chunk = states[part]

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.backbone import DIM, Backbone
+from models.backbone import DIM, Backbone, Layers
 
 WIDTH = 3
 DILATIONS = (1, 4)
@@ -27,6 +27,7 @@ class NextItNet(Backbone):
 
     block_size = 2 * (_KERNEL + DIM)
     linears, inputs = 2, WIDTH * DIM
+    shapes = ((WIDTH * DIM, DIM), (WIDTH * DIM, DIM))
 
     def __init__(self, num_items: int, blocks: int, context: int, generator: torch.Generator) -> None:
         super().__init__(num_items, blocks, context, generator)
@@ -46,15 +47,15 @@ class NextItNet(Backbone):
         return torch.cat([matrices[0].reshape(-1), biases[0], matrices[1].reshape(-1), biases[1]])
 
     def run_block(
-        self, block: int, x: Tensor, weights: Tensor, visible: Tensor | None, units: Tensor | None = None
+        self, block: int, x: Tensor, weights: Tensor | Layers, visible: Tensor | None, units: Tensor | None = None
     ) -> Tensor:
         """x + ReLU(LN(conv(ReLU(LN(conv(x)))))), the second convolution with twice the dilation."""
         dilation = DILATIONS[block % len(DILATIONS)]
-        k_1, b_1, k_2, b_2 = weights.split((_KERNEL, DIM, _KERNEL, DIM), dim=1)
-        y = _convolve(x, k_1.view(-1, WIDTH * DIM, DIM), b_1, dilation)
+        apply = self.layers(weights)
+        y = apply(0, _taps(x, dilation))
         y = y if units is None else y * units[:, :, None, :DIM]
         y = F.relu(F.layer_norm(y, (DIM,), self.norm_scale[block, 0], self.norm_shift[block, 0], eps=1e-8))
-        y = _convolve(y, k_2.view(-1, WIDTH * DIM, DIM), b_2, 2 * dilation)
+        y = apply(1, _taps(y, 2 * dilation))
         y = y if units is None else y * units[:, :, None, DIM:]
         y = F.relu(F.layer_norm(y, (DIM,), self.norm_scale[block, 1], self.norm_shift[block, 1], eps=1e-8))
         return x + y
@@ -76,13 +77,8 @@ class NextItNet(Backbone):
         return 2 * 2 * DIM
 
 
-def _convolve(x: Tensor, kernel: Tensor, bias: Tensor, dilation: int) -> Tensor:
-    """Causal convolution of ``(D, R, n, d)`` with each device's ``(D or 1, 3 * d, d)`` kernel: one product."""
-    devices, per_device, n, width = x.shape
+def _taps(x: Tensor, dilation: int) -> Tensor:
+    """What a causal convolution of ``(D, R, n, d)`` reads at each position, oldest first: ``(D, R, n, 3 * d)``."""
+    n = x.shape[2]
     padded = F.pad(x, (0, 0, 2 * dilation, 0))
-    taps = torch.cat([padded[:, :, t * dilation : t * dilation + n] for t in range(WIDTH)], dim=-1)
-    if kernel.shape[0] == 1:
-        out = torch.addmm(bias[0], taps.reshape(-1, WIDTH * width), kernel[0])
-    else:
-        out = torch.baddbmm(bias.unsqueeze(1), taps.reshape(devices, per_device * n, WIDTH * width), kernel)
-    return out.view(devices, per_device, n, -1)
+    return torch.cat([padded[:, :, t * dilation : t * dilation + n] for t in range(WIDTH)], dim=-1)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.backbone import DIM, Backbone
+from models.backbone import DIM, Backbone, Layers
 
 HEADS = 4
 HEAD_DIM = DIM // HEADS
@@ -27,6 +27,7 @@ class SASRec(Backbone):
 
     block_size = 5 * (DIM * DIM + DIM)
     linears, inputs = 5, DIM
+    shapes = ((DIM, 3 * DIM), (DIM, DIM), (DIM, DIM))
 
     def initial_block(self, block: int, generator: torch.Generator) -> Tensor:
         """Xavier-uniform matrices, zero biases."""
@@ -53,19 +54,19 @@ class SASRec(Backbone):
         return torch.cat([x.reshape(-1) for x in (qkv, biases[:3], w_1, biases[3], w_2, biases[4])])
 
     def run_block(
-        self, block: int, x: Tensor, weights: Tensor, visible: Tensor | None, units: Tensor | None = None
+        self, block: int, x: Tensor, weights: Tensor | Layers, visible: Tensor | None, units: Tensor | None = None
     ) -> Tensor:
         """Pre-norm self-attention and a two-layer feed-forward network, each with its residual."""
         devices, per_device, n, _ = x.shape
-        w_qkv, b_qkv, w_1, b_1, w_2, b_2 = _unpack(weights)
+        apply = self.layers(weights)
         normed = F.layer_norm(x, (DIM,))
-        qkv = _gate(_linear(normed, w_qkv, b_qkv), units, 0, 3 * DIM).view(-1, n, 3, HEADS, HEAD_DIM)
+        qkv = _gate(apply(0, normed), units, 0, 3 * DIM).view(-1, n, 3, HEADS, HEAD_DIM)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (D * R, heads, n, 16)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=visible)
         x = x + mixed.transpose(1, 2).reshape(devices, per_device, n, DIM)
         normed = F.layer_norm(x, (DIM,))
-        hidden = F.relu(_gate(_linear(normed, w_1, b_1), units, 3 * DIM, 4 * DIM))
-        return x + _gate(_linear(hidden, w_2, b_2), units, 4 * DIM, 5 * DIM)
+        hidden = F.relu(_gate(apply(1, normed), units, 3 * DIM, 4 * DIM))
+        return x + _gate(apply(2, hidden), units, 4 * DIM, 5 * DIM)
 
     def block_macs(self, context: int) -> int:
         """Five linear layers, and the two products of attention."""
@@ -86,24 +87,6 @@ class SASRec(Backbone):
         return 0
 
 
-def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """``(D, R, n, in)`` times each device's ``(D or 1, in, out)`` plus ``(D or 1, out)``."""
-    devices, per_device, n, width = x.shape
-    if weight.shape[0] == 1:
-        out = torch.addmm(bias[0], x.reshape(-1, width), weight[0])
-    else:
-        out = torch.baddbmm(bias.unsqueeze(1), x.reshape(devices, per_device * n, width), weight)
-    return out.view(devices, per_device, n, -1)
-
-
 def _gate(out: Tensor, units: Tensor | None, start: int, end: int) -> Tensor:
     """``out`` ``(D, R, n, end - start)`` with units ``start`` to ``end`` of the block switched on or off."""
     return out if units is None else out * units[:, :, None, start:end]
-
-
-def _unpack(weights: Tensor) -> tuple[Tensor, ...]:
-    """Flat ``(D, 20800)`` to the matrices and biases of one block, without copying."""
-    sizes = (_QKV, 3 * DIM, _FFN, DIM, _FFN, DIM)
-    w_qkv, b_qkv, w_1, b_1, w_2, b_2 = weights.split(sizes, dim=1)
-    square = (-1, DIM, DIM)
-    return w_qkv.unflatten(1, (DIM, 3 * DIM)), b_qkv, w_1.view(square), b_1, w_2.view(square), b_2

@@ -19,11 +19,12 @@ from models.adaptation import DevicePart
 from models.backbone import Backbone
 from models.checkpoint import Installed
 from models.loss import full_softmax_loss
+from models.precision import product_type
 from models.ranking import hits, ndcg, ranks
 from models.seeds import derive, torch_generator
 from strategies.windows import Batch, TrainingSet, WindowCutter
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 """Part of every cache key: raise it when a change to models or training changes what training gives."""
 
 VALIDATION_BATCH = 256
@@ -155,7 +156,9 @@ def train(
             batch = batch.to(device)
             states, extra = learner.states(model, batch, recipe, gates)
             bears = batch.targets > 0
-            loss = full_softmax_loss(states[bears], _part(model).backbone.items, batch.targets[bears])
+            loss = full_softmax_loss(
+                states[bears], _part(model).backbone.items, batch.targets[bears], precision=product_type(device)
+            )
             optimizer.zero_grad(set_to_none=True)
             (loss + extra).backward()
             optimizer.step()

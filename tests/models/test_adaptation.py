@@ -51,7 +51,7 @@ def test_right_padding_does_not_reach_the_extractor() -> None:
 
 
 def test_a_head_is_one_linear_layer_from_latent_interest_to_weights() -> None:
-    mapper = Mapper(backbone(), torch.Generator().manual_seed(1))
+    mapper = Mapper(backbone(), torch.Generator().manual_seed(1)).eval()
     latent = torch.randn(3, 64)
     expected = latent / 8 @ mapper.heads[1] + mapper.base[1]
     torch.testing.assert_close(mapper.block(1, latent), expected)

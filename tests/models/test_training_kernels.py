@@ -1,0 +1,75 @@
+"""What makes training fast must not change what is trained: each piece against the plain form of the same thing."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from models.adaptation import Mapper
+from models.dropout import dropout
+from models.gru import last_state
+from models.loss import full_softmax_loss
+from models.sasrec import SASRec
+
+
+def test_last_state_and_its_gradients_are_those_of_pytorchs_gru() -> None:
+    torch.manual_seed(0)
+    gru = nn.GRU(6, 5, batch_first=True)
+    x = torch.randn(4, 7, 6, requires_grad=True)
+    start = torch.randn(4, 5, requires_grad=True)
+    lengths, weight = torch.tensor([7, 1, 4, 6]), torch.randn(4, 5)
+    states, _ = gru(x, start.unsqueeze(0))
+    leaves = [x, start, *gru.parameters()]
+    expected = states[torch.arange(4), lengths - 1]
+    got = last_state(gru, x, lengths, start)
+    torch.testing.assert_close(got, expected)
+    for mine, theirs in zip(
+        torch.autograd.grad((got * weight).sum(), leaves),
+        torch.autograd.grad((expected * weight).sum(), leaves),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_dropout_keeps_the_mean_and_drops_as_many_as_it_should() -> None:
+    torch.manual_seed(0)
+    out = dropout(torch.ones(200_000), 0.2)
+    assert float((out == 0).float().mean()) == pytest.approx(51 / 256, abs=0.005)
+    assert float(out.mean()) == pytest.approx(1, abs=0.005)
+    assert out.unique().tolist() == pytest.approx([0.0, 256 / 205])
+
+
+def test_dropout_is_repeatable_and_off_outside_training() -> None:
+    x = torch.randn(5, 7)
+    torch.manual_seed(3)
+    first = dropout(x, 0.5)
+    torch.manual_seed(3)
+    assert torch.equal(first, dropout(x, 0.5))
+    assert torch.equal(dropout(x, 0.5, training=False), x)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [(None, 1e-5), (torch.bfloat16, 2e-2)])
+def test_the_loss_in_chunks_is_cross_entropy(precision: torch.dtype | None, tolerance: float) -> None:
+    torch.manual_seed(0)
+    states = torch.randn(900, 64, requires_grad=True)
+    items = torch.randn(3001, 64, requires_grad=True)
+    targets = torch.randint(1, 3001, (900,))
+    got = full_softmax_loss(states / 8, items, targets, precision=precision)
+    expected = F.cross_entropy(states / 8 @ items[1:].T, targets - 1)
+    assert float(got) == pytest.approx(float(expected), rel=tolerance)
+    for mine, theirs in zip(
+        torch.autograd.grad(got, [states, items]), torch.autograd.grad(expected, [states, items]), strict=True
+    ):
+        assert float((mine - theirs).norm() / theirs.norm()) < tolerance
+
+
+def test_a_mapper_in_training_makes_the_weights_it_makes_afterwards() -> None:
+    mapper = Mapper(SASRec(10, 2, 5, torch.Generator().manual_seed(0)), torch.Generator().manual_seed(1))
+    latent = torch.randn(3, 64, generator=torch.Generator().manual_seed(2)).requires_grad_()
+    grads = []
+    for training in (True, False):
+        mapper.train(training)
+        made = mapper.block(1, latent)
+        grads.append(torch.autograd.grad(made.square().sum(), [latent, mapper.heads[1], mapper.base[1]]))
+    for mine, exact in zip(*grads, strict=True):
+        assert float((mine - exact).norm() / exact.norm()) < 2e-2
