@@ -11,10 +11,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.adaptation import StaticModel, compact_constraint, sample_gates
+from models.adaptation import StaticModel
 from models.backbone import Backbone
 from strategies.base import AdaptiveStrategy, SessionStrategy
 from strategies.forward_ofa import AdaptiveLearner, ForwardOFA
+from strategies.gates import gate
 from strategies.training import Learner, Recipe
 from strategies.windows import Batch
 
@@ -33,20 +34,15 @@ class ControllerLearner(Learner):
         part = model.device_part
         assert part.controller is not None
         logits = part.controller(part.embed_history(batch.history), batch.lengths)
-        penalty, gates, keep = logits.new_zeros(()), None, None
-        if model.training:
-            gates = sample_gates(logits, recipe.temperature, generator)
-            penalty = recipe.penalty * compact_constraint(logits)
-        else:
-            keep = logits >= 0
+        gating = gate(logits, recipe, generator if model.training else None)
         states = part.backbone.encode(
             batch.windows.unsqueeze(1),
             model.block,
-            keep=keep,
-            gates=gates,
+            keep=gating.keep,
+            gates=gating.gates,
             dropout=recipe.dropout if model.training else 0.0,
         )
-        return states[:, 0], penalty
+        return states[:, 0], gating.penalty
 
 
 class ControllerOnly(SessionStrategy):

@@ -5,9 +5,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.adaptation import AdaptiveModel, compact_constraint, sample_gates
+from models.adaptation import AdaptiveModel
 from models.backbone import Backbone
 from strategies.base import AdaptiveStrategy
+from strategies.gates import gate
 from strategies.training import Learner, Recipe
 from strategies.windows import Batch
 
@@ -29,12 +30,8 @@ class AdaptiveLearner(Learner):
         assert isinstance(model, AdaptiveModel)
         part = model.device_part
         embedded = part.embed_history(batch.history)
-        penalty, gates, logits = embedded.new_zeros(()), None, None
-        if part.controller is not None:
-            logits = part.controller(embedded, batch.lengths)
-            if model.training:
-                gates = sample_gates(logits, recipe.temperature, generator)
-                penalty = recipe.penalty * compact_constraint(logits)
+        logits = None if part.controller is None else part.controller(embedded, batch.lengths)
+        gating = gate(logits, recipe, generator if model.training else None)
         latent = part.latent(embedded, batch.lengths, logits if self.structural else None)
 
         def weights(k: int, rows: Tensor | None) -> Tensor:
@@ -43,11 +40,11 @@ class AdaptiveLearner(Learner):
         states = part.backbone.encode(
             batch.windows.unsqueeze(1),
             weights,
-            keep=None if logits is None or model.training else logits >= 0,
-            gates=gates,
+            keep=gating.keep,
+            gates=gating.gates,
             dropout=recipe.dropout if model.training else 0.0,
         )
-        return states[:, 0], penalty
+        return states[:, 0], gating.penalty
 
 
 class ForwardOFA(AdaptiveStrategy):

@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord
 
-from clients import app as client_app
+from clients import asking
+from clients.app import app as client_app
+from models.checkpoint import load_device
 from sim import play, run
 from sim.config import Config
 from sim.exchange import register
@@ -178,7 +180,7 @@ def test_a_device_that_breaks_the_protocol_costs_its_own_session_only(
 ) -> None:
     config = replace(config, methods="forward-ofa")
     run.main(config)
-    honest = client_app.pack_request
+    honest = asking.pack_request
 
     def leaky(path: np.ndarray, latent: np.ndarray, macs: int) -> dict[str, object]:
         records = honest(path, latent, macs)
@@ -188,9 +190,9 @@ def test_a_device_that_breaks_the_protocol_costs_its_own_session_only(
             request["history"] = Array(np.arange(5))
         return records
 
-    part = client_app.load_device(next((config.folder / "models").iterdir())).part
+    part = load_device(next((config.folder / "models").iterdir())).part
     leaky.victim = part.request_macs(8)  # type: ignore[attr-defined]
-    monkeypatch.setattr(client_app, "pack_request", leaky)
+    monkeypatch.setattr(asking, "pack_request", leaky)
     bad = replace(config, out=tmp_path / "bad")
     run.main(bad)
     rows, others = sessions(tmp_path / "bad"), sessions(config.folder)
@@ -208,7 +210,7 @@ def test_flowers_own_loop_plays_the_same_sessions(config: Config) -> None:
     config = replace(config, methods="forward-ofa")
     run.main(config)
     folder, world = prepare(config)
-    grid = InProcessGrid(client_app.app, DEVICES)
+    grid = InProcessGrid(client_app, DEVICES)
     nodes = register(grid, DEVICES)
     seats = seats_by_round(world.streams, nodes)
     strategy = ForwardOFA(folder.models / "forward-ofa-0.safetensors", folder.world, seats)
