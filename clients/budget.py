@@ -5,6 +5,8 @@ ceilings and what computing and traffic cost its battery. The cloud never reads 
 asks for. Without the record nothing is limited.
 
 A network fits if one inference, the weights, the update and the energy of the session all stay within their ceilings.
+What an installed network takes is its own to say (its footprint: a compressed one stores fewer numbers than its blocks
+have, and may multiply more); blocks that a device fetches or trains are plain ones.
 Energy is planned for ``predictions`` of them, as many as the longest session has, so that no session exceeds it. A
 budget below one block is a budget like any other: the network of no blocks (embeddings score the items) still has to
 fit, and if it does not, the session is not served.
@@ -13,10 +15,12 @@ fit, and if it does not, the session is not served.
 import math
 from dataclasses import dataclass
 
+import numpy as np
 from flwr.app import ConfigRecord, Message
 
 from models.adaptation import DevicePart
 from models.backbone import DIM
+from models.networks import Footprint, footprint
 
 BUDGET = "budget"
 NOTHING_FITS = -1
@@ -70,25 +74,22 @@ class Budget:
             and joules <= self.joules
         )
 
-    def blocks_to_run(self, part: DevicePart, context: int, once: int = 0) -> int:
-        """The most blocks the device can run if it has them already, or :data:`NOTHING_FITS`."""
-        return next(
-            (
-                k
-                for k in _downwards(part)
-                if self.allows(macs=_macs(part, context, k), model_bits=_bits(part, k), once=once)
-            ),
-            NOTHING_FITS,
-        )
+    def fits(self, taken: Footprint, once: int = 0) -> bool:
+        """Whether a session with a network that is on the device already fits, whatever that network consists of."""
+        return self.allows(macs=taken.macs, model_bits=32 * taken.weights, once=once)
+
+    def blocks_to_run(self, part: DevicePart, context: int) -> int:
+        """The most blocks of its own the device can run if it has them already, or :data:`NOTHING_FITS`."""
+        return next((k for k in _downwards(part) if self.fits(_plain(part, context, k))), NOTHING_FITS)
 
     def blocks_to_fetch(self, part: DevicePart, context: int, items: int) -> int:
         """The most blocks it can ask for and run, ``items`` being what the extractors read; or :data:`NOTHING_FITS`."""
         path = 8 * -(-part.backbone.blocks // 8)
         for blocks in _downwards(part):
-            update = 32 * blocks * part.backbone.block_size
+            taken, update = _plain(part, context, blocks), 32 * blocks * part.backbone.block_size
             if self.allows(
-                macs=_macs(part, context, blocks),
-                model_bits=_bits(part, blocks),
+                macs=taken.macs,
+                model_bits=32 * taken.weights,
                 once=part.request_macs(items),
                 update_bits=update,
                 bits_down=update + path,
@@ -102,10 +103,6 @@ def _downwards(part: DevicePart) -> range:
     return range(part.backbone.blocks, -1, -1)
 
 
-def _macs(part: DevicePart, context: int, blocks: int) -> int:
-    return part.backbone.inference_macs(context, blocks)
-
-
-def _bits(part: DevicePart, blocks: int) -> int:
-    backbone = part.backbone
-    return 32 * (blocks * backbone.block_size + backbone.blocks * backbone.static_block_weights())
+def _plain(part: DevicePart, context: int, blocks: int) -> Footprint:
+    """Of that many blocks a device got or trained for itself: all their weights are its own."""
+    return footprint(part.backbone, context, np.arange(part.backbone.blocks) < blocks)

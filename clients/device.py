@@ -4,8 +4,10 @@ Every function carries a leading device axis. A real device calls it with ``D = 
 get the same numbers.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -53,22 +55,27 @@ def request(
         path = torch.ones(len(history), part.backbone.blocks, dtype=torch.bool)
         return Request(path, part.latent(embedded, lengths, None))
     logits = part.controller(embedded, lengths)
-    return Request(_fitting(logits, most), part.latent(embedded, lengths, logits if structural else None))
-
-
-@torch.inference_mode()
-def path(part: DevicePart, history: Tensor, lengths: Tensor, most: Tensor | None = None) -> Tensor:
-    """The path alone, ``(D, L)`` bool, of a part that has a controller but no extractor of the interest."""
-    assert part.controller is not None
-    return _fitting(part.controller(part.embed_history(history), lengths), most)
-
-
-def _fitting(logits: Tensor, most: Tensor | None) -> Tensor:
-    """The blocks whose logit says keep; of those the ``most`` likely ones."""
     chosen = logits >= 0
     if most is not None:
         place = logits.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
         chosen &= place < most.unsqueeze(1)
+    return Request(chosen, part.latent(embedded, lengths, logits if structural else None))
+
+
+@torch.inference_mode()
+def path(part: DevicePart, history: Tensor, lengths: Tensor, fits: Callable[[int, np.ndarray], bool]) -> np.ndarray:
+    """The path alone, ``(D, L)`` bool, of a part that has a controller but no extractor of the interest.
+
+    ``fits(d, path)`` says whether device ``d`` can afford a path; as in :func:`request`, what it drops until then are
+    the blocks with the lowest keep-logits.
+    """
+    assert part.controller is not None
+    logits = part.controller(part.embed_history(history), lengths)
+    likely = logits.argsort(dim=1, descending=True, stable=True).tolist()
+    chosen: np.ndarray = (logits >= 0).numpy()
+    for d, blocks in enumerate(likely):
+        while chosen[d].any() and not fits(d, chosen[d]):
+            chosen[d, next(k for k in reversed(blocks) if chosen[d, k])] = False
     return chosen
 
 

@@ -9,6 +9,7 @@ from clients import device, finetune, own
 from clients.group import Group
 from clients.report import or_popular, report
 from clients.requests import decide
+from models.networks import footprint
 
 
 def rerank(group: Group) -> list[Message]:
@@ -16,13 +17,11 @@ def rerank(group: Group) -> list[Message]:
     part, network, blocks = group.part, group.installed.network, group.blocks
     assert network is not None
     planned = finetune.training_macs(part, *finetune.training_windows(group.past, part.backbone.context))
-    served = np.array([budget.blocks_to_run(part, group.context) == blocks for budget in group.budgets])
-    trains = np.array(
-        [
-            budget.blocks_to_run(part, group.context, int(macs)) == blocks
-            for budget, macs in zip(group.budgets, planned, strict=True)
-        ]
-    )
+    everything = np.ones(blocks, dtype=bool)
+    before = network.footprint(part.backbone, group.context, everything)
+    after = footprint(part.backbone, group.context, everything)
+    served = np.array([budget.fits(before) for budget in group.budgets])
+    trains = np.array([budget.fits(after, int(macs)) for budget, macs in zip(group.budgets, planned, strict=True)])
     if any(group.rules):
         return _rerank_by_rules(group, trains, served, planned)
     able = np.flatnonzero(trains).tolist()

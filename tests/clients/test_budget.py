@@ -2,14 +2,20 @@
 
 import math
 
+import numpy as np
+import pytest
 import torch
 from flwr.app import Message, MetricRecord, RecordDict
 
 from clients import device
 from clients.budget import BUDGET, NOTHING_FITS, Budget
 from clients.protocol import pack_decline, read_request
-from models.adaptation import AdaptiveModel, DevicePart
+from models.adaptation import AdaptiveModel, DevicePart, StaticModel
+from models.gater import GatedNetwork
+from models.networks import Network, footprint
 from models.sasrec import SASRec
+from models.sparse import SparseNetwork
+from models.sttd import FactoredNetwork
 
 ITEMS, BLOCKS, CONTEXT = 100, 6, 10
 BLOCK_MACS = 5 * 10 * 4096 + 2 * 100 * 64  # 217,600
@@ -51,7 +57,10 @@ def test_energy_counts_extractors_traffic_tail_and_the_planned_predictions() -> 
     assert fetch(Budget(joules=joules * (1 - 1e-9), **rates)) == 1
     # What is there already needs no radio: 10 x (6,400 + 6 x 217,600) MACs at 2 nJ are 26 mJ.
     assert Budget(joules=0.027, **rates).blocks_to_run(part(), CONTEXT) == 6
-    assert Budget(joules=0.027, **rates).blocks_to_run(part(), CONTEXT, once=10**6) == 5
+    backbone = part().backbone
+    all_of_them, but_one = (footprint(backbone, CONTEXT, np.arange(BLOCKS) < k) for k in (6, 5))
+    assert not Budget(joules=0.027, **rates).fits(all_of_them, once=10**6)
+    assert Budget(joules=0.027, **rates).fits(but_one, once=10**6)
     assert fetch(Budget(joules=2.9, **rates)) == NOTHING_FITS
 
 
@@ -90,3 +99,57 @@ def test_a_device_that_asks_for_nothing_is_no_breach_of_the_protocol() -> None:
 
     assert read_request(message(RecordDict(pack_decline())), blocks=6) is None
     assert pack_decline()["measured"] == MetricRecord({"macs": 0})
+
+
+STTD_BITS = (64 * 48 + 48 * 64 // 4 + 64) * 5 * 32  # a block's five pairs of matrices and biases
+STTD_MACS = 5 * 64 * 64 * 48 // 2  # that build the five layers of a block again
+GATING = 10 * 24_576 + 64 * 32 + 32 * 6 * 320
+
+
+def installed(kind: type[Network]) -> Network:
+    generator = torch.Generator().manual_seed(0)
+    network = kind(SASRec(ITEMS, BLOCKS, CONTEXT, generator), generator)
+    if isinstance(network, SparseNetwork):
+        for k in range(BLOCKS):
+            network.kept(k)[:1000] = False
+    if isinstance(network, GatedNetwork):
+        network.used[:, :20] = False  # of 320 units a block
+    return network
+
+
+@pytest.mark.parametrize(
+    ("kind", "bits", "macs"),
+    [
+        (Network, 6 * BLOCK_BITS, SCORING + 6 * BLOCK_MACS),
+        (FactoredNetwork, 6 * STTD_BITS, SCORING + 6 * (BLOCK_MACS + STTD_MACS)),
+        (SparseNetwork, 6 * (BLOCK_BITS - 32_000), SCORING + 6 * BLOCK_MACS),
+        (GatedNetwork, 6 * (BLOCK_BITS - 32 * 20 * 65), SCORING + 6 * (BLOCK_MACS - 20 * 640) + GATING),
+    ],
+)
+def test_an_installed_network_is_priced_as_what_it_is(kind: type[Network], bits: int, macs: int) -> None:
+    backbone = part().backbone
+    taken = installed(kind).footprint(backbone, CONTEXT, np.ones(BLOCKS, dtype=bool))
+    assert Budget(macs=macs, model_bits=bits).fits(taken)
+    assert not Budget(macs=macs - 1).fits(taken)
+    assert not Budget(model_bits=bits - 1).fits(taken)
+    energy = Budget(joules=10.0 * macs + 7, predictions=10, joules_per_mac=1.0)
+    assert energy.fits(taken, once=7)
+    assert not energy.fits(taken, once=8)
+
+
+def test_a_controllers_path_is_cut_until_the_installed_network_fits() -> None:
+    generator = torch.Generator().manual_seed(0)
+    model = StaticModel(SASRec(ITEMS, BLOCKS, CONTEXT, generator), generator, controller=True, network=FactoredNetwork)
+    controller = model.device_part.controller
+    assert controller is not None
+    controller.head.weight.data.zero_()
+    controller.head.bias.data = torch.tensor([0.5, -1.0, 2.0, 0.1, 3.0, -0.1])  # keeps blocks 1, 3, 4 and 5
+    history, lengths = torch.ones(4, 3, dtype=torch.long), torch.full((4,), 3)
+    budgets = [Budget(model_bits=b) for b in (2 * BLOCK_BITS, 2 * STTD_BITS, 2 * STTD_BITS - 1, STTD_BITS - 1)]
+
+    def fits(d: int, path: np.ndarray) -> bool:
+        return budgets[d].fits(model.network.footprint(model.device_part.backbone, CONTEXT, path))
+
+    found = device.path(model.device_part.eval(), history, lengths, fits)
+    masks = ["".join("01"[bit] for bit in row) for row in found.astype(int).tolist()]
+    assert masks == ["001010", "001010", "000010", "000000"]  # two plain blocks have room for two of STTD's, not three

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+import analysis
 from clients import ablations
 from clients.protocol import Order
 from models.adaptation import StaticModel
@@ -25,10 +26,25 @@ from strategies.training import Recipe
 SESSIONS, BLOCKS, CONTEXT, MEMORY = 4, 2, 5, 8
 ABLATIONS = "forward-ofa-controller,forward-ofa-no-structure,forward-ofa-random,forward-ofa-first,forward-ofa-last"
 
+ONE_TERAFLOPS = (
+    "[[tier]]",
+    'name = "one"',
+    "share = 1",
+    "gflops = 1000",
+    "efficiency = 1",
+    "memory_mbyte = 10",
+    "downlink_mbit_s = 40",
+    "uplink_mbit_s = 10",
+    "picojoule_per_mac = 4.6",
+    "nanojoule_per_bit_down = 100",
+    "nanojoule_per_bit_up = 100",
+)
+
 
 @pytest.fixture(autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "methods cache"))
+    monkeypatch.setattr(analysis, "build_report", lambda folder: folder)
 
 
 @pytest.fixture
@@ -93,6 +109,30 @@ def test_compressed_methods_count_what_their_networks_take(
     assert (by["gater"].param_bits <= plain.param_bits).all()
     assert rows.served.all()
     assert (rows.groupby("method").events.sum().nunique()) == 1
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "served"),
+    [
+        # Two blocks: plain 166,400 bytes, STTD 156,160, Rare Gem 151,517 of the kept weights.
+        ("model_mbyte = 0.16", {"sttd", "rare-gem"}),
+        ("model_mbyte = 0.154", {"rare-gem"}),
+        # At 10^12 operations a second, two a multiply-accumulate: plain 2 x 105,600 and scoring 30 x 64 of these,
+        # STTD 2 x 491,520 more.
+        ("latency_ms = 0.0005", {"devicerec", "finetune", "rare-gem"}),
+        ("latency_ms = 0.0024", {"devicerec", "finetune", "rare-gem", "sttd"}),
+    ],
+)
+def test_a_budget_serves_a_network_by_its_real_size(
+    config: Config, tmp_path: Path, ceiling: str, served: set[str]
+) -> None:
+    tier = "".join(f"{line}\n" for line in ONE_TERAFLOPS)
+    (tmp_path / "mix.toml").write_text(f"[cloud]\ngflops = 1000\n[budget]\n{ceiling}\n{tier}")
+    methods = "devicerec,finetune,sttd,rare-gem"
+    rows = rows_of(replace(config, methods=methods, scenario=str(tmp_path / "mix.toml"), sessions=1))
+    assert items(config) == 30
+    assert set(rows[rows.served].method) == served
+    assert not set(rows[~rows.served].method) & served
 
 
 def test_ablations_ask_for_as_many_blocks_but_not_for_those(config: Config) -> None:
