@@ -29,12 +29,6 @@ def request(messages: list[Message], contexts: list[Context]) -> list[Message]:
     return ask(Group(messages, contexts))
 
 
-@app.train_many("unstructured")
-def request_unstructured(messages: list[Message], contexts: list[Context]) -> list[Message]:
-    """The same where the latent interest knows nothing of the path."""
-    return ask(Group(messages, contexts), structural=False)
-
-
 @app.train_many("random")
 def request_random(messages: list[Message], contexts: list[Context]) -> list[Message]:
     """The same with other blocks than the controller's: as many, drawn at random."""

@@ -11,11 +11,11 @@ from clients.protocol import pack_decline, pack_probe, pack_request
 from clients.requests import decide
 
 
-def ask(group: Group, redraw: Redraw | None = None, *, structural: bool = True) -> list[Message]:
+def ask(group: Group, redraw: Redraw | None = None) -> list[Message]:
     """Extract path and latent interest from the recent interactions, and send them.
 
     A device without the budget for any network asks for nothing, and by its request policy another may do without.
-    ``redraw`` replaces the controller's path by the one of an ablation; ``structural`` as in :func:`device.request`.
+    ``redraw`` replaces the controller's path by the one of an ablation.
     """
     part, (history, lengths) = group.part, group.history
     most = torch.tensor(
@@ -25,10 +25,14 @@ def ask(group: Group, redraw: Redraw | None = None, *, structural: bool = True) 
         ]
     )
     affordable = most >= (0 if part.controller is not None else group.blocks)
-    wanted = device.request(part, history, lengths, most, structural=structural)
+
+    def other(paths: np.ndarray) -> np.ndarray:
+        """Each device's path of the ablation."""
+        assert redraw is not None
+        return np.stack([redraw(*one) for one in zip(paths, group.orders, group.devices, strict=True)])
+
+    wanted = device.request(part, history, lengths, most, None if redraw is None else other)
     paths, latents = wanted.path.numpy(), wanted.latent.numpy()
-    if redraw is not None:
-        paths = np.stack([redraw(*one) for one in zip(paths, group.orders, group.devices, strict=True)])
     records: list[Records] = []
     for row, rules in enumerate(group.rules):
         macs = part.request_macs(int(lengths[row]))

@@ -42,13 +42,17 @@ class Quality:
 
 @torch.inference_mode()
 def request(
-    part: DevicePart, history: Tensor, lengths: Tensor, most: Tensor | None = None, *, structural: bool = True
+    part: DevicePart,
+    history: Tensor,
+    lengths: Tensor,
+    most: Tensor | None = None,
+    redraw: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Request:
     """Extract path and latent interest from the recent items, ``(D, m)`` right-padded (equations 3, 7 and 9).
 
     ``most`` ``(D,)`` is each device's budget in blocks: of the blocks it would keep, it drops those with the lowest
     keep-logits until the path fits. A part without a controller knows one path, which the caller has to have room for.
-    Without ``structural`` the latent interest does not start from the path's logits.
+    ``redraw`` turns the chosen paths ``(D, L)`` into those of an ablation.
     """
     embedded = part.embed_history(history)
     if part.controller is None:
@@ -59,7 +63,9 @@ def request(
     if most is not None:
         place = logits.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
         chosen &= place < most.unsqueeze(1)
-    return Request(chosen, part.latent(embedded, lengths, logits if structural else None))
+    if redraw is not None:
+        chosen = torch.from_numpy(redraw(chosen.numpy()))
+    return Request(chosen, part.latent(embedded, lengths, logits, chosen))
 
 
 @torch.inference_mode()

@@ -6,7 +6,7 @@ block's weights. Nothing else connects them.
 """
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,11 +14,16 @@ from torch import Tensor, nn
 
 from models.backbone import DIM, Backbone
 from models.gru import last_state
+from models.lowrank import LowRankMapper
 from models.networks import Network
 from models.precision import product_type
 
 HEAD_SCALE = 0.1 / DIM
 """Standard deviation of a fresh head's matrix."""
+
+Structure = Literal["logits", "path", "none"]
+"""What the extractor of the latent interest starts from: the controller's logits (equation 9), the path that will
+really run, or nothing."""
 
 
 class Extractor(nn.Module):
@@ -59,14 +64,19 @@ class Controller(nn.Module):
         return logits
 
 
+def logistic(logits: Tensor, generator: torch.Generator) -> Tensor:
+    """Logistic noise in the shape of ``logits``: the difference of two Gumbel variables."""
+    uniform = torch.rand(logits.shape, generator=generator).to(logits.device).clamp(1e-7, 1 - 1e-7)
+    return torch.log(uniform) - torch.log1p(-uniform)
+
+
 def sample_gates(logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
     """Straight-through Gumbel-softmax gates ``(D, L)`` (equations 4 and 5).
 
     Forward: 1 where the perturbed execute-logit wins, else 0. Backward: the gradient of the relaxed probability at this
     temperature. The difference of two Gumbel variables is one logistic variable, so one uniform draw a gate is enough.
     """
-    uniform = torch.rand(logits.shape, generator=generator).to(logits.device).clamp(1e-7, 1 - 1e-7)
-    noisy = logits + torch.log(uniform) - torch.log1p(-uniform)
+    noisy = logits + logistic(logits, generator)
     soft = torch.sigmoid(noisy / temperature)
     return (noisy >= 0).to(soft.dtype) + (soft - soft.detach())
 
@@ -102,6 +112,9 @@ class Mapper(nn.Module):
     as it would move a plain one.
     """
 
+    kind = "full-rank"
+    """Names the class in a model's file."""
+
     def __init__(self, backbone: Backbone, generator: torch.Generator) -> None:
         super().__init__()
         # One parameter a block, not one for all: the gradient of a slice would be a tensor as large as the whole.
@@ -118,9 +131,17 @@ class Mapper(nn.Module):
             return made
         return torch.addmm(self.base[k], latent, self.heads[k])
 
+    def applied(self, k: int, latent: Tensor) -> Tensor:
+        """Block ``k`` as training runs it: with the weights that :meth:`block` makes."""
+        return self.block(k, latent)
+
     def macs(self, blocks_generated: int) -> int:
         """Multiply-accumulates in the cloud for one device."""
         return blocks_generated * self.heads[0].numel()
+
+
+AnyMapper = Mapper | LowRankMapper
+"""What may stand in the cloud."""
 
 
 class DevicePart(nn.Module):
@@ -132,9 +153,11 @@ class DevicePart(nn.Module):
 
     popularity: Tensor
 
-    def __init__(self, backbone: Backbone, *, controller: bool, interest: bool) -> None:
+    def __init__(
+        self, backbone: Backbone, *, controller: bool, interest: bool, structure: Structure = "logits"
+    ) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.backbone, self.structure = backbone, structure
         self.controller = Controller(backbone.blocks) if controller else None
         self.interest = Extractor() if interest else None
         self.register_buffer("popularity", torch.zeros(backbone.num_items + 1, dtype=torch.int32))
@@ -163,11 +186,20 @@ class DevicePart(nn.Module):
         head = 0 if self.controller is None else DIM * self.backbone.blocks
         return extractors * items * step + head
 
-    def latent(self, embedded: Tensor, lengths: Tensor, logits: Tensor | None) -> Tensor:
-        """Latent interest ``(D, 64)``; ``E'`` starts from the structure logits, zero-padded (equation 9)."""
+    def latent(self, embedded: Tensor, lengths: Tensor, logits: Tensor | None, path: Tensor | None = None) -> Tensor:
+        """Latent interest ``(D, 64)`` of devices with structure ``logits`` and ``path`` ``(D, L)``, both zero-padded.
+
+        ``E'`` starts from one of them (equation 9), see :data:`Structure`. A block is 1 if it runs and -1 if not.
+        """
         assert self.interest is not None
-        start = None if logits is None else F.pad(logits, (0, DIM - logits.shape[1]))
-        state: Tensor = self.interest(embedded, lengths, start)
+        start = None
+        if self.structure == "logits" and logits is not None:
+            start = logits
+        elif self.structure == "path" and path is not None:
+            start = 2 * path.to(embedded.dtype) - 1
+        state: Tensor = self.interest(
+            embedded, lengths, None if start is None else F.pad(start, (0, DIM - start.shape[1]))
+        )
         return state
 
 
@@ -194,7 +226,15 @@ class StaticModel(nn.Module):
 class AdaptiveModel(nn.Module):
     """A network for each device: extractors on the device, mapper in the cloud; with or without a controller."""
 
-    def __init__(self, backbone: Backbone, generator: torch.Generator, *, controller: bool) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        generator: torch.Generator,
+        *,
+        controller: bool,
+        structure: Structure = "logits",
+        mapper: type[AnyMapper] = Mapper,
+    ) -> None:
         super().__init__()
-        self.device_part = DevicePart(backbone, controller=controller, interest=True)
-        self.mapper = Mapper(backbone, generator)
+        self.device_part = DevicePart(backbone, controller=controller, interest=True, structure=structure)
+        self.mapper = mapper(backbone, generator)

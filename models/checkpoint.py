@@ -8,15 +8,17 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models.adaptation import DevicePart, Mapper
+from models.adaptation import AnyMapper, DevicePart, Mapper, Structure
 from models.backbone import Backbone
 from models.gater import GatedNetwork
+from models.lowrank import LowRankMapper
 from models.networks import Network
 from models.nextitnet import NextItNet
 from models.sasrec import SASRec
@@ -30,6 +32,9 @@ NETWORKS: dict[str, type[Network]] = {
     network.kind: network for network in (Network, FactoredNetwork, SparseNetwork, GatedNetwork)
 }
 """What may be installed on devices, by the kind that a file names."""
+
+MAPPERS: dict[str, type[AnyMapper]] = {mapper.kind: mapper for mapper in (Mapper, LowRankMapper)}
+"""What may be in the cloud, likewise."""
 
 CLOUD_PREFIX, PART_PREFIX, NETWORK_PREFIX = "mapper.", "device_part.", "network."
 
@@ -62,6 +67,11 @@ def save_model(path: Path, model: nn.Module, sizes: Sizes, extra: dict[str, obje
     network = getattr(model, "network", None)
     if isinstance(network, Network):
         header["network"] = network.kind
+    mapper, part = getattr(model, "mapper", None), getattr(model, "device_part", None)
+    if isinstance(mapper, AnyMapper):
+        header["mapper"] = mapper.kind
+    if isinstance(part, DevicePart):
+        header["structure"] = part.structure
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, temporary, header)
     os.replace(temporary, path)
@@ -81,6 +91,7 @@ def load_device(path: Path) -> Installed:
         backbone,
         controller=any(name.startswith("device_part.controller.") for name in tensors),
         interest=any(name.startswith("device_part.interest.") for name in tensors),
+        structure=cast(Structure, _metadata(path).get("structure", "logits")),
     )
     part.load_state_dict(_below(PART_PREFIX, tensors))
     network = None
@@ -91,10 +102,10 @@ def load_device(path: Path) -> Installed:
     return Installed(part.eval().requires_grad_(False), network)
 
 
-def load_mapper(path: Path) -> Mapper:
+def load_mapper(path: Path) -> AnyMapper:
     """Open the cloud's side of an adaptive model."""
     backbone = read_header(path)[0].build(torch.Generator())
-    mapper = Mapper(backbone, torch.Generator())
+    mapper = MAPPERS[_metadata(path).get("mapper", Mapper.kind)](backbone, torch.Generator())
     tensors = _read(path, lambda name: name.startswith(CLOUD_PREFIX))
     mapper.load_state_dict(_below(CLOUD_PREFIX, tensors))
     return mapper.eval().requires_grad_(False)

@@ -99,7 +99,8 @@ def train_model(
 
     A method that learns from another one's model finds that in the run folder: see :func:`in_order`.
     """
-    recipe, learner = sized(recipe_of(config), data, config), METHODS[cloud_model].learner()
+    learner = METHODS[cloud_model].learner()
+    recipe = learner.adjust(sized(recipe_of(config), data, config))
     own = learner.configure(protocol=config.protocol, backbone=config.backbone, dataset=config.dataset)
     sizes = Sizes(config.backbone, data.num_items, config.resolved_blocks, config.resolved_context)
     key = cache_key(cloud_model, data, recipe, asdict(sizes), seed, own)

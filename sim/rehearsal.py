@@ -14,7 +14,7 @@ from torch import Tensor
 from clients import device, finetune
 from clients.requests import losses
 from clients.storage import recent, session_windows
-from models.adaptation import Mapper
+from models.adaptation import AnyMapper
 from models.checkpoint import Installed
 from models.ranking import CUTOFF
 from models.seeds import numpy_generator
@@ -32,7 +32,7 @@ class Rehearsal:
     def __init__(
         self,
         installed: Installed,
-        mapper: Mapper | None,
+        mapper: AnyMapper | None,
         interactions: Interactions,
         streams: Streams,
         *,

@@ -64,11 +64,10 @@ class NoStructure(AdaptiveStrategy):
     name: ClassVar[str] = "forward-ofa-no-structure"
     title: ClassVar[str] = "w.o. structural vector"
     cloud_model: ClassVar[str] = "forward-ofa-no-structure"
-    train_action: ClassVar[str] = "train.unstructured"
 
     @classmethod
     def learner(cls) -> Learner:
-        return AdaptiveLearner(controller=True, structural=False)
+        return AdaptiveLearner(controller=True, structure="none")
 
 
 class RandomBlocks(ForwardOFA):

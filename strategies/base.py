@@ -31,7 +31,7 @@ from clients.protocol import (
     read_measured,
     read_request,
 )
-from models.adaptation import Mapper
+from models.adaptation import AnyMapper
 from models.checkpoint import load_mapper, read_header
 from strategies.training import Learner
 
@@ -179,7 +179,7 @@ class AdaptiveStrategy(SessionStrategy):
 
     def __init__(self, model: Path, world: Path, seats: dict[int, list[Seat]], seed: int = 0) -> None:
         super().__init__(model, world, seats, seed)
-        self.mapper: Mapper = load_mapper(model)
+        self.mapper: AnyMapper = load_mapper(model)
         self.owed: dict[int, ArrayRecord] = {}
 
     def begin(self, seats: list[Seat]) -> None:

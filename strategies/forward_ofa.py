@@ -5,8 +5,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.adaptation import AdaptiveModel
-from models.backbone import Backbone
+from models.adaptation import AdaptiveModel, Structure
+from models.backbone import Backbone, Layers
 from strategies.base import AdaptiveStrategy
 from strategies.gates import gate
 from strategies.training import Learner, Recipe
@@ -16,12 +16,12 @@ from strategies.windows import Batch
 class AdaptiveLearner(Learner):
     """Extractors, mapper and (for Forward-OFA) controller, trained together (equation 12)."""
 
-    def __init__(self, *, controller: bool, structural: bool = True) -> None:
-        """``structural``: the latent interest starts from the path's logits (equation 9)."""
-        self.controller, self.structural = controller, structural
+    def __init__(self, *, controller: bool, structure: Structure = "logits") -> None:
+        """``structure`` is what the latent interest starts from."""
+        self.controller, self.structure = controller, structure
 
     def build(self, backbone: Backbone, generator: torch.Generator) -> nn.Module:
-        return AdaptiveModel(backbone, generator, controller=self.controller)
+        return AdaptiveModel(backbone, generator, controller=self.controller, structure=self.structure)
 
     def states(
         self, model: nn.Module, batch: Batch, recipe: Recipe, generator: torch.Generator
@@ -32,10 +32,10 @@ class AdaptiveLearner(Learner):
         embedded = part.embed_history(batch.history)
         logits = None if part.controller is None else part.controller(embedded, batch.lengths)
         gating = gate(logits, recipe, generator if model.training else None)
-        latent = part.latent(embedded, batch.lengths, logits if self.structural else None)
+        latent = part.latent(embedded, batch.lengths, logits)
 
-        def weights(k: int, rows: Tensor | None) -> Tensor:
-            return model.mapper.block(k, latent if rows is None else latent[rows])
+        def weights(k: int, rows: Tensor | None) -> Tensor | Layers:
+            return model.mapper.applied(k, latent if rows is None else latent[rows])
 
         states = part.backbone.encode(
             batch.windows.unsqueeze(1),

@@ -7,6 +7,7 @@ from strategies.duet import Duet
 from strategies.finetune import Finetune
 from strategies.forward_ofa import ForwardOFA
 from strategies.gater import Gater
+from strategies.plus import DuetPlus, FirstBlocksPlus, ForwardOFAPlus, LastBlocksPlus, RandomBlocksPlus
 from strategies.rare_gem import RareGem
 from strategies.sttd import STTD
 
@@ -25,6 +26,11 @@ METHODS: dict[str, type[SessionStrategy]] = {
         RandomBlocks,
         FirstBlocks,
         LastBlocks,
+        DuetPlus,
+        ForwardOFAPlus,
+        RandomBlocksPlus,
+        FirstBlocksPlus,
+        LastBlocksPlus,
     )
 }
 """By their name on the command line, in the order of the paper's tables."""

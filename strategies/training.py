@@ -80,6 +80,10 @@ class Learner:
         """Take the method's own hyperparameters from the presets; what they are belongs to the model's identity."""
         return {}
 
+    def adjust(self, recipe: Recipe) -> Recipe:
+        """The method's own changes to the recipe; they belong to the model's identity."""
+        return recipe
+
     def teach(self, teacher: Installed) -> None:
         """Hand over the trained model of :attr:`teacher`."""
         raise TypeError(f"{type(self).__name__} learns from no other model")

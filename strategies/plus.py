@@ -1,0 +1,173 @@
+"""DUET+ and Forward-OFA+: what holds up against a well-trained baseline. Ours, beyond the paper.
+
+The paper's full-rank heads have 8.1 million weights and learn the histories by heart before they have learnt what a
+converged DeviceRec knows. Four changes:
+
+* **Warm start.** Training begins with DeviceRec's trained network and a change of it that is zero.
+* **Low rank.** The change goes through 16 directions a layer and a shift of each bias (:mod:`models.lowrank`).
+* **Dropout where the memory is**: on items of the remembered history and on the latent interest.
+* **One model for every budget** (Forward-OFA+). In training every second window gets a budget of blocks and keeps the
+  most probable ones within it; the extractor of the latent interest starts from the path that really runs.
+
+And so that structure differs between devices, in place of the compact constraint: a reward for paths that do, the
+log-determinant of the covariance of the keep-probabilities over a batch. It grows when a block is kept by some devices
+and not by others, and when blocks are not all kept or dropped together.
+"""
+
+from dataclasses import replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from models.adaptation import AdaptiveModel, logistic
+from models.backbone import Backbone, Layers
+from models.checkpoint import Installed
+from models.dropout import dropout
+from models.lowrank import LowRankMapper
+from strategies.base import AdaptiveStrategy
+from strategies.training import Learner, Recipe
+from strategies.windows import Batch
+
+HISTORY_DROPOUT, INTEREST_DROPOUT = 0.3, 0.3
+"""Of the items that the extractors read, and of the latent interest."""
+DIVERSITY = 0.01
+"""Weight of the reward for paths that differ."""
+FLOOR = 1e-3
+"""Added to the variances: devices that all do the same are penalised, not infinitely."""
+KEEP_AT_FIRST = 1.0
+"""Keep-logit of a fresh controller."""
+FREE = 0.5
+"""Share of the windows without a budget."""
+
+
+class PlusLearner(Learner):
+    """Extractors, low-rank mapper and (for Forward-OFA+) controller, on DeviceRec's trained network."""
+
+    teacher: ClassVar[str | None] = "devicerec"
+
+    def __init__(self, *, controller: bool) -> None:
+        self.controller = controller
+
+    def adjust(self, recipe: Recipe) -> Recipe:
+        """Half the learning rate: most of the network is trained already."""
+        return replace(recipe, learning_rate=recipe.learning_rate / 2)
+
+    def teach(self, teacher: Installed) -> None:
+        self.known = teacher
+
+    def build(self, backbone: Backbone, generator: torch.Generator) -> nn.Module:
+        """Around the teacher's backbone and network."""
+        model = AdaptiveModel(backbone, generator, controller=self.controller, structure="path", mapper=LowRankMapper)
+        network = self.known.network
+        assert network is not None
+        backbone.load_state_dict(self.known.part.backbone.state_dict())
+        with torch.no_grad():
+            for k in range(backbone.blocks):
+                model.mapper.base[k].copy_(network[k][0])
+            if model.device_part.controller is not None:
+                model.device_part.controller.head.bias.fill_(KEEP_AT_FIRST)
+        return model
+
+    def states(
+        self, model: nn.Module, batch: Batch, recipe: Recipe, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Every window has its own network, a device of its own."""
+        assert isinstance(model, AdaptiveModel)
+        part, history = model.device_part, batch.history
+        if model.training:
+            lost = torch.rand(history.shape, generator=generator) < HISTORY_DROPOUT
+            history = history.masked_fill(lost.to(history.device), 0)
+        embedded = part.embed_history(history)
+        extra, gates, keep = embedded.new_zeros(()), None, None
+        if part.controller is not None:
+            logits = part.controller(embedded, batch.lengths)
+            if model.training:
+                gates = budgeted_gates(logits, generator)
+                extra = -DIVERSITY * diversity(logits)
+            else:
+                keep = logits >= 0
+        latent = part.latent(embedded, batch.lengths, None, keep if gates is None else gates)
+        latent = dropout(latent, INTEREST_DROPOUT, model.training)
+
+        def weights(k: int, rows: Tensor | None) -> Tensor | Layers:
+            return model.mapper.applied(k, latent if rows is None else latent[rows])
+
+        states = part.backbone.encode(
+            batch.windows.unsqueeze(1),
+            weights,
+            keep=keep,
+            gates=gates,
+            dropout=recipe.dropout if model.training else 0.0,
+        )
+        return states[:, 0], extra
+
+
+def budgeted_gates(logits: Tensor, generator: torch.Generator) -> Tensor:
+    """Straight-through gates ``(B, L)`` within budgets of 1 to L blocks, drawn for some of the rows.
+
+    As in equations 4 and 5, and of the blocks that the noise keeps the most probable ones within the budget. The
+    gradient is that of the relaxed gate, for the others too: it tells what they would have been worth.
+    """
+    rows, blocks = logits.shape
+    noisy = logits + logistic(logits, generator)
+    budget = torch.randint(1, blocks + 1, (rows,), generator=generator)
+    budget[torch.rand(rows, generator=generator) < FREE] = blocks
+    place = noisy.argsort(dim=1, descending=True).argsort(dim=1)
+    runs = (noisy >= 0) & (place < budget.to(logits.device).unsqueeze(1))
+    soft = torch.sigmoid(noisy)
+    return runs.to(soft.dtype) + (soft - soft.detach())
+
+
+def diversity(logits: Tensor) -> Tensor:
+    """Log-determinant of the covariance over devices of the keep-probabilities, from logits ``(B, L)``."""
+    covariance = torch.cov(torch.sigmoid(logits).T, correction=0)
+    return torch.logdet(covariance + FLOOR * torch.eye(logits.shape[1], device=logits.device))
+
+
+class DuetPlus(AdaptiveStrategy):
+    """Parameters adapt, the structure does not."""
+
+    name: ClassVar[str] = "duet-plus"
+    title: ClassVar[str] = "DUET+"
+    cloud_model: ClassVar[str] = "duet-plus"
+
+    @classmethod
+    def learner(cls) -> Learner:
+        return PlusLearner(controller=False)
+
+
+class ForwardOFAPlus(AdaptiveStrategy):
+    """Structure and parameters adapt; one model serves every budget."""
+
+    name: ClassVar[str] = "forward-ofa-plus"
+    title: ClassVar[str] = "Forward-OFA+"
+    cloud_model: ClassVar[str] = "forward-ofa-plus"
+
+    @classmethod
+    def learner(cls) -> Learner:
+        return PlusLearner(controller=True)
+
+
+class RandomBlocksPlus(ForwardOFAPlus):
+    """As many blocks as Forward-OFA+ would run within its budget, drawn for each device and session."""
+
+    name: ClassVar[str] = "forward-ofa-plus-random"
+    title: ClassVar[str] = "+ random blocks"
+    train_action: ClassVar[str] = "train.random"
+
+
+class FirstBlocksPlus(ForwardOFAPlus):
+    """As many, from the front."""
+
+    name: ClassVar[str] = "forward-ofa-plus-first"
+    title: ClassVar[str] = "+ first k blocks"
+    train_action: ClassVar[str] = "train.first"
+
+
+class LastBlocksPlus(ForwardOFAPlus):
+    """As many, from the back."""
+
+    name: ClassVar[str] = "forward-ofa-plus-last"
+    title: ClassVar[str] = "+ last k blocks"
+    train_action: ClassVar[str] = "train.last"

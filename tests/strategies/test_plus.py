@@ -1,0 +1,86 @@
+"""Forward-OFA+: budgets in training, the reward for paths that differ, and the warm start."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from clients import device
+from models.adaptation import AdaptiveModel, StaticModel
+from models.checkpoint import Installed, Sizes, load_device, load_mapper, save_model
+from models.lowrank import LowRankMapper
+from models.sasrec import SASRec
+from strategies.plus import FLOOR, PlusLearner, budgeted_gates, diversity
+
+
+def warm_model() -> tuple[AdaptiveModel, StaticModel]:
+    generator = torch.Generator().manual_seed(0)
+    teacher = StaticModel(SASRec(30, 3, 5, generator), generator).eval()
+    learner = PlusLearner(controller=True)
+    learner.teach(Installed(teacher.device_part, teacher.network))
+    model = learner.build(SASRec(30, 3, 5, torch.Generator().manual_seed(9)), torch.Generator().manual_seed(9))
+    assert isinstance(model, AdaptiveModel)
+    return model.eval(), teacher
+
+
+def test_gates_are_the_most_probable_blocks_within_budgets_of_every_size() -> None:
+    logits = torch.tensor([[40.0, 80.0, 120.0, -90.0]]).expand(4000, 4)  # far beyond any noise
+    gates = budgeted_gates(logits, torch.Generator().manual_seed(0))
+    paths = {tuple(row) for row in gates.int().tolist()}
+    assert paths == {(0, 0, 1, 0), (0, 1, 1, 0), (1, 1, 1, 0)}
+    # Half of the rows are free; of the others a quarter has a budget of 1, 2, 3 and 4.
+    counts = gates.sum(1)
+    assert float((counts == 1).float().mean()) == pytest.approx(1 / 8, abs=0.02)
+    assert float((counts == 3).float().mean()) == pytest.approx(1 / 2 + 2 / 8, abs=0.02)
+
+
+def test_a_block_outside_the_budget_learns_what_it_would_have_been_worth() -> None:
+    logits = torch.zeros(50, 3, requires_grad=True)
+    gates = budgeted_gates(logits, torch.Generator().manual_seed(1))
+    (slope,) = torch.autograd.grad(gates.sum(), logits)
+    assert bool((gates == 0).any())
+    assert bool((slope > 0).all())
+
+
+def test_diversity_by_hand_and_in_order() -> None:
+    # Two devices, two blocks kept with probabilities 1/2 -+ 1/4 in opposite order: variance 1/16, covariance -1/16.
+    logit = torch.log(torch.tensor(3.0))
+    opposite = torch.stack([torch.stack([logit, -logit]), torch.stack([-logit, logit])])
+    expected = torch.log(torch.tensor((1 / 16 + FLOOR) ** 2 - (1 / 16) ** 2))
+    torch.testing.assert_close(diversity(opposite), expected)
+    independent = torch.tensor([[2.0, 2.0], [2.0, -2.0], [-2.0, 2.0], [-2.0, -2.0]])
+    together = torch.tensor([[2.0, 2.0], [2.0, 2.0], [-2.0, -2.0], [-2.0, -2.0]])
+    same = torch.full((4, 2), 2.0)
+    assert diversity(independent) > diversity(together) > diversity(same)
+
+
+def test_training_starts_from_the_teachers_network() -> None:
+    model, teacher = warm_model()
+    windows = torch.randint(1, 31, (2, 3, 5), generator=torch.Generator().manual_seed(2))
+    latent = torch.randn(2, 64, generator=torch.Generator().manual_seed(3))
+    mine = model.device_part.backbone.encode(windows, lambda k, rows: model.mapper.block(k, latent))
+    torch.testing.assert_close(mine, teacher.device_part.backbone.encode(windows, teacher.block))
+
+
+def test_the_interest_knows_the_path_that_really_runs(tmp_path: Path) -> None:
+    model, _ = warm_model()
+    with torch.no_grad():  # logits 3, 2, 1 for everybody
+        assert model.device_part.controller is not None
+        model.device_part.controller.head.weight.zero_()
+        model.device_part.controller.head.bias.copy_(torch.tensor([3.0, 2.0, 1.0]))
+    path = tmp_path / "model.safetensors"
+    save_model(path, model, Sizes("sasrec", 30, 3, 5), {})
+    assert isinstance(load_mapper(path), LowRankMapper)
+    part = load_device(path).part
+    history = torch.randint(1, 31, (2, 4), generator=torch.Generator().manual_seed(4))
+    lengths = torch.tensor([4, 3])
+    made = device.request(part, history, lengths, torch.tensor([3, 1]))
+    assert made.path.tolist() == [[True, True, True], [True, False, False]]
+    start = torch.zeros(2, 64)
+    start[:, :3] = torch.tensor([[1.0, 1, 1], [1, -1, -1]])
+    assert part.interest is not None
+    expected = part.interest(part.embed_history(history), lengths, start)
+    torch.testing.assert_close(made.latent, expected)
+    swapped = device.request(part, history, lengths, torch.tensor([3, 1]), redraw=lambda paths: paths[:, ::-1].copy())
+    assert swapped.path.tolist() == [[True, True, True], [False, False, True]]
+    assert not torch.allclose(swapped.latent[1], expected[1])
