@@ -170,8 +170,7 @@ class Backbone(nn.Module, ABC):
                 if dropout:
                     y = x + drop(y - x, dropout, self.training)
                 if gates is not None:
-                    gate = gates[:, k, None, None, None]
-                    y = y * gate + x * (1 - gate)
+                    y = torch.lerp(x, y, gates[:, k, None, None, None])
                 x = y * real
             elif len(rows):
                 some = None if visible is None else visible.unflatten(0, windows.shape[:2])[rows].flatten(0, 1)

@@ -6,7 +6,7 @@ converged DeviceRec knows. Four changes:
 * **Warm start.** Training begins with DeviceRec's trained network and a change of it that is zero.
 * **Low rank.** The change goes through 16 directions a layer and a shift of each bias (:mod:`models.lowrank`).
 * **Dropout where the memory is**: on items of the remembered history and on the latent interest.
-* **One model for every budget** (Forward-OFA+). In training every second window gets a budget of blocks and keeps the
+* **One model for every budget** (Forward-OFA+). In training every fourth window gets a budget of blocks and keeps the
   most probable ones within it; the extractor of the latent interest starts from the path that really runs.
 
 And so that structure differs between devices, in place of the compact constraint: a reward for paths that do, the
@@ -31,13 +31,16 @@ from strategies.windows import Batch
 
 HISTORY_DROPOUT, INTEREST_DROPOUT = 0.3, 0.3
 """Of the items that the extractors read, and of the latent interest."""
-DIVERSITY = 0.01
+DIVERSITY = 0.03
 """Weight of the reward for paths that differ."""
 FLOOR = 1e-3
 """Added to the variances: devices that all do the same are penalised, not infinitely."""
-KEEP_AT_FIRST = 1.0
+KEEP_AT_FIRST = 2.0
 """Keep-logit of a fresh controller."""
-FREE = 0.5
+NOISE, TEMPERATURE = 1 / 3, 0.5
+"""Of the gates. With the full Gumbel noise of equation 4 a block sees so many devices that it is not meant for that it
+becomes one for all."""
+FREE = 0.75
 """Share of the windows without a budget."""
 
 
@@ -104,18 +107,18 @@ class PlusLearner(Learner):
 
 
 def budgeted_gates(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """Straight-through gates ``(B, L)`` within budgets of 1 to L blocks, drawn for some of the rows.
+    """Straight-through gates ``(B, L)`` within budgets of 1 to L blocks, drawn for a quarter of the rows.
 
     As in equations 4 and 5, and of the blocks that the noise keeps the most probable ones within the budget. The
     gradient is that of the relaxed gate, for the others too: it tells what they would have been worth.
     """
     rows, blocks = logits.shape
-    noisy = logits + logistic(logits, generator)
+    noisy = logits + NOISE * logistic(logits, generator)
     budget = torch.randint(1, blocks + 1, (rows,), generator=generator)
     budget[torch.rand(rows, generator=generator) < FREE] = blocks
     place = noisy.argsort(dim=1, descending=True).argsort(dim=1)
     runs = (noisy >= 0) & (place < budget.to(logits.device).unsqueeze(1))
-    soft = torch.sigmoid(noisy)
+    soft = torch.sigmoid(noisy / TEMPERATURE)
     return runs.to(soft.dtype) + (soft - soft.detach())
 
 
