@@ -68,6 +68,8 @@ LOOKS = {
     "rare-gem": Look(_PURPLE, "P", _DOTTED),
     "gater": Look(_ORANGE, "X", _MIXED),
     "litepred": Look(_SKY, "p", _SOLID),
+    "duet-plus": Look(_SKY, "^", _SOLID),
+    "forward-ofa-plus": Look(_PURPLE, "D", _SOLID),
 }
 _SPARE = [
     Look(_ORANGE, "<", _DASHED),

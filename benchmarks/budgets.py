@@ -1,0 +1,110 @@
+"""One model for every budget, against networks trained for exactly one.
+
+    python -m benchmarks.budgets --dataset ml1m --devices 1000 --out results/budgets
+
+For every budget of 1 to L blocks: Forward-OFA+ whose devices may hold so many blocks and no more (a device mix with a
+ceiling on the model's size), the same with random, first and last blocks (the choices of the paper's Table 3), and a
+DeviceRec trained with ``--blocks k``. Everything is played by ``python -m sim.run`` with the same devices and streams;
+what an earlier call has finished is not played again. Writes ``budgets.csv`` and ``budgets.png``.
+"""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import tyro
+
+import analysis
+from analysis import style
+from analysis.names import title
+from models.sasrec import SASRec
+
+CHOSEN = ("forward-ofa-plus", "forward-ofa-plus-random", "forward-ofa-plus-first", "forward-ofa-plus-last")
+DEDICATED = "devicerec"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Quality at every budget of blocks."""
+
+    dataset: str = "ml1m"
+    """as in sim.run"""
+    devices: int = 1000
+    """devices that play"""
+    blocks: int = 6
+    """L, the blocks of the whole network"""
+    seeds: int = 1
+    """train and play so many times"""
+    cloud_users: str = "simulated"
+    """whose histories the cloud trains on, as in sim.run"""
+    epochs: int | None = None
+    """most epochs of training (default: that of sim.run)"""
+    runs: Path = Path("runs/budgets")
+    """where the runs go"""
+    out: Path = Path("results/budgets")
+    """where the table and the figure go"""
+
+
+def main(options: Options) -> None:
+    """Play what is missing, then write table and figure."""
+    frames = []
+    for k in range(1, options.blocks + 1):
+        mix = _mix(options.runs, k)
+        frames.append(
+            _play(options, f"chosen-{k}", CHOSEN, k, ["--scenario", str(mix), "--blocks", str(options.blocks)])
+        )
+        frames.append(_play(options, f"dedicated-{k}", (DEDICATED,), k, ["--blocks", str(k)]))
+    table = pd.concat(frames, ignore_index=True)
+    options.out.mkdir(parents=True, exist_ok=True)
+    table.to_csv(options.out / "budgets.csv", index=False)
+    _draw(table, options)
+    print(table.pivot(index="budget", columns="method", values="ndcg@10").round(4).to_string())
+
+
+def _mix(folder: Path, blocks: int) -> Path:
+    """A device mix whose devices have room for so many blocks and no more."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{blocks}-blocks.toml"
+    mbyte = (blocks + 0.5) * SASRec.block_size * 4 / 1e6
+    path.write_text(
+        f'base = "paper-device"\ndescription = "the paper\'s device with room for {blocks} blocks"\n\n'
+        f"[budget]\nmodel_mbyte = {mbyte:.6f}\n",
+        encoding="utf-8",
+    )
+    return path
+
+
+def _play(options: Options, name: str, methods: tuple[str, ...], budget: int, extra: list[str]) -> pd.DataFrame:
+    folder = options.runs / name
+    command = [sys.executable, "-m", "sim.run", "--dataset", options.dataset, "--devices", str(options.devices)]
+    command += ["--methods", ",".join(methods), "--cloud-users", options.cloud_users, "--seeds", str(options.seeds)]
+    command += ["--out", str(folder), *extra]
+    if options.epochs is not None:
+        command += ["--epochs", str(options.epochs)]
+    subprocess.run(command, check=True)
+    summary = analysis.load(folder).summary
+    summary.insert(0, "budget", budget)
+    return summary
+
+
+def _draw(table: pd.DataFrame, options: Options) -> None:
+    methods = [DEDICATED, *CHOSEN]
+    with style.use("wide"):
+        figure, axes = style.panels(2)
+        for method, look in style.looks(methods).items():
+            mine = table[table["method"] == method].sort_values("budget")
+            arguments = style.line(method, look)
+            axes[0].plot(mine["budget"], mine["ndcg@10"], **arguments)
+            axes[1].plot(mine["macs_m"], mine["ndcg@10"], **arguments)
+        axes[0].set_xlabel("blocks that a device has room for")
+        axes[1].set_xlabel("million MACs of one inference")
+        axes[0].set_ylabel("NDCG@10")
+        style.letter(axes, [f"{title(CHOSEN[0])} is one model; DeviceRec one for each budget", "What it costs"])
+        style.legend(figure, axes[0])
+        style.save(figure, options.out / "budgets")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))
