@@ -18,7 +18,6 @@ import tyro
 
 import analysis
 from analysis import style
-from analysis.names import title
 from models.sasrec import SASRec
 
 CHOSEN = ("forward-ofa-plus", "forward-ofa-plus-random", "forward-ofa-plus-first", "forward-ofa-plus-last")
@@ -101,7 +100,8 @@ def _draw(table: pd.DataFrame, options: Options) -> None:
         axes[0].set_xlabel("blocks that a device has room for")
         axes[1].set_xlabel("million MACs of one inference")
         axes[0].set_ylabel("NDCG@10")
-        style.letter(axes, [f"{title(CHOSEN[0])} is one model; DeviceRec one for each budget", "What it costs"])
+        style.whole_numbers(axes[0])
+        style.letter(axes, ["One model, or one for each", "What it costs"])
         style.legend(figure, axes[0])
         style.save(figure, options.out / "budgets")
 

@@ -24,7 +24,7 @@ from models.adaptation import AdaptiveModel, logistic
 from models.backbone import Backbone, Layers
 from models.checkpoint import Installed
 from models.dropout import dropout
-from models.lowrank import LowRankMapper
+from models.lowrank import RANK, LowRankMapper
 from strategies.base import AdaptiveStrategy
 from strategies.training import Learner, Recipe
 from strategies.windows import Batch
@@ -51,6 +51,14 @@ class PlusLearner(Learner):
 
     def __init__(self, *, controller: bool) -> None:
         self.controller = controller
+
+    def configure(self, *, protocol: str, backbone: str, dataset: str) -> dict[str, float]:
+        """The constants above, the same everywhere."""
+        own = {"history_dropout": HISTORY_DROPOUT, "interest_dropout": INTEREST_DROPOUT, "rank": RANK}
+        if self.controller:
+            own |= {"diversity": DIVERSITY, "keep": KEEP_AT_FIRST, "noise": NOISE, "free": FREE}
+            own |= {"temperature": TEMPERATURE, "floor": FLOOR}
+        return own
 
     def adjust(self, recipe: Recipe) -> Recipe:
         """Half the learning rate: most of the network is trained already."""
