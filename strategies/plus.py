@@ -6,8 +6,8 @@ converged DeviceRec knows. Four changes:
 * **Warm start.** Training begins with DeviceRec's trained network and a change of it that is zero.
 * **Low rank.** The change goes through 16 directions a layer and a shift of each bias (:mod:`models.lowrank`).
 * **Dropout where the memory is**: on items of the remembered history and on the latent interest.
-* **One model for every budget** (Forward-OFA+). In training every fourth window gets a budget of blocks and keeps the
-  most probable ones within it; the extractor of the latent interest starts from the path that really runs.
+* **One model for every budget** (Forward-OFA+). In training most windows get a budget of blocks and keep the most
+  probable ones within it; the extractor of the latent interest starts from the path that really runs.
 
 And so that structure differs between devices, in place of the compact constraint: a reward for paths that do, the
 log-determinant of the covariance of the keep-probabilities over a batch. It grows when a block is kept by some devices
@@ -40,8 +40,8 @@ KEEP_AT_FIRST = 2.0
 NOISE, TEMPERATURE = 1 / 3, 0.5
 """Of the gates. With the full Gumbel noise of equation 4 a block sees so many devices that it is not meant for that it
 becomes one for all."""
-FREE = 0.75
-"""Share of the windows without a budget."""
+FREE = 0.4
+"""Share of the windows without a budget; the others have one of 1 block to two thirds of them, where it binds."""
 
 
 class PlusLearner(Learner):
@@ -115,14 +115,14 @@ class PlusLearner(Learner):
 
 
 def budgeted_gates(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """Straight-through gates ``(B, L)`` within budgets of 1 to L blocks, drawn for a quarter of the rows.
+    """Straight-through gates ``(B, L)`` within budgets of 1 to L blocks, drawn for most of the rows.
 
     As in equations 4 and 5, and of the blocks that the noise keeps the most probable ones within the budget. The
     gradient is that of the relaxed gate, for the others too: it tells what they would have been worth.
     """
     rows, blocks = logits.shape
     noisy = logits + NOISE * logistic(logits, generator)
-    budget = torch.randint(1, blocks + 1, (rows,), generator=generator)
+    budget = torch.randint(1, max(1, round(2 * blocks / 3)) + 1, (rows,), generator=generator)
     budget[torch.rand(rows, generator=generator) < FREE] = blocks
     place = noisy.argsort(dim=1, descending=True).argsort(dim=1)
     runs = (noisy >= 0) & (place < budget.to(logits.device).unsqueeze(1))
