@@ -6,7 +6,7 @@ what :mod:`clients.protocol` names. Here is only which message means what; how i
 
 from flwr.app import Context, Message, MetricRecord
 
-from clients import ablations, installed, own, tuning
+from clients import ablations, installed, litepred, own, tuning
 from clients.asking import ask
 from clients.batching import BatchClientApp
 from clients.group import Group, device_of, reply
@@ -64,3 +64,9 @@ def choose_and_rerank(messages: list[Message], contexts: list[Context]) -> list[
 def finetune_and_rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
     """The whole session of a device that trains the installed network further."""
     return tuning.rerank(Group(messages, contexts))
+
+
+@app.evaluate_many("litepred")
+def search_and_rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
+    """The whole session of a device that looks for its own path in the installed network and trains that further."""
+    return litepred.rerank(Group(messages, contexts))

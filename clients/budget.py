@@ -40,6 +40,8 @@ class Budget:
     """Of the whole session."""
     predictions: int = 0
     """Inferences that the energy is planned for."""
+    seconds_per_mac: float = 0.0
+    """Of today's computing."""
     joules_per_mac: float = 0.0
     joules_per_bit_down: float = 0.0
     joules_per_bit_up: float = 0.0
@@ -53,6 +55,11 @@ class Budget:
     def of(message: Message) -> "Budget":
         """What came with an order; no limits if nothing did."""
         return Budget(**message.content[BUDGET]) if BUDGET in message.content else Budget()
+
+    @property
+    def seconds(self) -> float:
+        """Ceiling of one inference's latency."""
+        return math.inf if math.isinf(self.macs) else self.macs * self.seconds_per_mac
 
     def allows(
         self, *, macs: int, model_bits: int, once: int = 0, update_bits: int = 0, bits_down: int = 0, bits_up: int = 0

@@ -31,33 +31,35 @@ class Tuned:
     """The devices' own networks after training."""
 
     weights: list[Tensor]
-    """Of each block, ``(D, block_size)``."""
+    """Of each block, ``(D_k, block_size)``: of the devices that run it, in their order."""
     macs: np.ndarray
     """``(D,)`` multiply-accumulates that training took."""
 
 
-def tune(part: DevicePart, network: Iterable[Tensor], past: list[np.ndarray]) -> Tuned:
+def tune(part: DevicePart, network: Iterable[Tensor], past: list[np.ndarray], keep: Tensor | None = None) -> Tuned:
     """Fine-tune ``network`` (each block ``(1, block_size)``) on each device's past items.
 
-    The loss of a device is the mean over its own targets and devices share no weight, so a device's result does not
-    depend on which others are trained beside it.
+    ``keep`` ``(D, L)`` bool are the blocks that each device runs, and trains; None: all of them. The loss of a device
+    is the mean over its own targets and devices share no weight, so a device's result does not depend on which others
+    are trained beside it.
     """
     backbone = part.backbone
     windows, targets = training_windows(past, backbone.context)
     devices = len(past)
-    macs = training_macs(part, windows, targets)
-    weights = [block.expand(devices, -1).clone().requires_grad_(True) for block in network]
+    keep = torch.ones(devices, backbone.blocks, dtype=torch.bool) if keep is None else keep
+    macs = training_macs(part, windows, targets, keep.sum(dim=1).numpy())
+    weights = [
+        block.expand(count, -1).clone().requires_grad_(True)
+        for block, count in zip(network, keep.sum(dim=0).tolist(), strict=True)
+    ]
     real = targets > 0
     count = real.sum(dim=(1, 2)).clamp(min=1)
     share = (1 / count.to(torch.float32))[:, None, None].expand_as(targets)[real]
 
-    def given(k: int, rows: Tensor | None) -> Tensor:
-        return weights[k] if rows is None else weights[k][rows]
-
     with torch.enable_grad():
         optimizer = torch.optim.Adam(weights, lr=LEARNING_RATE)
         for _ in range(STEPS):
-            states = backbone.encode(windows, given)
+            states = backbone.encode(windows, lambda k, rows: weights[k], keep=keep)
             loss = full_softmax_loss(states[real], backbone.items, targets[real], share)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -65,22 +67,23 @@ def tune(part: DevicePart, network: Iterable[Tensor], past: list[np.ndarray]) ->
     return Tuned([w.detach() for w in weights], macs)
 
 
-def training_macs(part: DevicePart, windows: Tensor, targets: Tensor) -> np.ndarray:
-    """What training on these windows ``(D, R, context)`` multiplies, ``(D,)``; known before it begins."""
+def training_macs(part: DevicePart, windows: Tensor, targets: Tensor, blocks: np.ndarray) -> np.ndarray:
+    """What training ``blocks`` ``(D,)`` of the blocks on these windows ``(D, R, context)`` multiplies, ``(D,)``; known
+    before it begins."""
     backbone = part.backbone
     used = (windows != 0).any(dim=2).sum(dim=1).numpy()
     count = (targets > 0).sum(dim=(1, 2)).clamp(min=1).numpy()
-    window_macs = backbone.blocks * backbone.block_macs(backbone.context)
+    window_macs = blocks * backbone.block_macs(backbone.context)
     return np.asarray(STEPS * BACKWARD * (used * window_macs + count * backbone.num_items * DIM))
 
 
-def training_windows(past: list[np.ndarray], context: int) -> tuple[Tensor, Tensor]:
-    """The last interactions of each device cut into windows, newest first.
+def training_windows(past: list[np.ndarray], context: int, most: int = INTERACTIONS - 1) -> tuple[Tensor, Tensor]:
+    """The last interactions of each device, about ``most`` targets, cut into windows, newest first.
 
     Returns windows ``(D, R, context)`` left-padded with 0 and the next item of each position ``(D, R, context)``, 0
     where there is none.
     """
-    length = -(-(INTERACTIONS - 1) // context) * context
+    length = -(-most // context) * context
     items, lengths = recent(past, length + 1)
     windows = torch.zeros(len(past), length // context, context, dtype=torch.long)
     targets = torch.zeros_like(windows)
@@ -88,5 +91,5 @@ def training_windows(past: list[np.ndarray], context: int) -> tuple[Tensor, Tens
         line = torch.cat([torch.zeros(length + 1 - known, dtype=torch.long), items[row, :known]])
         windows[row] = line[:-1].view(-1, context).flip(0)
         targets[row] = torch.where(line[:-1] > 0, line[1:], 0).view(-1, context).flip(0)
-    most = max(1, int((windows != 0).any(dim=2).sum(dim=1).max()))
-    return windows[:, :most], targets[:, :most]
+    filled = max(1, int((windows != 0).any(dim=2).sum(dim=1).max()))
+    return windows[:, :filled], targets[:, :filled]

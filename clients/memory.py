@@ -60,6 +60,12 @@ class Memory:
             interest: np.ndarray = file.get_tensor("interest")
         return interest
 
+    def path(self, adapted: int) -> np.ndarray:
+        """The path of that adaptation's network, ``(L,)`` bool."""
+        with safe_open(self._network(adapted), "np") as file:
+            path: np.ndarray = file.get_tensor("path").astype(bool)
+        return path
+
     def network(self, adapted: int) -> Kept:
         """The network of that adaptation."""
         stored = load_file(self._network(adapted))

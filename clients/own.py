@@ -30,19 +30,23 @@ def play(
     group: Group,
     made: list[Own | None],
     most: np.ndarray,
-    base: Own | None = None,
+    base: list[Own] | None = None,
     macs_adapt: np.ndarray | None = None,
     macs_decide: np.ndarray | None = None,
 ) -> list[Message]:
-    """Play with the network just ``made`` for each device, else the one it remembers, or ``base``, as long as it has
-    no more blocks than the device can run (``most``)."""
+    """Play with the network just ``made`` for each device, else the one it remembers, or its ``base``.
+
+    What has more blocks than the device can run (``most``) is not run.
+    """
     now, other = list(made), list(made)
     adapted = np.array([network is not None for network in made])
     for row, rules in enumerate(group.rules):
         if rules is None:
             continue
         choice = choose(rules, group.devices[row], group.orders[row].session, made[row])
-        stale = base if choice.stale is None else (choice.stale.path, choice.stale.weights)
+        stale = None if base is None else base[row]
+        if choice.stale is not None:
+            stale = choice.stale.path, choice.stale.weights
         adapted[row] = choice.adapted
         now[row] = made[row] if choice.adapted else stale
         other[row] = (stale if choice.adapted else made[row]) or now[row]

@@ -61,12 +61,12 @@ def open_desk(
     model: Path,
     seed: int,
 ) -> Desk | None:
-    """The desk of a method; None where devices always ask and nothing is compared, or where they never adapt.
+    """The desk of a method; None where devices never adapt, or always do, remember nothing, and nothing is compared.
 
     What has to be trained or calibrated is kept in the run folder, so that a run that goes on goes on with the same.
     """
     kind, parameter = parse(config.policy)
-    if not method.adapts or (kind.name == "always" and not config.compare_stale):
+    if not method.adapts or (kind.name == "always" and not config.compare_stale and not method.remembers):
         return None
     label = f"{seed}-{method.name}"
     desk = Desk(kind, [], run.world / "devices" / label, streams, seed, config.compare_stale)

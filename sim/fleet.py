@@ -71,12 +71,14 @@ class Fleet:
         limits = self.scenario.limits(tier)
         memory = min(tier.memory_mbyte, limits.model_mbyte or math.inf)
         seconds = math.inf if limits.latency_ms is None else limits.latency_ms / 1e3
+        rate = tier.flops * self.factor(seat) / FLOPS_PER_MAC
         return Budget(
-            macs=seconds * tier.flops * self.factor(seat) / FLOPS_PER_MAC,
+            macs=seconds * rate,
             model_bits=memory * 8e6,
             update_bits=math.inf if limits.update_mbit is None else limits.update_mbit * 1e6,
             joules=math.inf if limits.session_joules is None else limits.session_joules,
             predictions=int(self.events.max()),
+            seconds_per_mac=1 / rate,
             joules_per_mac=tier.picojoule_per_mac * 1e-12,
             joules_per_bit_down=tier.nanojoule_per_bit_down * 1e-9,
             joules_per_bit_up=tier.nanojoule_per_bit_up * 1e-9,

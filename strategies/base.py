@@ -81,6 +81,9 @@ class SessionStrategy(Strategy):
     adapts: ClassVar[bool] = False
     """Whether devices get or make networks of their own, so that a request policy has something to decide."""
 
+    remembers: ClassVar[bool] = False
+    """Whether devices need their memory even if they adapt before every session."""
+
     def __init__(self, model: Path, world: Path, seats: dict[int, list[Seat]], seed: int = 0) -> None:
         """``seats`` names, for each round (from 1), who plays; ``seed`` is what devices derive their draws from."""
         self.model, self.world, self.seats, self.seed = model, world, seats, seed

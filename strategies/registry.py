@@ -7,6 +7,7 @@ from strategies.duet import Duet
 from strategies.finetune import Finetune
 from strategies.forward_ofa import ForwardOFA
 from strategies.gater import Gater
+from strategies.litepred import LitePred
 from strategies.plus import DuetPlus, FirstBlocksPlus, ForwardOFAPlus, LastBlocksPlus, RandomBlocksPlus
 from strategies.rare_gem import RareGem
 from strategies.sttd import STTD
@@ -20,6 +21,7 @@ METHODS: dict[str, type[SessionStrategy]] = {
         STTD,
         RareGem,
         Gater,
+        LitePred,
         ForwardOFA,
         ControllerOnly,
         NoStructure,

@@ -1,0 +1,62 @@
+"""LitePred: a subnet for each device, searched under its predicted latency and fine-tuned (the paper's appendix C).
+
+LitePred itself (Feng et al. 2024) is a latency predictor for architecture search. The Forward-OFA paper's Table 7
+compares with the search it serves, and says of it that it "matches and finetunes models with device data"; this is our
+reading. In the cloud one supernet is trained, whose blocks are shared by all paths: every step trains one path, drawn
+uniformly from those with at least one block. Search and fine-tuning are the device's business, see
+:mod:`clients.litepred`, and what of the original's predictor is simplified :mod:`clients.latency`. The paper names no
+latency target: where a device has none, any path may win.
+"""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from models.adaptation import StaticModel
+from strategies.base import SessionStrategy
+from strategies.devicerec import StaticLearner
+from strategies.training import Learner, Recipe
+from strategies.windows import Batch
+
+
+class SupernetLearner(StaticLearner):
+    """One set of block weights, of which each step trains another path."""
+
+    def states(
+        self, model: nn.Module, batch: Batch, recipe: Recipe, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """A path for the batch in training; for validation, where it may not matter which devices go together, a path
+        for each window, the same ones after every epoch."""
+        assert isinstance(model, StaticModel)
+        backbone = model.device_part.backbone
+        devices = 1 if model.training else len(batch.windows)
+        paths = random_paths(devices, backbone.blocks, generator).to(batch.windows.device)
+        states = backbone.encode(
+            batch.windows.view(devices, -1, batch.windows.shape[1]),
+            model.block,
+            keep=paths,
+            dropout=recipe.dropout if model.training else 0.0,
+        )
+        return states.flatten(0, 1), states.new_zeros(())
+
+
+def random_paths(count: int, blocks: int, generator: torch.Generator) -> Tensor:
+    """``(count, L)`` bool, uniform over all paths with at least one block."""
+    drawn = torch.randint(1, 2**blocks, (count, 1), generator=generator)
+    return (drawn >> torch.arange(blocks)) % 2 == 1
+
+
+class LitePred(SessionStrategy):
+    """A device looks for its path before its first session and trains it before each; the cloud is not asked."""
+
+    name: ClassVar[str] = "litepred"
+    title: ClassVar[str] = "LitePred"
+    cloud_model: ClassVar[str] = "litepred"
+    evaluate_action: ClassVar[str] = "evaluate.litepred"
+    adapts: ClassVar[bool] = True
+    remembers: ClassVar[bool] = True
+
+    @classmethod
+    def learner(cls) -> Learner:
+        return SupernetLearner()
