@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -111,7 +112,9 @@ def _devices(setting: Setting, method: str) -> pd.DataFrame:
 
 
 def _identity(run: Run) -> dict[str, Any]:
-    return {key: value for key, value in run.options.items() if key not in NOT_SETTING}
+    """The options, and what the files say that they name: an edited device mix is another setting."""
+    contents = {f"{key} file": value for key, value in run.config.get("contents", {}).items()}
+    return {key: value for key, value in run.options.items() if key not in NOT_SETTING} | contents
 
 
 def _name(index: int) -> str:
@@ -123,6 +126,7 @@ def _labels(identities: list[dict[str, Any]]) -> list[str]:
     """What sets each apart from the others, in words."""
     keys = list(dict.fromkeys(key for identity in identities for key in identity))
     apart = [key for key in keys if len({str(identity.get(key)) for identity in identities}) > 1]
+    apart = [key for key in apart if key.removesuffix(" file") == key or key.removesuffix(" file") not in apart]
     return [", ".join(_words(key, identity.get(key)) for key in apart) or "all runs" for identity in identities]
 
 
@@ -131,6 +135,8 @@ def _words(key: str, value: object) -> str:
         return f"no {key.replace('_', ' ')}"
     if key == "dataset":
         return protocol.dataset_title({"dataset": value})
+    if key in ("scenario", "drift"):
+        return f"{key} {Path(str(value)).stem}"
     if key == "backbone":
         return protocol.BACKBONES.get(str(value), str(value))
     if key in ("devices", "blocks", "sessions"):

@@ -12,6 +12,7 @@ import tyro
 
 from clients.policies import POLICIES, parse
 from models.checkpoint import BACKBONES
+from sim.content import content
 from sim.errors import UserError
 from strategies.registry import METHODS
 
@@ -130,9 +131,13 @@ class Config:
         """The seeds to train and play with."""
         return list(range(self.seed, self.seed + self.seeds))
 
+    def contents(self) -> dict[str, str]:
+        """What the files of the scenario and the drift say, each as a short hash."""
+        return {"scenario": content("scenarios", self.scenario), "drift": content("drifts", self.drift)}
+
     def identity(self) -> str:
-        """A short hash of everything that decides the results."""
-        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NOT_IDENTITY}
+        """A short hash of everything that decides the results: of a file what it says, not what it is called."""
+        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NOT_IDENTITY} | self.contents()
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
     @property

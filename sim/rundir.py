@@ -106,7 +106,8 @@ class RunFolder:
         for key in ("out", "quiet", "data_dir"):
             run.pop(key, None)
         packages = ("flwr", "torch", "numpy", "pandas", "ray")
-        text = to_toml({"run": run, "data": data, "versions": {name: version(name) for name in packages}})
+        versions = {name: version(name) for name in packages}
+        text = to_toml({"run": run, "contents": config.contents(), "data": data, "versions": versions})
         write_text(self.path / "config.toml", text)
 
 

@@ -156,7 +156,7 @@ def load_scenario(name: str) -> Scenario:
     if len(set(names)) < len(names):
         raise UserError(f"scenario {label}: two tiers have the same name ({', '.join(names)})")
     return Scenario(
-        name=label,
+        name=label.removesuffix(".toml"),
         description=str(table.get("description", "")),
         cloud=_section(f"scenario {label}, [cloud]", table["cloud"], Cloud),
         tiers=tiers,
@@ -173,15 +173,15 @@ def _read(name: str, beside: Path, above: tuple[str, ...]) -> tuple[str, dict[st
         path = beside / Path(name).expanduser()
         if not path.is_file():
             raise UserError(f"scenario file {path} does not exist")
-        text, label, folder = path.read_text(encoding="utf-8"), path.stem, path.parent
+        data, label, folder = path.read_bytes(), path.name, path.parent
     else:
         if name not in shipped():
             raise UserError(unknown("scenario", name, [*shipped(), "or a TOML file"]))
         file = resources.files("sim") / "scenarios" / f"{name}.toml"
-        text, label, folder = file.read_text("utf-8"), name, Path()
+        data, label, folder = file.read_bytes(), name, Path()
     try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        table = tomllib.loads(data.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"scenario {label} is not valid TOML: {error}") from None
     if isinstance(found := table.get("availability"), dict) and isinstance(trace := found.get("trace"), str):
         table["availability"] = {**found, "trace": str(folder / Path(trace).expanduser())}
@@ -244,20 +244,20 @@ def _section(where: str, given: object, kind: type[Section]) -> Section:
         elif known[key].type is Limits:
             values[key] = _section(f"{where}, [{key}]", value, Limits)
         else:
-            values[key] = _number(where, key, value)
+            values[key] = _number(where, key, value, zero=known[key].default == 0)
     return kind(**values)
 
 
-def _number(where: str, key: str, given: object) -> float:
-    """A plain number, or a table ``{ value = ..., source = "..." }``."""
+def _number(where: str, key: str, given: object, zero: bool) -> float:
+    """A plain number, or a table ``{ value = ..., source = "..." }``; ``zero``: whether it may be 0."""
     value = given
     if isinstance(given, dict):
         _keys(f"{where}, {key}", given, {"value", "source"}, {"value"})
         value = given["value"]
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UserError(f"{where}: {key} is {value!r}, not a number")
-    if not 0 < value < float("inf"):
-        raise UserError(f"{where}: {key} is {value}; it must be greater than 0, and finite")
+    if not (0 < value < float("inf") or (zero and value == 0)):
+        raise UserError(f"{where}: {key} is {value}; it must be {'at least' if zero else 'greater than'} 0, and finite")
     if key in PROPORTIONS and value > 1:
         raise UserError(f"{where}: {key} is {value}; it must be at most 1")
     return float(value)

@@ -65,3 +65,39 @@ def test_flwr_run_knows_every_option_with_its_default() -> None:
     table = project["tool"]["flwr"]["app"]["config"]
     assert set(table) == {item.name.replace("_", "-") for item in fields(Config)}
     assert replace(Config.from_flat(table), devices=Config().devices) == Config()
+
+
+def test_an_edited_mix_or_drift_is_another_run_and_a_renamed_one_is_not(tmp_path: Path) -> None:
+    mix, base, trace = tmp_path / "mix.toml", tmp_path / "base.toml", tmp_path / "busy.csv"
+    drift = tmp_path / "drift.toml"
+
+    def write(*, busy: str = "0.5", gflops: int = 5, share: float = 1.0, severity: float = 1.0) -> str:
+        trace.write_text(f"device,session,factor\n0,0,{busy}\n")
+        base.write_text(f'[cloud]\ngflops = {gflops}\n[availability]\ntrace = "busy.csv"\n')
+        mix.write_text(f'base = "base.toml"\n[shares]\nphone = {share}\n')
+        drift.write_text(f'kind = "abrupt"\nshare = 0.8\nonset = 0.5\nseverity = {severity}\n')
+        return Config(scenario=str(mix), drift=str(drift)).identity()
+
+    first = write()
+    edits = [write(share=0.9), write(gflops=6), write(busy="0.25"), write(severity=0.5)]
+    assert len({first, *edits}) == 5
+    assert write() == first
+    mix.rename(tmp_path / "other.toml")
+    assert Config(scenario=str(tmp_path / "other.toml"), drift=str(drift)).identity() == first
+
+
+def test_the_identity_knows_what_a_shipped_mix_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("phones", "uniform"):
+        (tmp_path / "scenarios").mkdir(exist_ok=True)
+        (tmp_path / "scenarios" / f"{name}.toml").write_text('base = "phones"\n' if name == "uniform" else "x = 1\n")
+    monkeypatch.setattr("sim.content.resources.files", lambda package: tmp_path)
+    before = Config(scenario="uniform").identity()
+    (tmp_path / "scenarios" / "phones.toml").write_text("x = 2\n")  # what uniform is built on
+    assert Config(scenario="uniform").identity() != before
+
+
+def test_a_mix_without_end_or_without_a_file_has_an_identity_too(tmp_path: Path) -> None:
+    circle = tmp_path / "circle.toml"
+    circle.write_text('base = "circle.toml"\n')
+    names = [str(circle), str(tmp_path / "missing.toml"), "paper-devise"]
+    assert all(len(Config(scenario=name).identity()) == 8 for name in names)

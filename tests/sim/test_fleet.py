@@ -281,6 +281,26 @@ def test_a_sweep_plays_each_mix_and_compares_them(
 @pytest.mark.parametrize(
     ("text", "why"),
     [
+        ("[shares]\nphone = 0.5", "shares of its tiers sum to 0.5"),
+        ("[cloud]\ngflops = -1", "[cloud]: gflops is -1"),
+        ("[budgets]\nlatency_ms = 1", "unknown key 'budgets'; did you mean 'budget'"),
+    ],
+)
+def test_the_command_says_in_one_line_which_file_and_key_cannot_be_and_leaves_nothing(
+    tmp_path: Path, text: str, why: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mix.toml").write_text(f'base = "paper-device"\n{text}\n')
+    assert call(["--scenario", str(tmp_path / "mix.toml"), "--out", str(tmp_path / "run")], monkeypatch) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: scenario mix.toml")
+    assert why in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
         ("[failures]\ndropout = 0.6\nlate = 0.6", "sum to 1.2"),
         ("[failures]\ndropout = 2", "at most 1"),
         ("[failures]\ndropouts = 0.1", "did you mean 'dropout'"),

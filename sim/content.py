@@ -1,0 +1,47 @@
+"""What a run's TOML files say, as a hash: the name of a device mix or a drift does not tell an edited one from the old.
+
+Read leniently, so that a file that cannot be is still told by its own loader what is wrong with it.
+"""
+
+import hashlib
+import tomllib
+from importlib import resources
+from pathlib import Path
+
+DEEPEST = 16
+"""Files that build on each other; a circle has no end."""
+
+
+def content(folder: str, name: str) -> str:
+    """A short hash of a file's bytes and of those it builds on: its ``base``, and so on, and the trace that it names.
+
+    ``name`` is a TOML file's path, or the name of a shipped file in ``sim/<folder>``.
+    """
+    digest = hashlib.sha256()
+    for data in _files(folder, name, Path(), DEEPEST):
+        digest.update(hashlib.sha256(data).digest())
+    return digest.hexdigest()[:12]
+
+
+def _files(folder: str, name: str, beside: Path, deepest: int) -> list[bytes]:
+    path = beside / Path(name).expanduser()
+    if name.endswith(".toml"):
+        data = _bytes(path)
+    else:
+        file = resources.files("sim") / folder / f"{name}.toml"
+        data = file.read_bytes() if file.is_file() else b""
+    try:
+        table = tomllib.loads(data.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return [data]
+    out, near = [data], path.parent if name.endswith(".toml") else Path()
+    availability = table.get("availability")
+    if isinstance(availability, dict) and isinstance(trace := availability.get("trace"), str):
+        out.append(_bytes(near / Path(trace).expanduser()))
+    if isinstance(base := table.get("base"), str) and deepest:
+        out += _files(folder, base, near, deepest - 1)
+    return out
+
+
+def _bytes(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
