@@ -4,8 +4,9 @@
 
 Runs that differ in their seeds or methods only are taken together as one setting. Settings are compared
 method by method with the first one, paired over the devices that both have, if these are the same users with
-the same events. Writes ``comparison.csv``, ``paired.csv``, ``figures/`` and ``comparison.html``; the runs
-stay as they are.
+the same events. Where there is more than one kind of device, each of them is compared too. Writes
+``comparison.csv``, ``paired.csv``, ``tiers.csv``, ``fairness.csv``, ``figures/`` and ``comparison.html``; the
+runs stay as they are.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as TerminalTable
 
-from analysis import protocol
+from analysis import mixes, protocol
 from analysis.figures import Drawn
 from analysis.figures import settings as settings_figure
 from analysis.loading import load
@@ -141,7 +142,7 @@ def _sections(settings: Sequence[Setting], table: pd.DataFrame, pairs: pd.DataFr
         sections.append(
             Section("paired", "The same devices in other settings", PAIRED_READING, "", tables=[_pairs(pairs)])
         )
-    return sections
+    return sections + mixes.sections(settings, table, folder)
 
 
 def _table(table: pd.DataFrame) -> Table:

@@ -33,6 +33,7 @@ SESSION_COLUMNS = {
     "seconds_wait": "of them, seconds that the request waited in the cloud's queue",
     "seconds_inference": "seconds of one inference (simulated clock)",
     "joules": "energy of the device over the whole session (simulated)",
+    "budget_macs": "multiply-accumulates of one inference that the device could afford; infinite without a ceiling",
     "served": "whether the device could run the method's network; if not, it ranked by popularity",
     "status": "what became of the device: ok, dropped (no answer), late (request after the deadline), vanished (left "
     "in mid-session), rejected (broke the protocol)",
@@ -41,7 +42,7 @@ SESSION_COLUMNS = {
 }
 """Of ``Run.sessions``: one row per seed, method, device and session."""
 
-ADDED_LATER = {"seconds_wait": 0.0, "status": "ok"}
+ADDED_LATER = {"seconds_wait": 0.0, "status": "ok", "budget_macs": float("inf")}
 """What was true of every row before there was a column for it."""
 
 TRAINING_COLUMNS = {
@@ -89,17 +90,21 @@ class Run:
 
     @property
     def tiers(self) -> list[str]:
-        """The kinds of devices, the slowest first (by simulated seconds per multiply-accumulate), then by
-        name."""
-        ran = self.sessions[self.sessions["macs"] > 0]
-        pace = (ran["seconds_inference"] / ran["macs"]).groupby(ran["tier"]).mean()
-        names = sorted(self.sessions["tier"].unique().tolist())
-        return sorted(names, key=lambda name: -float(pace.get(name, float("inf"))))
+        """The kinds of devices, the slowest first."""
+        return slowest_first(self.sessions)
 
     @cached_property
     def summary(self) -> pd.DataFrame:
         """One row per method, as in ``summary.csv``; see :data:`analysis.summary.SUMMARY_COLUMNS`."""
         return summarise(self.sessions, self.methods)
+
+
+def slowest_first(sessions: pd.DataFrame) -> list[str]:
+    """The kinds of devices, by simulated seconds per multiply-accumulate, then by name."""
+    ran = sessions[sessions["macs"] > 0]
+    pace = (ran["seconds_inference"] / ran["macs"]).groupby(ran["tier"]).mean()
+    names = sorted(sessions["tier"].unique().tolist())
+    return sorted(names, key=lambda name: -float(pace.get(name, float("inf"))))
 
 
 def load(run: str | Path) -> Run:

@@ -2,7 +2,7 @@
 
     python -m analysis.report RUN
 
-writes ``summary.csv``, ``figures/`` and ``report.html`` into the run folder; nothing is played again.
+writes ``summary.csv``, ``tiers.csv``, ``figures/`` and ``report.html`` into the run folder; nothing is played again.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis import figures, protocol, wording
+from analysis import figures, protocol, tier_pages, wording
 from analysis.loading import Run, load
 from analysis.names import (
     BASELINE,
@@ -26,6 +26,7 @@ from analysis.names import (
 )
 from analysis.page import Cell, Picture, Section, Table, column, noted, render, write
 from analysis.summary import relative_difference
+from analysis.tiers_table import tier_table
 from sim.errors import UserError
 
 
@@ -36,6 +37,7 @@ def build_report(run_folder: str | Path) -> Path:
     """
     run = load(run_folder)
     write(run.path / "summary.csv", run.summary.to_csv(index=False))
+    write(run.path / "tiers.csv", tier_table(run.sessions, run.tiers, run.methods).to_csv(index=False))
     sections = [_results(run)]
     drawn = figures.collect(run)
     _remove_others(run.path / "figures", drawn)
@@ -43,8 +45,9 @@ def build_report(run_folder: str | Path) -> Path:
         page, phone = one.publish(run.path / "figures")
         said = wording.finding(name, run, one.frame)
         picture = Picture.of(page, phone, f"{one.title}. {said}")
-        tables = [_cost_table(run)] if name == "costs" else []
+        tables = [_cost_table(run)] if name == "costs" else tier_pages.tables(name, one.frame)
         sections.append(Section(name, one.title, wording.READINGS[name], said, picture, tables))
+    sections += tier_pages.failures(run.sessions, run.tiers, run.methods)
     text = render(
         "report.html.j2",
         title=f"{protocol.dataset_title(run.options)}: {protocol.plural(len(run.methods), 'method')} on devices",

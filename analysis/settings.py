@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import protocol
-from analysis.loading import Run
+from analysis.loading import Run, slowest_first
 from analysis.summary import compare_devices, device_sums, summarise
 from sim.errors import UserError
 
@@ -58,6 +58,11 @@ class Setting:
     def seeds(self) -> list[int]:
         """The seeds of its runs, ascending."""
         return sorted({seed for run in self.runs for seed in run.seeds})
+
+    @property
+    def tiers(self) -> list[str]:
+        """The kinds of devices of all its runs, the slowest first."""
+        return slowest_first(self.sessions)
 
     @cached_property
     def summary(self) -> pd.DataFrame:

@@ -43,6 +43,20 @@ READINGS = {
         "The slowest kind of device is on the left. A device-session that cannot run the method's network is not "
         "served: it falls back to the most popular items, which is part of its quality here, and costs no computing."
     ),
+    "tier_costs": (
+        "Points are medians for adaptation and inference, with a line up to the 95th percentile, and means otherwise; "
+        "all axes but that of blocks are logarithmic. A method without a point has no such cost."
+    ),
+    "fairness": (
+        "Each method's quality on the kind of device where it is lowest and on the one where it is highest. Which "
+        "users have which device is chance, so with few devices of a kind a part of the difference is chance too: "
+        "the intervals are over devices."
+    ),
+    "budget": (
+        "Device-sessions by the multiply-accumulates of one inference that their latency target allowed on that day, "
+        "busy or idle; the tightest budgets are on the left. Bands are 95 % bootstrap intervals over devices; in the "
+        "differences devices are paired."
+    ),
     "costs": (
         "MACs are counted from the layers that ran; the stroke is the paper's count, which leaves out the products "
         "inside attention and counts the normalisations of skipped blocks too. Times and energy are simulated from "
@@ -205,6 +219,37 @@ def _tiers(run: Run, frame: pd.DataFrame) -> str:
     return " ".join([f"The best NDCG@10 is that of {join(best)}.", *served])
 
 
+def _tier_costs(run: Run, frame: pd.DataFrame) -> str:
+    texts = []
+    for method, mine in frame[frame["adapt_ms"] > 0].groupby("method", sort=False):
+        rows = sorted(records(mine), key=lambda row: row["adapt_ms"])
+        fast, slow = rows[0], rows[-1]
+        texts.append(
+            f"{title(str(method))} {number(fast['adapt_ms'])} ms ({fast['tier']}) to {number(slow['adapt_ms'])} ms "
+            f"({slow['tier']}; 95th percentile {number(slow['adapt_ms_p95'])} ms)"
+        )
+    return f"Median time to adapt, from the fastest kind of device to the slowest: {'; '.join(texts)}." if texts else ""
+
+
+def _fairness(run: Run, frame: pd.DataFrame) -> str:
+    parts = [
+        f"{title(row['method'])} {percent(row['ratio'], 0)} ({row['worst_tier']} against {row['best_tier']})"
+        for row in sorted(records(frame), key=lambda row: -row["ratio"])
+    ]
+    return f"NDCG@10 of the worst kind of device as a share of the best: {'; '.join(parts)}."
+
+
+def _budget(run: Run, frame: pd.DataFrame) -> str:
+    texts = []
+    for at, where in ((frame["at"].min(), "tightest"), (frame["at"].max(), "widest")):
+        rows = records(frame[(frame["at"] == at) & frame["ndcg@10"].notna()])
+        parts = [
+            f"{title(row['method'])} {quality(row['ndcg@10'])} ({percent(row['served'], 0)} served)" for row in rows
+        ]
+        texts.append(f"With the {where} budget ({number(rows[0]['budget_macs_m'])} million MACs): {'; '.join(parts)}.")
+    return " ".join(texts)
+
+
 def _costs(run: Run, frame: pd.DataFrame) -> str:
     rows, texts = records(frame), []
     slow = sorted((row for row in rows if row["adapt_ms"] > 0), key=lambda row: -row["adapt_ms"])
@@ -244,6 +289,9 @@ _FINDINGS: dict[str, Callable[[Run, pd.DataFrame], str]] = {
     "block_groups": _block_groups,
     "paths": _paths,
     "tiers": _tiers,
+    "tier_costs": _tier_costs,
+    "fairness": _fairness,
+    "budget": _budget,
     "costs": _costs,
     "training": _training,
 }

@@ -209,6 +209,7 @@ class RowMaker:
             "seconds_wait": wait or 0.0,
             "seconds_inference": spent.seconds_inference,
             "joules": spent.joules,
+            "budget_macs": self.fleet.budget(seat).macs,
             "served": bool(measured["served"]),
             "status": played.status,
             "tier": tier.name,

@@ -15,6 +15,7 @@ import pandas as pd
 
 from sim.config import Config, to_toml
 from sim.errors import UserError
+from strategies.registry import METHODS
 
 PARTS = "parts"
 
@@ -94,7 +95,8 @@ class RunFolder:
         shutil.rmtree(self.path / PARTS, ignore_errors=True)
 
     def describe(self, config: Config, data: Mapping[str, object]) -> None:
-        """Write ``config.toml``: the resolved options, the data, the versions."""
+        """Write ``config.toml``: the resolved options, what the files say that they name, of each method whose model it
+        deploys and what its devices do to get their network, the data, the versions."""
         run: dict[str, object] = {
             "identity": config.identity(),
             **{key.replace("-", "_"): value for key, value in config.to_flat().items()},
@@ -107,7 +109,18 @@ class RunFolder:
             run.pop(key, None)
         packages = ("flwr", "torch", "numpy", "pandas", "ray")
         versions = {name: version(name) for name in packages}
-        text = to_toml({"run": run, "contents": config.contents(), "data": data, "versions": versions})
+        methods = {name: METHODS[name] for name in config.method_names}
+        tables: dict[str, Mapping[str, object]] = {
+            "run": run,
+            "contents": config.contents(),
+            "models": {name: method.cloud_model for name, method in methods.items()},
+            "actions": {
+                name: getattr(method, "train_action", method.evaluate_action) for name, method in methods.items()
+            },
+            "data": data,
+            "versions": versions,
+        }
+        text = to_toml(tables)
         write_text(self.path / "config.toml", text)
 
 

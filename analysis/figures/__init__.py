@@ -15,10 +15,13 @@ from analysis import style
 from analysis.figures import (
     block_groups,
     block_usage,
+    budget,
     change_point,
     costs,
+    fairness,
     paths,
     quality_sessions,
+    tier_costs,
     tiers,
     tradeoff,
     training,
@@ -33,6 +36,9 @@ FIGURES: dict[str, ModuleType] = {
     "block_groups": block_groups,
     "paths": paths,
     "tiers": tiers,
+    "tier_costs": tier_costs,
+    "fairness": fairness,
+    "budget": budget,
     "costs": costs,
     "training": training,
 }
