@@ -45,7 +45,7 @@ READINGS = {
     ),
     "tier_costs": (
         "Points are medians for adaptation and inference, with a line up to the 95th percentile, and means otherwise; "
-        "all axes but that of blocks are logarithmic. A method without a point has no such cost."
+        "the axes of times and energy are logarithmic. A method without a point has no such cost."
     ),
     "fairness": (
         "Each method's quality on the kind of device where it is lowest and on the one where it is highest. Which "

@@ -30,7 +30,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     for axis, key in zip(axes, keys, strict=True):
         high = f"{key}_p95" if f"{key}_p95" in frame else None
         dots.draw(axis, frame.assign(**{key: frame[key].where(frame[key] > 0)}), "tier", key, high=high)
-        if key == "blocks":
+        if key in ("blocks", "mbit"):
             dots.from_zero(axis)
         else:
             _logarithmic(axis)
