@@ -110,6 +110,18 @@ def _write(module: Assembled, window: Tensor, torch_file: Path, onnx_file: Path)
             external_data=False,
             verbose=False,
         )
+    _without_traces(onnx_file)
+
+
+def _without_traces(file: Path) -> None:
+    """Take out which line of which file on this machine each node comes from: nobody on a phone reads it."""
+    import onnx
+
+    model = onnx.load(file)
+    for node in model.graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    onnx.save(model, file)
 
 
 def _opened_torch(file: Path) -> Run:

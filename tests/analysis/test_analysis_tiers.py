@@ -73,7 +73,7 @@ def test_every_session_that_failed_is_counted_once_and_none_if_none_did() -> Non
 
 
 def test_quality_against_budget_takes_near_budgets_together(tmp_path: Path) -> None:
-    base = plausible_rows(devices=8, sessions=2, methods=("devicerec", "duet"))
+    base = plausible_rows(devices=12, sessions=2, methods=("devicerec", "duet"))
     ceiling = base["device"].map(lambda d: [1.0e6, 1.02e6, 4e6, np.inf][d % 4])
     served = (base["device"] % 4 != 0) | (base["method"] != "duet")
     frame = budget.data(
@@ -83,7 +83,7 @@ def test_quality_against_budget_takes_near_budgets_together(tmp_path: Path) -> N
     )
     assert frame is not None
     duet = frame[frame["method"] == "duet"].set_index("at")
-    assert duet["devices"].to_dict() == {0: 4, 1: 2}
+    assert duet["devices"].to_dict() == {0: 6, 1: 3}
     assert duet["budget_macs_m"].to_dict() == pytest.approx({0: 1.01, 1: 4.0})
     assert duet["served"].to_dict() == {0: 0.5, 1: 1.0}
     mine = base[(base["method"] == "duet") & (base["device"] % 4 == 2)]
