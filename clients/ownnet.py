@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from clients import device as computing
 from clients import finetune
 from clients.storage import Storage, recent, session_windows
 from models.assembled import Assembled
@@ -111,8 +110,13 @@ def _weights(
         assert past is not None
         history, lengths = recent([past], memory)
         mapper = load_mapper(file)
-        latent = computing.request(part, history, lengths, structural=action != "train.unstructured").latent
-        return [mapper.block(k, latent.clone()) for k in path]
+        embedded = part.embed_history(history)
+        if part.controller is None:
+            latent = part.latent(embedded, lengths, None)
+        else:
+            chosen = torch.tensor([[k in path for k in range(part.backbone.blocks)]])
+            latent = part.latent(embedded, lengths, part.controller(embedded, lengths), chosen)
+        return [mapper.block(k, latent) for k in path]
     if action == "evaluate.finetune" and past is not None:
         tuned = finetune.tune(part, network, [past]).weights
         return [tuned[k] for k in path]

@@ -91,6 +91,7 @@ def plausible_rows(
                     "seconds_wait": 0.0,
                     "seconds_inference": (2 * ran * BLOCK_MACS / pace).ravel(),
                     "joules": joules.ravel(),
+                    "budget_macs": np.repeat(pace.ravel() * 2.5e-6 if tiers else np.full(devices, np.inf), sessions),
                     "served": served.ravel(),
                     "status": "ok",
                     "tier": np.repeat(tier if tiers else np.full(devices, "phone"), sessions),
