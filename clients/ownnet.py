@@ -22,6 +22,10 @@ from models.checkpoint import Installed, load_device, load_mapper
 from sim.errors import UserError
 
 
+TRAINS = ("evaluate.finetune", "evaluate.litepred")
+"""What devices do that train their own blocks, see :mod:`clients.app`."""
+
+
 @dataclass(frozen=True)
 class OwnNetwork:
     """A device's network, and what it was used for."""
@@ -106,6 +110,7 @@ def _weights(
     """Of each block in ``path``, ``(1, block_size)``, made from the items ``past`` that the device had interacted with
     when it adapted; None: it never did, and runs what was installed."""
     part, network = installed.part, installed.network
+    keep = torch.tensor([[k in path for k in range(part.backbone.blocks)]])
     if network is None:
         assert past is not None
         history, lengths = recent([past], memory)
@@ -114,11 +119,10 @@ def _weights(
         if part.controller is None:
             latent = part.latent(embedded, lengths, None)
         else:
-            chosen = torch.tensor([[k in path for k in range(part.backbone.blocks)]])
-            latent = part.latent(embedded, lengths, part.controller(embedded, lengths), chosen)
+            latent = part.latent(embedded, lengths, part.controller(embedded, lengths), keep)
         return [mapper.block(k, latent) for k in path]
-    if action == "evaluate.finetune" and past is not None:
-        tuned = finetune.tune(part, network, [past]).weights
+    if action in TRAINS and past is not None and path:
+        tuned = finetune.tune(part, network, [past], keep).weights
         return [tuned[k] for k in path]
     return [network[k] for k in path]
 
