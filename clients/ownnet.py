@@ -21,7 +21,6 @@ from models.assembled import Assembled
 from models.checkpoint import Installed, load_device, load_mapper
 from sim.errors import UserError
 
-
 TRAINS = ("evaluate.finetune", "evaluate.litepred")
 """What devices do that train their own blocks, see :mod:`clients.app`."""
 
