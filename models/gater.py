@@ -76,7 +76,13 @@ class GatedNetwork(Network):
 
     def logits(self, embedded: Tensor, lengths: Tensor) -> Tensor:
         """Of all gates ``(B, L * units)``, from ``embedded`` ``(B, m, d)`` right-padded; a unit is on above zero."""
-        squeezed = F.relu(self.norm(self.squeeze(self.extractor(embedded, lengths))))
+        squeezed = self.squeeze(self.extractor(embedded, lengths))
+        norm = self.norm
+        if norm.training and len(squeezed) == 1:  # the last window of an epoch has no batch to be normalised with
+            squeezed = F.batch_norm(squeezed, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+        else:
+            squeezed = norm(squeezed)
+        squeezed = F.relu(squeezed)
         out: Tensor = self.gates(squeezed)
         return out
 

@@ -232,3 +232,11 @@ def test_the_gates_of_a_window_do_not_depend_on_the_windows_beside_it() -> None:
         assert torch.equal(network.units(part, windows[d : d + 1])[0], together[d])
     network.used[0, 5] = False
     assert (network.units(part, windows)[:, :, 0, 5] == 0).all()
+
+
+def test_a_single_window_in_training_is_gated_with_the_statistics_of_the_others() -> None:
+    backbone = build("sasrec")
+    network = GatedNetwork(backbone, torch.Generator())
+    embedded, lengths = torch.randn(1, 4, 64, generator=torch.Generator().manual_seed(0)), torch.tensor([4])
+    alone = network.train().logits(embedded, lengths)
+    torch.testing.assert_close(alone, network.eval().logits(embedded, lengths))
