@@ -30,7 +30,7 @@ _SHORT_SPLITS = {
     "stream": "last 20 % of each device, live",
     "paper": "leave-one-out (last item of each device)",
 }
-_NOT_FLAGS = {"identity", "quiet", "out", "data_dir", "accelerator"}
+_NOT_FLAGS = {"identity", "quiet", "out", "data_dir", "accelerator", "tensorboard"}
 
 
 def dataset_title(options: dict[str, Any]) -> str:

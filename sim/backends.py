@@ -30,6 +30,8 @@ from sim.grid import ConfigValue, InProcessGrid, silence_telemetry
 __all__ = ["BACKENDS", "load_client_app", "load_server_app", "run_apps"]
 
 BACKENDS = ("inprocess", "ray", "deployment")
+CHATTY = ("flwr", "ray", "torch", "matplotlib", "py.warnings", "sim.grid", "strategies")
+"""Loggers whose messages belong into the run's log."""
 _PATIENCE = 30.0
 """Seconds to wait for a part of the run that was told to stop."""
 
@@ -212,16 +214,19 @@ def _start_ray(num_devices: int) -> None:
 
 @contextmanager
 def _chatter_in(log_file: Path) -> Iterator[None]:
-    """Send what Flower, Ray and the grid log inside the block to a file instead of the terminal."""
+    """Send what Flower, Ray, torch and the grid log inside the block, and Python's warnings, to a file instead of the
+    terminal."""
     handler = logging.FileHandler(log_file, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
-    loggers = [logging.getLogger(name) for name in ("flwr", "ray", "sim.grid", "strategies")]
+    loggers = [logging.getLogger(name) for name in CHATTY]
     before = [(logger.handlers[:], logger.propagate) for logger in loggers]
     for logger in loggers:
         logger.handlers, logger.propagate = [handler], False
+    logging.captureWarnings(True)
     try:
         yield
     finally:
+        logging.captureWarnings(False)
         for logger, (handlers, propagate) in zip(loggers, before, strict=True):
             logger.handlers, logger.propagate = handlers, propagate
         handler.close()

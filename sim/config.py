@@ -26,7 +26,7 @@ CLOUD_USERS = ("simulated", "all")
 TARGETS = ("session", "last")
 REQUEST_SCOPES = ("population", "device")
 
-NOT_IDENTITY = {"data_dir", "out", "quiet", "accelerator"}
+NOT_IDENTITY = {"data_dir", "out", "quiet", "accelerator", "tensorboard"}
 """Options that decide where and how, not what: the same run without them."""
 
 
@@ -103,6 +103,8 @@ class Config:
     """run folder (default: runs/<dataset>-<devices>-<hash of the configuration>)"""
     quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """print only the result"""
+    tensorboard: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """also write training curves and running quality for TensorBoard, while it runs, to tensorboard/ of the folder"""
 
     # -- derived -----------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ Everything here can be repeated: what an earlier, killed run has finished is fou
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -17,13 +18,14 @@ from sim import data as datasets
 from sim.asking import open_desk
 from sim.cloud import in_order, model_path, recipe_of, train_model, training_set
 from sim.config import Config
+from sim.curves import check_tensorboard, curves_in
 from sim.data.interactions import Interactions
 from sim.drift import inject, load_drift
 from sim.errors import UserError
 from sim.exchange import register
 from sim.fleet import Fleet
 from sim.play import RowMaker, play, seats_by_round
-from sim.progress import Display
+from sim.progress import Display, clock
 from sim.rundir import RunFolder, write_text
 from sim.scenario import Scenario, load_scenario
 from sim.streams import Protocol, Streams, build_streams, eligible_users, save
@@ -44,6 +46,8 @@ class World:
 def prepare(config: Config) -> tuple[RunFolder, World]:
     """Check the options against the data, make the run folder and the devices' own disks in it."""
     config.check()
+    if config.tensorboard:
+        check_tensorboard()
     scenario = load_scenario(config.scenario)
     drift = load_drift(config.drift)
     run = RunFolder.open(config)
@@ -88,20 +92,21 @@ def train_all(config: Config, run: RunFolder, world: World, display: Display) ->
     """Train every cloud model that the methods of this run deploy, or find it in the cache."""
     data = training_set(world.interactions, world.streams, config)
     logs = []
-    for seed in config.seed_list:
-        for cloud_model in in_order(config.method_names):
-            title = f"train {cloud_model}" + (f" (seed {seed})" if config.seeds > 1 else "")
-            with display.task(title, total=1) as task:
+    with curves_in(run.path, config.tensorboard) as curves:
+        for seed in config.seed_list:
+            works = {name: display.training(METHODS[name].title) for name in in_order(config.method_names)}
+            display.phase(f"training the cloud models{_of_seeds(config, seed)}", list(works.values()))
+            for cloud_model, work in works.items():
 
                 def on_batch(step: int, steps: int, records: list[EpochRecord]) -> None:
-                    best = max((r.valid_ndcg for r in records), default=0.0)
-                    epoch = len(records)
-                    note = f"epoch {epoch + 1}, best validation NDCG@10 {best:.4f}"
-                    task.update(epoch + step / steps, note, total=_epochs_expected(config, records))
+                    work.batch(step, steps, records, _epochs_expected(config, records))  # noqa: B023
+                    curves.epochs(cloud_model, seed, records)  # noqa: B023
 
-                log, fresh = train_model(cloud_model, data, config, run, seed, on_batch)
-                task.update(len(log), "trained" if fresh else "from the cache", total=len(log))
-            logs.append(log)
+                with display.doing(work):
+                    log, fresh = train_model(cloud_model, data, config, run, seed, on_batch)
+                    work.end(records := _records(log), fresh)
+                curves.epochs(cloud_model, seed, records)
+                logs.append(log)
     write_text(run.path / "training.csv", pd.concat(logs, ignore_index=True).to_csv(index=False))
 
 
@@ -110,13 +115,16 @@ def execute(config: Config, grid: Grid, display: Display | None = None) -> None:
     display = display or Display(quiet=config.quiet)
     started = time.monotonic()
     run, world = prepare(config)
-    if not run.sessions.exists():
-        train_all(config, run, world, display)
-        seats = seats_by_round(world.streams, register(grid, config.devices))
-        play_all(config, run, world, seats, grid, display)
-        run.finish(run.gather(config.seed_list, config.method_names, len(seats)))
-    analysis.build_report(run.path)
-    display.say(f"finished in {time.monotonic() - started:.0f} s: {run.path}")
+    finished = run.sessions.exists()
+    with display.open(describe(config), phases=1 if finished else 2 * config.seeds + 1):
+        if not finished:
+            train_all(config, run, world, display)
+            seats = seats_by_round(world.streams, register(grid, config.devices))
+            play_all(config, run, world, seats, grid, display)
+            run.finish(run.gather(config.seed_list, config.method_names, len(seats)))
+        display.phase("drawing figures and report")
+        analysis.build_report(run.path)
+    display.say(f"finished in {clock(time.monotonic() - started)}: {run.path}")
 
 
 def play_all(
@@ -124,23 +132,39 @@ def play_all(
 ) -> None:
     """Play the streams with every method and seed."""
     rows_of = RowMaker(Fleet(world.streams, world.scenario, config.seed))
-    total = world.streams.num_sessions
-    for seed in config.seed_list:
-        for name in config.method_names:
-            method = METHODS[name]
-            model = model_path(run, method.cloud_model, seed)
-            strategy = method(model, run.world, seats, seed)
-            desk = open_desk(config, run, world.interactions, world.streams, method, model, seed)
-            title = f"play {name}" + (f" (seed {seed})" if config.seeds > 1 else "")
-            with display.task(title, total=total) as task:
-                sums = np.zeros(3)
+    with curves_in(run.path, config.tensorboard) as curves:
+        for seed in config.seed_list:
+            works = {
+                name: display.playing(METHODS[name].title, world.streams.num_sessions) for name in config.method_names
+            }
+            display.phase(f"playing the sessions{_of_seeds(config, seed)}", list(works.values()))
+            for name, work in works.items():
 
-                def on_round(server_round: int, rows: pd.DataFrame) -> None:
-                    sums[:] += (len(rows), rows["events"].sum(), rows["ndcg"].sum())  # noqa: B023
-                    note = f"NDCG@10 {sums[2] / max(sums[1], 1):.4f}"  # noqa: B023
-                    task.update(sums[0], note)  # noqa: B023
+                def on_round(rows: pd.DataFrame, fresh: bool) -> None:
+                    work.round(rows, fresh)  # noqa: B023
+                    curves.quality(name, seed, work)  # noqa: B023
 
-                play(strategy, grid, run, rows_of, seed=seed, desk=desk, on_round=on_round)
+                with display.doing(work):
+                    method = METHODS[name]
+                    model = model_path(run, method.cloud_model, seed)
+                    strategy = method(model, run.world, seats, seed)
+                    desk = open_desk(config, run, world.interactions, world.streams, method, model, seed)
+                    play(strategy, grid, run, rows_of, seed=seed, desk=desk, on_wave=work.wave, on_round=on_round)
+
+
+def _records(log: pd.DataFrame) -> list[EpochRecord]:
+    """The rows of a training log as training gave them."""
+    columns = ("epoch", "loss", "valid_ndcg@10", "valid_hit@10", "seconds")
+    return [EpochRecord(*row) for row in zip(*(log[name].tolist() for name in columns), strict=True)]
+
+
+def describe(config: Config) -> str:
+    """A run in a few words."""
+    return f"{Path(config.dataset).name}, {config.devices:,} devices, {config.backbone}, {config.folder.name}"
+
+
+def _of_seeds(config: Config, seed: int) -> str:
+    return f", seed {seed} ({seed - config.seed + 1} of {config.seeds})" if config.seeds > 1 else ""
 
 
 def _epochs_expected(config: Config, records: list[EpochRecord]) -> int:

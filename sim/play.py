@@ -45,23 +45,27 @@ def play(
     *,
     seed: int,
     desk: Desk | None = None,
-    on_round: Callable[[int, pd.DataFrame], None] = lambda server_round, rows: None,
+    on_wave: Callable[[int], None] = lambda sessions: None,
+    on_round: Callable[[pd.DataFrame, bool], None] = lambda rows, fresh: None,
 ) -> None:
     """Play all sessions of one method; rounds that an earlier, killed run has finished are not played again.
 
     ``desk`` has the devices' request policies; without one they ask before every session and remember nothing.
+    ``on_wave`` hears how many sessions were just played, ``on_round`` the rows of a round and whether it was played
+    now.
     """
     for server_round, seats in strategy.seats.items():
         path = run.part(seed, strategy.name, server_round)
         if path.exists():
-            on_round(server_round, pd.read_parquet(path))
+            on_round(pd.read_parquet(path), False)
             continue
         played: list[Played] = []
         for wave in _waves(seats):
             played += play_wave(strategy, grid, server_round, wave, rows_of.fleet, desk)
+            on_wave(len(wave))
         rows = rows_of(played, strategy.name, seed, desk is not None and desk.compare)
         run.save_part(seed, strategy.name, server_round, rows)
-        on_round(server_round, rows)
+        on_round(rows, True)
     if desk is not None:
         desk.close()
 

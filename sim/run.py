@@ -5,6 +5,7 @@ python -m sim.run --devices 1000 --dataset ml1m      # MovieLens-1M
 python -m sim.run --scenario phones --scenario mine.toml    # one run for each device mix, and a comparison of them
 """
 
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,6 +20,7 @@ from analysis import compare
 from sim.config import Config
 from sim.errors import UserError
 from sim.experiment import prepare
+from sim.progress import Display
 from sim.scenario import load_scenario
 
 
@@ -27,6 +29,8 @@ def main(config: Config) -> None:
     from sim.backends import run_apps
 
     run, _ = prepare(config)
+    if config.backend == "deployment":  # the cloud is another process, and this one shows nothing of it
+        Display(quiet=config.quiet).say(f"the SuperLink and its SuperNodes write their progress to {run.log}")
     run_apps(
         config.backend,
         "sim.server:app",
@@ -69,9 +73,16 @@ def cli(
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"interrupted; the same command continues {config.folder}", file=sys.stderr)
+        print(f"\ninterrupted; the same command continues {config.folder}:\n{_same_command()}", file=sys.stderr)
         return 130
     return 0
+
+
+def _same_command() -> str:
+    """What the user typed, for the shell."""
+    given = len(sys.argv) - 1
+    program = sys.orig_argv[:-given] if given else sys.orig_argv  # the interpreter with its options, and what it runs
+    return shlex.join([*program, *sys.argv[1:]])
 
 
 def _sweep(arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -105,7 +105,7 @@ class RunFolder:
             "context": config.resolved_context,
             "memory": config.resolved_memory,
         }
-        for key in ("out", "quiet", "data_dir"):
+        for key in ("out", "quiet", "data_dir", "tensorboard"):
             run.pop(key, None)
         packages = ("flwr", "torch", "numpy", "pandas", "ray")
         versions = {name: version(name) for name in packages}
