@@ -4,19 +4,19 @@ In a notebook, one line is enough::
 
     run = analysis.load("runs/ml1m-1000-1a2b3c4d")
 
-after which ``run.sessions``, ``run.training`` and ``run.summary`` are pandas frames (columns:
-:data:`analysis.loading.SESSION_COLUMNS`, :data:`analysis.loading.TRAINING_COLUMNS` and
-:data:`analysis.summary.SUMMARY_COLUMNS`).
+after which ``run.sessions``, ``run.training`` and ``run.summary`` are pandas frames. ``analysis.columns()`` lists what
+their columns hold, with units.
 
 After a run, :func:`build_report` writes its tables, figures and page.
 """
 
 from pathlib import Path
 
+from analysis.columns import columns
 from analysis.loading import Run, load
 from analysis.summary import summarise, terminal_table
 
-__all__ = ["Run", "build_report", "load", "summarise", "terminal_table"]
+__all__ = ["Run", "build_report", "columns", "load", "summarise", "terminal_table"]
 
 
 def build_report(run_folder: str | Path) -> Path:

@@ -42,6 +42,15 @@ SESSION_COLUMNS = {
 }
 """Of ``Run.sessions``: one row per seed, method, device and session."""
 
+EXTRA_COLUMNS = {
+    "adapted": "whether a new network was made for the session, by the cloud or by the device itself",
+    "hits_stale": "with --compare-stale: hits with the network of the last adaptation",
+    "ndcg_stale": "with --compare-stale: NDCG, summed over the events, with the network of the last adaptation",
+    "hits_fresh": "with --compare-stale: hits with the network that an adaptation before this session gives",
+    "ndcg_fresh": "with --compare-stale: NDCG, summed over the events, with the network that an adaptation gives",
+}
+"""Further ones that ``Run.sessions`` has where the run has them."""
+
 ADDED_LATER = {"seconds_wait": 0.0, "status": "ok", "budget_macs": float("inf")}
 """What was true of every row before there was a column for it."""
 

@@ -15,6 +15,11 @@ TITLES = {
     "rare-gem": "Rare Gem",
     "gater": "Gater",
     "litepred": "LitePred",
+    "forward-ofa-controller": "+ controller",
+    "forward-ofa-no-structure": "w.o. structural vector",
+    "forward-ofa-random": "random blocks",
+    "forward-ofa-first": "first k blocks",
+    "forward-ofa-last": "last k blocks",
 }
 
 NOTES = {
@@ -26,6 +31,11 @@ NOTES = {
     "rare-gem": "one network of which training keeps few weights",
     "gater": "one network whose units are switched off by what the device's input looks like",
     "litepred": "each device searches its blocks under a predicted latency and trains them locally",
+    "forward-ofa-controller": "each device chooses its blocks of one network that is the same for all",
+    "forward-ofa-no-structure": "Forward-OFA whose latent interest knows nothing of the chosen blocks",
+    "forward-ofa-random": "Forward-OFA with as many blocks, drawn at random",
+    "forward-ofa-first": "Forward-OFA with as many blocks, from the front",
+    "forward-ofa-last": "Forward-OFA with as many blocks, from the back",
 }
 
 

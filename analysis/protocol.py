@@ -95,7 +95,7 @@ def command(options: dict[str, Any]) -> str:
             continue
         flag = "--" + key.replace("_", "-")
         if isinstance(value, bool):
-            words.append(flag if value else "--no-" + key.replace("_", "-"))
+            words += [flag] if value else []  # a flag that is not given is off
         elif isinstance(value, list):
             words += [flag, ",".join(str(item) for item in value)]
         else:

@@ -1,0 +1,76 @@
+"""Every column that a real run writes is documented with its unit, and methods have one name everywhere."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import tyro
+
+import analysis
+from analysis import protocol
+from analysis.columns import UNITS
+from analysis.names import title
+from clients.app import app
+from sim.config import Config
+from sim.experiment import execute
+from sim.grid import InProcessGrid
+from strategies.registry import METHODS
+
+CONFIG = Config(
+    devices=6, blocks=1, epochs=1, sessions=2, methods="devicerec,duet", compare_stale=True, drift="abrupt", quiet=True
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real run, with everything that adds columns."""
+    root = tmp_path_factory.mktemp("columns")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIM_CACHE_DIR", str(root / "cache"))
+        patch.setattr("analysis.figures.collect", lambda run: {})  # pictures take most of the time
+        config = replace(CONFIG, out=root / "run").check().absolute()
+        execute(config, InProcessGrid(app, config.devices))
+    return root / "run"
+
+
+def test_every_column_of_a_run_is_documented_with_its_unit(folder: Path) -> None:
+    listed = analysis.columns()
+    written = {
+        "sessions.parquet": pd.read_parquet(folder / "sessions.parquet"),
+        "summary.csv": pd.read_csv(folder / "summary.csv"),
+        "training.csv": pd.read_csv(folder / "training.csv"),
+    }
+    for file, frame in written.items():
+        mine = listed[listed["file"] == file]
+        assert sorted(frame.columns) == sorted(mine["column"]), file
+    assert (listed["meaning"].str.len() > 10).all()
+    assert listed.set_index(["file", "column"]).loc[("summary.csv", "served"), "unit"] == "share"
+    assert listed.set_index(["file", "column"]).loc[("sessions.parquet", "served"), "unit"] == "yes or no"
+
+
+def test_units_are_given_once_and_for_columns_that_exist() -> None:
+    given = [name for names in UNITS.values() for name in names]
+    assert len(given) == len(set(given))
+    assert {name.split(" in ")[0] for name in given} == set(analysis.columns()["column"])
+
+
+def test_the_frames_of_a_loaded_run_have_these_columns(folder: Path) -> None:
+    run = analysis.load(folder)
+    listed = analysis.columns().groupby("file")["column"].agg(set)
+    assert set(run.sessions) == listed["sessions.parquet"]
+    assert set(run.summary) == listed["summary.csv"]
+    assert set(run.training) == listed["training.csv"]
+
+
+def test_the_command_that_a_report_names_gives_this_run(folder: Path) -> None:
+    words = protocol.command(analysis.load(folder).options).split()
+    assert words[:3] == ["python", "-m", "sim.run"]
+    again = tyro.cli(Config, args=words[3:], config=(tyro.conf.AvoidSubcommands,))
+    assert again == replace(CONFIG, context=10, memory=50, quiet=False)  # the defaults are spelled out
+    plain = protocol.command(analysis.load(folder).options | {"compare_stale": False}).split()
+    assert not tyro.cli(Config, args=plain[3:], config=(tyro.conf.AvoidSubcommands,)).compare_stale
+
+
+def test_a_method_has_the_same_name_in_tables_as_where_it_is_made() -> None:
+    assert {name: title(name) for name in METHODS} == {name: method.title for name, method in METHODS.items()}
