@@ -54,14 +54,16 @@ def cli(
     command: Callable[[Config], None],
     description: str,
     compared: Callable[[list[Config], Path | None], None] | None = None,
+    default: Config | None = None,
 ) -> int:
     """Parse the options and run ``command``; the exit status: 0 done, 2 for what the user can mend, 130 interrupted.
 
     With several ``--scenario``, ``command`` runs once for each of them (below ``--out``, if that is given) and
-    ``compared`` afterwards.
+    ``compared`` afterwards. ``default`` has other defaults than :class:`Config`.
     """
     arguments, scenarios = _sweep(sys.argv[1:])
-    config = tyro.cli(Config, args=arguments, description=description, config=(tyro.conf.AvoidSubcommands,))
+    options = (tyro.conf.AvoidSubcommands,)
+    config = tyro.cli(Config, args=arguments, description=description, default=default or Config(), config=options)
     out = config.out
     try:
         configs = _configs(config, scenarios)
@@ -73,16 +75,10 @@ def cli(
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\ninterrupted; the same command continues {config.folder}:\n{_same_command()}", file=sys.stderr)
+        command_line = shlex.join(sys.orig_argv)
+        print(f"\ninterrupted; the same command continues {config.folder}:\n{command_line}", file=sys.stderr)
         return 130
     return 0
-
-
-def _same_command() -> str:
-    """What the user typed, for the shell."""
-    given = len(sys.argv) - 1
-    program = sys.orig_argv[:-given] if given else sys.orig_argv  # the interpreter with its options, and what it runs
-    return shlex.join([*program, *sys.argv[1:]])
 
 
 def _sweep(arguments: list[str]) -> tuple[list[str], list[str]]:
