@@ -31,11 +31,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: the header's cells are name and unit, the first column names the row."""
+    """A table: the header's cells are name and unit, the first column names the row; ``words``: its cells may wrap."""
 
     caption: str
     header: list[tuple[str, str]]
     rows: list[list[Cell]]
+    words: bool = False
 
 
 @dataclass(frozen=True)

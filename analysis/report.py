@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis import figures, protocol, tier_pages, wording
+from analysis import case_study, figures, protocol, tier_pages, wording
 from analysis.loading import Run, load
 from analysis.names import (
     BASELINE,
@@ -48,6 +48,8 @@ def build_report(run_folder: str | Path) -> Path:
         tables = [_cost_table(run)] if name == "costs" else tier_pages.tables(name, one.frame)
         sections.append(Section(name, one.title, wording.READINGS[name], said, picture, tables))
     sections += tier_pages.failures(run.sessions, run.tiers, run.methods)
+    if (case := case_study.section(run.path)) is not None:
+        sections.append(case)
     text = render(
         "report.html.j2",
         title=f"{protocol.dataset_title(run.options)}: {protocol.plural(len(run.methods), 'method')} on devices",

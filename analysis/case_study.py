@@ -1,0 +1,95 @@
+"""The case study of a run, if `python -m sim.casestudy RUN` has made one: what a few devices would rank first, and why.
+
+The paper's Figure 6 in words: four devices just before their first live session, each with its own network and with
+networks that do not fit it. The file's format is described in :mod:`sim.casestudy`.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from analysis.names import join, number, quality, title
+from analysis.page import Cell, Section, Table, column
+from sim.errors import UserError
+
+FILE = "casestudy.json"
+TITLE = "Case study: networks that fit a device, and networks that do not"
+NETWORKS = {"own": "Its own", "all-blocks": "All blocks", "other": "Another device's"}
+READING = (
+    "A device at the start of its first live session, with the network that the cloud makes for it; with all blocks of "
+    "that network; with DeviceRec's, which is the same for all; and with the one made for the device whose latent "
+    "interest points away most. ● what the user did next; the devices were chosen by their paths alone. This is the "
+    "simulator's own view: no device tells anybody its items."
+)
+
+
+def section(run: Path) -> Section | None:
+    """The section of a report; None if the run has no case study.
+
+    Raises :class:`UserError` if its file is damaged.
+    """
+    file = run / FILE
+    if not file.is_file():
+        return None
+    try:
+        study = json.loads(file.read_text(encoding="utf-8"))
+        tables = [_everyone(study), *(_device(one, study["blocks"]) for one in study["devices"])]
+        return Section("case_study", TITLE, READING, _finding(study), tables=tables)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        again = "python -m sim.casestudy"
+        raise UserError(f"{file} is damaged ({error!r}); delete it, or make it again: {again}") from error
+
+
+def _finding(study: dict[str, Any]) -> str:
+    ranks = []
+    for one in study["devices"]:
+        by_network = {network["network"]: network["rank"] for network in one["networks"]}
+        others = [f"{_network(name)} {rank:,}" for name, rank in by_network.items() if name != "own"]
+        ranks.append(f"device {one['device']}: {by_network['own']:,} ({join(others)})")
+    return f"Place of the item that came next, of {study['candidates']:,}, with its own network: {'; '.join(ranks)}."
+
+
+def _everyone(study: dict[str, Any]) -> Table:
+    rows = study["everyone"]
+    columns = [
+        [Cell(_network(row["network"])) for row in rows],
+        *(
+            column([row[key] for row in rows], [quality(row[key]) for row in rows], max(row[key] for row in rows))
+            for key in ("ndcg@10", "hit@10")
+        ),
+        [Cell(number(row["blocks"])) for row in rows],
+    ]
+    header = [("Network", ""), ("NDCG@10", ""), ("Hit@10", ""), ("Blocks", "mean")]
+    caption = (
+        f"All {rows[0]['devices']:,} devices, the first event of their live streams, against all "
+        f"{study['candidates']:,} items, cut-off 10. ● best of its column."
+    )
+    return Table(caption, header, [list(cells) for cells in zip(*columns, strict=True)])
+
+
+def _device(one: dict[str, Any], blocks: int) -> Table:
+    networks, following = one["networks"], one["next"]
+    header = [("Place", "")]
+    for network in networks:
+        ran = [str(k + 1) for k, used in enumerate(network["path"]) if used]
+        header.append((_network(network["network"]), f"blocks {', '.join(ran)}" if len(ran) < blocks else "all blocks"))
+    rows = [[Cell("next item is at"), *(Cell(f"{network['rank']:,}") for network in networks)]]
+    for place in range(max(len(network["top"]) for network in networks)):
+        listed = [network["top"][place] for network in networks]
+        cells = [Cell(_name(item), item["item"] == following["item"], ", ".join(item["genres"])) for item in listed]
+        rows.append([Cell(str(place + 1)), *cells])
+    recently = "; ".join(_name(item) for item in reversed(one["recent"]))
+    genres = f" ({', '.join(following['genres'])})" if following["genres"] else ""
+    caption = (
+        f"Device {one['device']}; the other device is {one['partner']}. Next: {_name(following)}{genres}. Before it, "
+        f"the latest first: {recently}."
+    )
+    return Table(caption, header, rows, words=True)
+
+
+def _network(name: str) -> str:
+    return NETWORKS.get(name, title(name))
+
+
+def _name(item: dict[str, Any]) -> str:
+    return item["title"] or f"item {item['item']}"
