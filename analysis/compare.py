@@ -206,12 +206,17 @@ def _pairs(pairs: pd.DataFrame) -> Table:
             Cell(
                 signed(row["ndcg@10_delta"]), note=interval(row["ndcg@10_delta_low"], row["ndcg@10_delta_high"], signed)
             ),
-            Cell(signed_percent(row["ndcg@10_delta"] / row["ndcg@10_reference"])),
+            Cell(signed_percent(row["relative"])),
             Cell(p_text(row["ndcg@10_p"])),
         ]
-        for row in records(pairs)
+        for row in records(_with_relative(pairs))
     ]
     return Table("Difference in NDCG@10, paired bootstrap over devices.", header, rows)
+
+
+def _with_relative(pairs: pd.DataFrame) -> pd.DataFrame:
+    """The pairs with the difference as a share of the reference's quality, which may be zero."""
+    return pairs.assign(relative=pairs["ndcg@10_delta"] / pairs["ndcg@10_reference"])
 
 
 def _lead(settings: Sequence[Setting]) -> str:
@@ -248,9 +253,9 @@ def _findings(settings: Sequence[Setting], pairs: pd.DataFrame) -> list[str]:
         found.append(f"{text}; against DeviceRec: {join(gains)}." if gains else f"{text}.")
     for (reference, name), part in pairs[pairs["devices"] > 0].groupby(["reference", "setting"], sort=False):
         changes = [
-            f"{title(row['method'])} {signed_percent(row['ndcg@10_delta'] / row['ndcg@10_reference'])}"
+            f"{title(row['method'])} {signed_percent(row['relative'])}"
             + (" (not told apart)" if row["ndcg@10_delta_low"] <= 0 <= row["ndcg@10_delta_high"] else "")
-            for row in records(part)
+            for row in records(_with_relative(part))
         ]
         found.append(f"{name} against {reference}, NDCG@10 of the same devices: {join(changes)}.")
     return found

@@ -42,7 +42,8 @@ def dataset_title(options: dict[str, Any]) -> str:
 def backbone_title(options: dict[str, Any]) -> str:
     """``SASRec, 6 blocks``."""
     name = str(options.get("backbone", "unknown backbone"))
-    return f"{BACKBONES.get(name, name)}, {options.get('blocks', '?')} blocks"
+    blocks = options.get("blocks", "?")
+    return f"{BACKBONES.get(name, name)}, {blocks} block{'' if blocks == 1 else 's'}"
 
 
 def split(options: dict[str, Any], short: bool = False) -> str:
