@@ -157,3 +157,13 @@ def test_bad_input_is_one_line_and_exit_2(tmp_path: Path, capsys: pytest.Capture
     assert main([str(run), str(tmp_path / "none")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+
+def test_a_method_that_never_hits_has_no_relative_difference(tmp_path: Path) -> None:
+    rows = plausible_rows(devices=10)
+    nothing = rows.assign(hits=0, ndcg=0.0)
+    runs = [write_run(tmp_path / "a", nothing, scenario="mixed"), write_run(tmp_path / "b", rows, scenario="uniform")]
+
+    page = compare(runs).read_text(encoding="utf-8")
+
+    assert "NDCG@10 of the same devices: DeviceRec –" in page
