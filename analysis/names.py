@@ -20,6 +20,11 @@ TITLES = {
     "forward-ofa-random": "random blocks",
     "forward-ofa-first": "first k blocks",
     "forward-ofa-last": "last k blocks",
+    "duet-plus": "DUET+",
+    "forward-ofa-plus": "Forward-OFA+",
+    "forward-ofa-plus-random": "+ random blocks",
+    "forward-ofa-plus-first": "+ first k blocks",
+    "forward-ofa-plus-last": "+ last k blocks",
 }
 
 NOTES = {
@@ -36,6 +41,11 @@ NOTES = {
     "forward-ofa-random": "Forward-OFA with as many blocks, drawn at random",
     "forward-ofa-first": "Forward-OFA with as many blocks, from the front",
     "forward-ofa-last": "Forward-OFA with as many blocks, from the back",
+    "duet-plus": "DUET whose cloud makes low-rank changes of DeviceRec's network",
+    "forward-ofa-plus": "Forward-OFA whose cloud makes low-rank changes of DeviceRec's network, for any budget",
+    "forward-ofa-plus-random": "Forward-OFA+ with as many blocks, drawn at random",
+    "forward-ofa-plus-first": "Forward-OFA+ with as many blocks, from the front",
+    "forward-ofa-plus-last": "Forward-OFA+ with as many blocks, from the back",
 }
 
 
