@@ -187,7 +187,7 @@ def test_ctrl_c_in_training_and_in_playing_ends_with_the_same_rows(
     config = Config(devices=40, blocks=1, epochs=8, methods="finetune,duet", out=tmp_path / "run", quiet=True)
     options = ["--devices", "40", "--blocks", "1", "--epochs", "8", "--methods", "finetune,duet"]
     command = [sys.executable, "-m", "sim.run", *options, "--out", str(tmp_path / "run")]
-    for phase, until in (("training", r"[1-9] of ~8"), ("playing", r"[1-9]\d*/\d+ ")):
+    for phase, until in (("training", r"[1-9] of ~8"), ("playing", r"[1-9]\d*/\d+ [^\n]*0\.\d{4}")):
         terminal = Terminal(command)
         terminal.read(f"{phase} the [^✓]*{until}")
         assert terminal.interrupt() == 130, terminal.text
