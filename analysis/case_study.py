@@ -13,7 +13,7 @@ from analysis.page import Cell, Section, Table, column
 from sim.errors import UserError
 
 FILE = "casestudy.json"
-TITLE = "Case study: networks that fit a device, and networks that do not"
+TITLE = "Case study: whose network fits"
 NETWORKS = {"own": "Its own", "all-blocks": "All blocks", "other": "Another device's"}
 READING = (
     "A device at the start of its first live session, with the network that the cloud makes for it; with all blocks of "

@@ -9,6 +9,8 @@ from analysis import style
 from analysis.loading import Run
 
 TITLE = "Quality against cost"
+LEAST_SPAN = 0.2
+"""What a panel spans at least, as a share of the highest cost."""
 
 
 def pareto(cost: np.ndarray, value: np.ndarray) -> np.ndarray:
@@ -62,6 +64,9 @@ def _points(axis: Axes, frame: pd.DataFrame, cost: str, front: str) -> None:
         arguments = style.line(method, look) | {"linestyle": "none"}
         axis.errorbar(at[cost], at["ndcg@10"], yerr=np.nan_to_num(bars), elinewidth=1, **arguments)
     axis.margins(x=0.12, y=0.12)
+    low, high = float(frame[cost].min()), float(frame[cost].max())
+    if high - low < LEAST_SPAN * high:  # costs that hardly differ must not look far apart
+        axis.set_xlim((low + high) / 2 - LEAST_SPAN * high, (low + high) / 2 + LEAST_SPAN * high)
     right = axis.get_xlim()[1]  # the front goes on: who pays more need not get less
     best = frame[frame[front]].sort_values([cost, "ndcg@10"])
     axis.step(

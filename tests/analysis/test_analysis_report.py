@@ -1,5 +1,6 @@
 """The report: what is in it, that it repeats, and that a real browser shows it."""
 
+import json
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import browser
 import pandas as pd
 import pytest
 from fake_run import plausible_rows, plausible_training, write_run
+from test_analysis_case_study import STUDY
 
 import analysis
 from analysis import figures, protocol
@@ -19,10 +21,11 @@ from analysis.report import build_report, main
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with tiers, drift, two seeds and training, with its report."""
+    """A run with tiers, drift, two seeds, training and a case study, with its report."""
     rows = plausible_rows(devices=60, sessions=4, seeds=(0, 1), tiers=True, drift=True)
     folder = tmp_path_factory.mktemp("report") / "full"
     write_run(folder, rows, plausible_training(seeds=(0, 1)), scenario="mixed", drift="abrupt", dataset="my <data>.csv")
+    (folder / "casestudy.json").write_text(json.dumps(STUDY), encoding="utf-8")
     build_report(folder)
     return folder
 
