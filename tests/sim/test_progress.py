@@ -153,8 +153,8 @@ class Terminal:
         os.close(own)
         self.text = ""
 
-    def read(self, until: str, limit: float = 60.0) -> None:
-        """Take in what is painted until it matches, or until the command has ended."""
+    def read(self, until: str, limit: float = 120.0) -> bool:
+        """Take in what is painted until it matches, or until the command has ended; whether it did."""
         end = time.monotonic() + limit
         while not re.search(until, self.text) and time.monotonic() < end:
             if not select.select([self.screen], [], [], 1.0)[0]:
@@ -162,8 +162,9 @@ class Terminal:
             try:
                 chunk = os.read(self.screen, 1 << 16)
             except OSError:  # Linux' way to say that nobody holds the other end any more
-                return
+                return False
             self.text += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", chunk.decode(errors="replace"))
+        return re.search(until, self.text) is not None
 
     def interrupt(self) -> int:
         """Type Ctrl-C."""
@@ -189,7 +190,7 @@ def test_ctrl_c_in_training_and_in_playing_ends_with_the_same_rows(
     command = [sys.executable, "-m", "sim.run", *options, "--out", str(tmp_path / "run")]
     for phase, until in (("training", r"[1-9] of ~8"), ("playing", r"[1-9]\d*/\d+ [^\n]*0\.\d{4}")):
         terminal = Terminal(command)
-        terminal.read(f"{phase} the [^✓]*{until}")
+        assert terminal.read(f"{phase} the [^✓]*{until}"), terminal.text
         assert terminal.interrupt() == 130, terminal.text
         assert "Traceback" not in terminal.text
         said = terminal.text.replace("\r", "").strip().splitlines()
