@@ -90,12 +90,15 @@ def command(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert words[-2:] in (["-m", "sim.run"], ["-m", "pytest"])
         extra = re.search(r"\.\[(\w+)\]", line)
         assert extra is None or extra[1] in pyproject()["project"]["optional-dependencies"]
+    elif program == "pip":
+        extra = re.search(r"\[(\w+)\]", line)
+        assert extra is None or extra[1] in pyproject()["project"]["optional-dependencies"]
     elif program == "flwr":
         assert words[1:4] == ["run", ".", "--stream"]  # run for real below
     elif words[1:2] == ["-m"]:
         if words[2] == "sim.run":
             simulate(words[3:], monkeypatch)
-        elif "RUN" in words:
+        elif words[2] in ("analysis.report", "analysis.compare"):
             in_process(runpy.run_module, words[2:], monkeypatch)
         else:
             done = subprocess.run(
