@@ -1,0 +1,113 @@
+"""Figure 4, which blocks devices run, and Figure 5, what the compact constraint does to them."""
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis import style
+from analysis.figures import block_usage
+from analysis.protocol import BACKBONES
+from analysis.reproduce import paper
+from analysis.reproduce.options import Options
+from analysis.reproduce.quality import OURS, facts, identity, measured, played
+from analysis.reproduce.result import METRICS, Result, fill
+from analysis.reproduce.runs import Runs
+
+WEIGHTS = {"sasrec": (20_800, 0), "nextitnet": (24_704, 3_072)}
+"""Of one block, and what is always there: what the paper's Param is made of."""
+
+
+def usage(target: str, options: Options, runs: Runs) -> Result:
+    """Figure 4; beside the mean number of blocks, the one that Table 1's Param implies."""
+    frames, rows = [], []
+    for backbone in options.backbones:
+        run = runs.play(backbone, OURS)
+        frame = block_usage.data(run).assign(method=BACKBONES[backbone])
+        frames.append(frame)
+        about = identity(target, backbone, options) | played(run)
+        panels = {"selected": "selected", "blocks": "running"}
+        for row in frame.to_dict("records"):
+            name, metric = f"k = {row['block']}", panels[str(row["panel"])]
+            rows.append({**about, "method": name, "metric": metric, "ours": 100 * row["share"]})
+        mean = float(run.sessions.loc[run.sessions["method"] == OURS, "blocks"].mean())
+        rows.append(
+            {
+                **about,
+                "method": "mean number of blocks",
+                "metric": "blocks",
+                "paper": implied(backbone, options),
+                "ours": mean,
+            }
+        )
+    usage_frame = pd.concat(frames, ignore_index=True)
+    return Result(
+        target,
+        block_usage.TITLE,
+        fill(rows),
+        [["selected", "running"], ["blocks"]],
+        lambda: block_usage.draw(usage_frame),
+        facts(target, options, runs),
+    )
+
+
+def implied(backbone: str, options: Options) -> float:
+    """The mean number of blocks behind Table 1's Param; NaN for data the paper does not use."""
+    known = paper.quality("table1").set_index(["backbone", "dataset", "method", "metric"])["paper"]
+    bits = known.get((backbone, options.dataset, OURS, "param"), math.nan)
+    block, always = WEIGHTS[backbone]
+    return float((bits * 1e6 / 32 - always) / block)
+
+
+def penalty(target: str, options: Options, runs: Runs) -> Result:
+    """Figure 5: Forward-OFA trained with several lambdas."""
+    rows: list[dict[str, object]] = []
+    for backbone in options.backbones:
+        for weight in options.penalties:
+            run = runs.play(backbone, OURS, penalty=weight)
+            about = identity(target, backbone, options) | played(run)
+            rows += [
+                {
+                    **about,
+                    **played(run),
+                    "method": f"lambda {weight:g}",
+                    "metric": metric,
+                    "ours": mean,
+                    "spread": spread,
+                }
+                for metric, (mean, spread) in measured(run, OURS).items()
+            ]
+    cells = fill(rows)
+    return Result(
+        target,
+        "Influence of the compact constraint",
+        cells,
+        [["ndcg", "hit"], ["flops", "param"]],
+        lambda: _curves(cells),
+        facts(target, options, runs),
+    )
+
+
+def _curves(cells: pd.DataFrame) -> Figure:
+    """Four panels over lambda, one line a backbone; costs as a share of the whole network's."""
+    figure, axes = style.panels(4, height=1.9, most=2)
+    names = cells["method"].unique().tolist()
+    colours = {"sasrec": style.LOOKS[OURS], "nextitnet": style.LOOKS["duet"]}
+    for axis, metric in zip(axes, METRICS, strict=True):
+        for backbone, part in cells[cells["metric"] == metric].groupby("backbone", sort=False):
+            look = colours[str(backbone)]
+            axis.errorbar(
+                np.arange(len(part)),
+                part["ours"],
+                yerr=part["spread"].fillna(0.0),
+                color=look.colour,
+                marker=look.marker,
+                label=BACKBONES[str(backbone)],
+            )
+        axis.set_xticks(range(len(names)), [name.removeprefix("lambda ") for name in names])
+        axis.set_ylabel(METRICS[metric])
+        axis.set_xlabel("λ")
+    style.letter(axes, [METRICS[metric] for metric in METRICS])
+    style.legend(figure, axes[0])
+    return figure

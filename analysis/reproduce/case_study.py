@@ -1,0 +1,123 @@
+"""Figure 6: four devices, their paths, and what the top items become under networks that fit them and that do not."""
+
+import json
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis import style
+from analysis.protocol import BACKBONES
+from analysis.reproduce.options import Options
+from analysis.reproduce.quality import OURS, facts, identity, played
+from analysis.reproduce.result import Result, fill
+from analysis.reproduce.runs import Runs, data_folder, execute
+
+FILE = "casestudy.json"
+NETWORKS = {
+    "own": "its own network",
+    "all-blocks": "its own, all blocks on",
+    "devicerec": "DeviceRec's (dense)",
+    "other": "another device's",
+}
+_LOOKS = {"own": OURS, "all-blocks": "duet", "devicerec": "devicerec", "other": "gater"}
+TITLES = 3
+"""Items of a list that are named in the text."""
+
+
+def reproduce(target: str, options: Options, runs: Runs) -> Result:
+    """Play DeviceRec and Forward-OFA, and let ``sim.casestudy`` look at the devices."""
+    rows: list[dict[str, object]] = []
+    studies: dict[str, dict[str, Any]] = {}
+    for backbone in options.backbones:
+        run = runs.play(backbone, f"devicerec,{OURS}")
+        path = run.path / FILE
+        if not path.exists():
+            execute("sim.casestudy", [str(run.path), *data_folder(options)])
+        found = studies[backbone] = json.loads(path.read_text(encoding="utf-8"))
+        about = identity(target, backbone, options) | played(run)
+        for one in found["devices"]:
+            rows += [
+                {
+                    **about,
+                    "method": f"device {one['device']}, {NETWORKS[n['network']]}",
+                    "metric": "rank",
+                    "ours": n["rank"],
+                }
+                for n in one["networks"]
+            ]
+        for network in found["everyone"]:
+            name = f"all devices, {NETWORKS[network['network']]}"
+            rows.append({**about, "method": name, "metric": "ndcg", "ours": network["ndcg@10"]})
+            rows.append({**about, "method": name, "metric": "hit", "ours": network["hit@10"]})
+    text = "\n\n".join(_told(backbone, found) for backbone, found in studies.items())
+    return Result(
+        target,
+        "Case study",
+        fill(rows),
+        [["ndcg", "hit"], ["rank"]],
+        lambda: _draw(studies),
+        facts(target, options, runs),
+        text,
+    )
+
+
+def _told(backbone: str, found: dict[str, Any]) -> str:
+    """The devices in words, as Markdown."""
+    lines = []
+    for one in found["devices"]:
+        path = "".join("■" if on else "□" for on in one["path"])
+        lines.append(
+            f"**{BACKBONES[backbone]}, device {one['device']}**, path {path}; recently "
+            f"{_names(one['recent'][-TITLES:])}; next: {_names([one['next']])}.\n"
+        )
+        lines += [
+            f"- {NETWORKS[n['network']]}"
+            + (f" (device {one['partner']})" if n["network"] == "other" else "")
+            + f": next item on place {n['rank']:,}; first {_names(n['top'][:TITLES])}"
+            for n in one["networks"]
+        ]
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def _names(items: list[dict[str, Any]]) -> str:
+    return ", ".join(
+        f"{item['title']} [{'/'.join(item['genres'])}]" if item["genres"] else item["title"] for item in items
+    )
+
+
+def _draw(studies: dict[str, dict[str, Any]]) -> Figure:
+    """Each backbone: the paths, the ranks of the next item, the mean over all devices."""
+    figure, axes = style.panels(3 * len(studies), height=2.5, most=3)
+    titles = []
+    for place, (backbone, found) in enumerate(studies.items()):
+        name = BACKBONES[backbone]
+        paths, places, means = axes[3 * place : 3 * place + 3]
+        devices = found["devices"]
+        labels = [f"device {one['device']}" for one in devices]
+        for y, one in enumerate(devices):
+            for k, on in enumerate(one["path"]):
+                face = style.LOOKS[OURS].colour if on else "none"
+                paths.scatter(k + 1, y, marker="s", s=60, facecolors=face, edgecolors=style.LIGHT.muted, linewidths=0.7)
+        paths.set_xlabel("block")
+        style.whole_numbers(paths)
+        ranked = pd.DataFrame([{**n, "y": y} for y, one in enumerate(devices) for n in one["networks"]])
+        for network, part in ranked.groupby("network", sort=False):
+            look = style.LOOKS[_LOOKS[str(network)]]
+            places.scatter(part["rank"], part["y"], color=look.colour, marker=look.marker, label=NETWORKS[str(network)])
+        places.set_xscale("log")
+        places.set_xlabel("place of the next item")
+        for axis in (paths, places):
+            axis.set_yticks(range(len(labels)), labels if axis is paths else [])
+            axis.set_ylim(len(labels) - 0.5, -0.5)
+        everyone = found["everyone"]
+        for y, network in enumerate(everyone):
+            means.barh(y, network["ndcg@10"], 0.6, color=style.LOOKS[_LOOKS[network["network"]]].colour)
+        means.set_yticks([])
+        means.invert_yaxis()
+        means.set_xlabel("NDCG@10, all devices")
+        titles += [f"{name}: paths", "Next item", f"All {found['simulated']:,} devices"]
+    style.letter(axes, titles)
+    style.legend(figure, axes[1])
+    return figure

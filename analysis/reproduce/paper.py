@@ -1,0 +1,71 @@
+"""The paper's numbers and what is wrong with them, from the files in ``paper/``."""
+
+import math
+import tomllib
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+BACKBONES = ("sasrec", "nextitnet")
+BLOCKS = {"sasrec": 6, "nextitnet": 12}
+"""Blocks of the paper's backbones; those of Table 4 have a third of them."""
+
+IMPROVEMENT = "improvement"
+"""Named like a method: Forward-OFA against DeviceRec, in per cent for quality, as a factor for costs."""
+
+_FOLDER = Path(__file__).parent / "paper"
+
+
+@lru_cache
+def read(name: str) -> dict[str, Any]:
+    """The file ``paper/<name>.toml``."""
+    return tomllib.loads((_FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def notes(target: str) -> list[str]:
+    """What the paper got wrong in this table or figure, and how it is read."""
+    return list(read("errata").get(target, []))
+
+
+def title(target: str) -> str:
+    """What a table is called."""
+    return str(read(target)["title"])
+
+
+def quality(target: str) -> pd.DataFrame:
+    """Tables 1, 2, 3, 4 and 7: columns ``backbone, dataset, method, metric, paper``, in the paper's order."""
+    table = read(target)
+    columns = [(dataset, metric) for dataset in table["datasets"] for metric in table["metrics"]]
+    rows = [
+        (backbone, dataset, method, metric, value)
+        for backbone in BACKBONES
+        for method, values in table[backbone].items()
+        for (dataset, metric), value in zip(columns, values, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["backbone", "dataset", "method", "metric", "paper"])
+
+
+def methods(target: str) -> list[str]:
+    """The methods of a table, in its order."""
+    return list(read(target)[BACKBONES[0]])
+
+
+def metrics(target: str) -> list[str]:
+    """The metrics of a table, in its order."""
+    return list(read(target)["metrics"])
+
+
+def improvement(ours: float, baseline: float, metric: str) -> float:
+    """What the paper calls "Improv.": per cent more quality, or how many times less cost; NaN where one is nothing."""
+    if not ours or not baseline:
+        return math.nan
+    return 100 * (ours / baseline - 1) if metric in ("ndcg", "hit") else baseline / ours
+
+
+def statistics(dataset: str) -> Sequence[float] | None:
+    """Table 6: users, items, interactions, mean length, sparsity in per cent; None for other data."""
+    found: Sequence[float] | None = read("table6")["datasets"].get(dataset)
+    return found

@@ -1,0 +1,175 @@
+"""Tables 1, 2, 3, 4 and 7: methods by their quality, and in Table 1 by what they cost."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis import protocol, style
+from analysis.loading import Run
+from analysis.names import BASELINE, join
+from analysis.reproduce import paper
+from analysis.reproduce.options import Options
+from analysis.reproduce.result import METRICS, Result, fill, row_title
+from analysis.reproduce.runs import Runs, machine
+
+OURS = "forward-ofa"
+COSTS = ("flops", "param")
+SMALL = "table4"
+"""The table whose baselines have a third of the blocks; Forward-OFA keeps its own."""
+
+
+def reproduce(target: str, options: Options, runs: Runs) -> Result:
+    """Play the methods of a table on the backbones that were asked for, and compare."""
+    rows: list[dict[str, object]] = []
+    for backbone in options.backbones:
+        for method in paper.methods(target):
+            run = runs.play(backbone, method, small=target == SMALL and method != OURS)
+            rows += [
+                {
+                    "backbone": backbone,
+                    "method": method,
+                    "metric": metric,
+                    "ours": mean,
+                    "spread": spread,
+                    **played(run),
+                }
+                for metric, (mean, spread) in measured(run, method).items()
+                if metric in paper.metrics(target)
+            ]
+    cells = compare(target, options, pd.DataFrame(rows))
+    groups = [[m for m in paper.metrics(target) if m not in COSTS], [m for m in paper.metrics(target) if m in COSTS]]
+    return Result(
+        target,
+        paper.title(target),
+        cells,
+        [group for group in groups if group],
+        lambda: draw(cells),
+        facts(target, options, runs),
+    )
+
+
+def measured(run: Run, method: str) -> dict[str, tuple[float, float]]:
+    """Mean and standard deviation over seeds (NaN with one) of the paper's four metrics.
+
+    Quality and multiply-accumulates are means over predictions, as everywhere; the size of the network is a mean over
+    device-sessions. Costs are in millions, counted as the paper counts.
+    """
+    values = []
+    for _, rows in run.sessions[run.sessions["method"] == method].groupby("seed"):
+        events = rows["events"].to_numpy(float)
+        values.append(
+            (
+                rows["ndcg"].sum() / events.sum(),
+                rows["hits"].sum() / events.sum(),
+                float(rows["macs_paper"].to_numpy(float) @ events) / events.sum() / 1e6,
+                rows["param_bits"].mean() / 1e6,
+            )
+        )
+    table = np.array(values, dtype=float)
+    spread = table.std(axis=0, ddof=1) if len(table) > 1 else np.full(len(METRICS), math.nan)
+    return {name: (float(table[:, i].mean()), float(spread[i])) for i, name in enumerate(METRICS)}
+
+
+def compare(target: str, options: Options, ours: pd.DataFrame) -> pd.DataFrame:
+    """The cells: the paper's numbers for this data set (none for data it does not use) beside ours, and improvements.
+
+    ``ours`` has the columns ``backbone, method, metric, ours, spread`` and those of :func:`played`.
+    """
+    known = paper.quality(target)
+    known = known[known["dataset"] == options.dataset].drop(columns="dataset")
+    joined = ours.merge(known, on=["backbone", "method", "metric"], how="left")
+    rows: list[dict[str, object]] = [{str(k): v for k, v in row.items()} for row in joined.to_dict("records")]
+    for (backbone, metric), part in joined.groupby(["backbone", "metric"], sort=False):
+        by = part.set_index("method")
+        if target in ("table1", SMALL) and OURS in by.index:
+            row: dict[str, object] = {"backbone": backbone, "method": paper.IMPROVEMENT, "metric": metric}
+            for column in ("ours", "paper"):
+                values = by[column].astype(float)
+                row[column] = paper.improvement(values[OURS], values[BASELINE], str(metric))
+            rows.append(row)
+    return fill([{**identity(target, str(row["backbone"]), options), **row} for row in rows])
+
+
+def identity(target: str, backbone: str, options: Options) -> dict[str, object]:
+    """Where a cell belongs."""
+    name = options.dataset if options.dataset in protocol.DATASETS else Path(options.dataset).name
+    return {"table": target, "backbone": backbone, "dataset": name, "protocol": options.protocol}
+
+
+def played(run: Run) -> dict[str, object]:
+    """The protocol columns of a cell."""
+    count, training = protocol.sizes(run), run.training
+    return {
+        "devices": count["devices"],
+        "events": count["events"] // count["seeds"],
+        "candidates": run.config.get("data", {}).get("items"),
+        "seeds": count["seeds"],
+        "epochs": int(training["epoch"].max()) if len(training) else math.nan,
+        "context": run.options.get("context"),
+        "memory": run.options.get("memory"),
+        "blocks": run.options.get("blocks"),
+    }
+
+
+def facts(target: str, options: Options, runs: Runs) -> list[str]:
+    """Protocol, machine, time and command of what was just played."""
+    some = list(runs.used.values())
+    first = some[0]
+    chosen, count = first.options, protocol.sizes(first)
+    training = pd.concat([run.training for run in some]).drop_duplicates(["method", "seed", "epoch", "seconds"])
+    epochs = sorted({int(run.training["epoch"].max()) for run in some if len(run.training)})
+    cloud = "every user" if chosen.get("cloud_users") == "all" else "the simulated devices"
+    played_with = [
+        f"Protocol '{options.protocol}': {protocol.dataset_title(chosen)}",
+        protocol.split(chosen, short=True),
+        f"candidates: {protocol.candidates(first)}, cut-off 10",
+        f"{protocol.plural(count['devices'], 'device')}, {protocol.plural(count['events'] // count['seeds'], 'event')}",
+        f"seeds {join([str(seed) for seed in first.seeds])}",
+        f"epochs: {' to '.join(str(e) for e in dict.fromkeys((epochs[0], epochs[-1]))) if epochs else 'none'}",
+        f"context {chosen.get('context')}, {chosen.get('memory')} items to adapt from",
+        f"the cloud trains on {cloud}",
+    ]
+    return [
+        "; ".join(played_with) + ".",
+        f"Machine: {machine()}; {runs.seconds:.0f} s for the runs behind it; their training, as "
+        f"logged when it was done: {training['seconds'].sum():.0f} s.",
+        f"Command: {options.command(target)}",
+    ]
+
+
+def draw(cells: pd.DataFrame) -> Figure:
+    """The paper's numbers and ours, one panel for each backbone and metric."""
+    shown = cells[cells["method"] != paper.IMPROVEMENT]
+    places = list(shown.groupby(["backbone", "metric"], sort=False))
+    metrics = shown["metric"].nunique()
+    count = shown["method"].nunique()
+    figure, axes = style.panels(len(places), height=0.9 + 0.2 * count, most=min(metrics, 2))
+    for place, (axis, ((backbone, metric), part)) in enumerate(zip(axes, places, strict=True)):
+        methods = part["method"].tolist()
+        at = np.arange(len(methods))
+        known = part["paper"].notna().to_numpy()
+        axis.scatter(
+            part["paper"][known],
+            at[known],
+            marker="o",
+            facecolors="none",
+            edgecolors=style.LIGHT.ink,
+            label="paper",
+            zorder=3,
+        )
+        for y, method, ours, spread in zip(at, methods, part["ours"], part["spread"].fillna(0.0), strict=True):
+            look = style.looks(methods)[method]
+            axis.errorbar(
+                ours, y, xerr=spread, marker=look.marker, color=look.colour, linestyle="none", zorder=2,
+                label="ours" if y == len(methods) - 1 else None,
+            )  # fmt: skip
+        axis.set_yticks(at, [row_title(method) for method in methods] if place % min(metrics, 2) == 0 else [])
+        axis.set_ylim(len(methods) - 0.5, -0.5)
+        axis.set_xlabel(METRICS[str(metric)])
+        axis.margins(x=0.1)
+        axis.set_title(BACKBONES[str(backbone)], loc="left")
+    style.legend(figure, axes[0])
+    return figure

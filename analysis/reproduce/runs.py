@@ -1,0 +1,113 @@
+"""Playing what a target needs: ``sim.run`` in a process of its own, one run folder for each method and setting.
+
+A run folder continues by itself, so that an interrupted target is finished by the same command; a finished one is only
+read, by whichever target needs it.
+"""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis import load
+from analysis.loading import Run
+from analysis.page import write
+from analysis.reproduce.options import Options, short_hash
+
+
+class CommandFailed(Exception):
+    """A command of the simulator ended with this status; it has said why on its own."""
+
+    def __init__(self, words: Sequence[str], status: int) -> None:
+        super().__init__(f"{' '.join(words)} ended with status {status}")
+        self.status = status
+
+
+class Runs:
+    """The run folders of one set of options."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.folder = options.folder / "runs"
+        self.used: dict[Path, Run] = {}
+
+    def play(self, backbone: str, methods: str, *, small: bool = False, penalty: float | None = None) -> Run:
+        """The finished run of a method (or several, separated by commas), played now if it is not there yet."""
+        blocks = self.options.num_blocks(backbone, small)
+        others = {} if penalty is None else {"penalty": penalty}
+        words = self.options.run_options(backbone, methods, blocks, **others)
+        path = self.folder / f"{backbone}-{blocks}-{methods.replace(',', '+')}-{short_hash(words)}"
+        if not (path / "sessions.parquet").exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            print(f"{path.name}: {shown(words)}", file=sys.stderr)
+            where = ["--out", str(path), *data_folder(self.options), "--accelerator", self.options.accelerator]
+            spent, began = _spent(path), time.monotonic()
+            try:
+                execute("sim.run", [*words, *where])
+            finally:
+                write(_clock(path), f"{spent + time.monotonic() - began:.1f}\n")
+        run = load(path)
+        self.used[path] = run
+        return run
+
+    def file(self, name: str, module: str, words: Sequence[str], flag: str) -> Path:
+        """The file that a command of the simulator writes where ``flag`` says, made now if it is not there yet."""
+        path = self.folder / name
+        if not path.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            execute(module, [*words, *data_folder(self.options), flag, str(path)])
+        return path
+
+    @property
+    def seconds(self) -> float:
+        """What the runs in use took in all, over every attempt; less if their models were in the cache already."""
+        return sum(_spent(path) for path in self.used)
+
+
+def execute(module: str, words: Sequence[str]) -> None:
+    """Run a command of the simulator, its progress on the terminal; raises :class:`CommandFailed`."""
+    done = subprocess.run([sys.executable, "-m", module, *words], stdout=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        raise CommandFailed(["python", "-m", module, *words], done.returncode)
+
+
+def data_folder(options: Options) -> list[str]:
+    """The option that says where raw data are, if it was given."""
+    return [] if options.data_dir is None else ["--data-dir", str(options.data_dir.expanduser().absolute())]
+
+
+def machine() -> str:
+    """The processor, how many cores of it there are, and the GPU if there is one."""
+    name = platform.processor() or platform.machine()
+    facts = Path("/proc/cpuinfo")
+    if facts.exists():
+        found = [line.split(":", 1)[1].strip() for line in facts.read_text().splitlines() if "model name" in line]
+        name = found[0] if found else name
+    cores = os.cpu_count() or 1
+    text = f"{name}, {cores} core{'' if cores == 1 else 's'}"
+    tool = shutil.which("nvidia-smi")
+    if tool is not None:
+        asked = subprocess.run(
+            [tool, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, check=False
+        )
+        gpus = asked.stdout.strip().splitlines() if asked.returncode == 0 else []
+        text += "".join(f", {gpu.strip()}" for gpu in gpus)
+    return text
+
+
+def shown(words: Sequence[str]) -> str:
+    """The ``sim.run`` command of these options."""
+    return " ".join(["python", "-m", "sim.run", *words])
+
+
+def _clock(path: Path) -> Path:
+    return path.with_name(f"{path.name}.seconds")
+
+
+def _spent(path: Path) -> float:
+    clock = _clock(path)
+    return float(clock.read_text()) if clock.exists() else 0.0
