@@ -50,16 +50,21 @@ BATCH = 1024
 LEARNING_RATE = 1e-3
 
 
-def measure(
-    sizes: Sizes, memory: int, past: np.ndarray, cloud: torch.device, repeats: int = REPEATS
-) -> dict[str, object]:
-    """Counts, speeds and times for a device that has interacted with ``past`` ``(n,)``, oldest first."""
+def adaptive_model(sizes: Sizes) -> AdaptiveModel:
+    """Forward-OFA's model with fresh weights."""
     generator = torch_generator(0, "measure")
-    adaptive = ForwardOFA.learner().build(sizes.build(generator), generator).eval()
-    assert isinstance(adaptive, AdaptiveModel)
+    model = ForwardOFA.learner().build(sizes.build(generator), generator).eval()
+    assert isinstance(model, AdaptiveModel)
+    return model
+
+
+def time_all(
+    adaptive: AdaptiveModel, sizes: Sizes, memory: int, past: np.ndarray, cloud: torch.device, repeats: int = REPEATS
+) -> dict[str, dict[str, float]]:
+    """Speeds, times and multiply-accumulates for a device that has interacted with ``past`` ``(n,)``, oldest first."""
+    generator = torch_generator(0, "measure", "static")
     static = StaticModel(sizes.build(generator), generator)
     part, mapper = adaptive.device_part, adaptive.mapper.to(cloud)
-    backbone = part.backbone
     history, lengths = recent([past], memory)
     latent = device.request(part, history, lengths).latent.to(cloud)
     network = [static.network[k].detach() for k in range(sizes.blocks)]
@@ -71,9 +76,8 @@ def measure(
             mapper.block(k, latent)
 
     hosted = copy.deepcopy(static).to(cloud)
-    targets = len(past) - 1
+    macs_of_one = part.backbone.inference_macs(sizes.context, sizes.blocks)
     return {
-        "counts": counts(adaptive, sizes),
         "gflops": {"device": gflops(torch.device("cpu")), "cloud": gflops(cloud)},
         "seconds": {
             "extract": timed(lambda: device.request(part, history, lengths), repeats),
@@ -85,7 +89,7 @@ def measure(
             "extract": part.request_macs(int(lengths[0])),
             "generate": mapper.macs(sizes.blocks),
             "on-device": int(tuning[0]),
-            "on-cloud": finetune.BACKWARD * targets * backbone.inference_macs(sizes.context, sizes.blocks),
+            "on-cloud": finetune.BACKWARD * (len(past) - 1) * macs_of_one,
         },
     }
 
@@ -130,6 +134,12 @@ def one_epoch(base: StaticModel, context: int, past: np.ndarray) -> None:
         optimizer.step()
 
 
+def typical(interactions: data.Interactions) -> np.ndarray:
+    """The items of the user whose number of interactions is nearest to the mean, oldest first."""
+    user = int(np.abs(np.diff(interactions.offsets) - interactions.mean_length).argmin())
+    return interactions.items[interactions.offsets[user] : interactions.offsets[user + 1]]
+
+
 def gflops(where: torch.device) -> float:
     """What a matrix product reaches here, in 10^9 operations a second."""
     a = torch.ones(SIDE, SIDE, device=where)
@@ -154,6 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="file to write")
     parser.add_argument("--backbone", default="sasrec", help="sasrec or nextitnet")
     parser.add_argument("--blocks", type=int, help="blocks of the backbone (default: 6 for sasrec, 12 for nextitnet)")
+    parser.add_argument("--counts-only", action="store_true", help="time nothing: what Table 5 needs")
     parser.add_argument("--context", type=int, default=5, help="items that the backbone reads (default: 5)")
     parser.add_argument("--memory", type=int, default=5, help="items that the extractors read (default: 5)")
     parser.add_argument("--dataset", default="synthetic", help="whose items and mean history (default: synthetic)")
@@ -163,30 +174,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given.backbone not in BACKBONES:
             raise UserError(unknown("backbone", given.backbone, BACKBONES))
-        interactions = data.load(given.dataset, given.data_dir)
-        cloud = pick_accelerator(given.accelerator)
         blocks = given.blocks or DEFAULT_BLOCKS[given.backbone]
-        sizes = Sizes(given.backbone, interactions.num_items, blocks, given.context)
-        lengths = np.diff(interactions.offsets)
-        user = int(np.abs(lengths - interactions.mean_length).argmin())
-        past = interactions.items[interactions.offsets[user] : interactions.offsets[user + 1]]
-        found = measure(sizes, given.memory, past, cloud)
+        found: dict[str, object] = {"backbone": given.backbone, "blocks": blocks, "context": given.context}
+        if given.counts_only:
+            sizes = Sizes(given.backbone, 1, blocks, given.context)
+            found["counts"] = counts(adaptive_model(sizes), sizes)
+        else:
+            cloud = pick_accelerator(given.accelerator)
+            interactions = data.load(given.dataset, given.data_dir)
+            sizes = Sizes(given.backbone, interactions.num_items, blocks, given.context)
+            past, model = typical(interactions), adaptive_model(sizes)
+            found |= {
+                "memory": given.memory,
+                "dataset": interactions.name,
+                "items": interactions.num_items,
+                "interactions": len(past),
+                "cloud": torch.cuda.get_device_name(cloud) if cloud.type == "cuda" else "cpu",
+                "threads": torch.get_num_threads(),
+                "counts": counts(model, sizes),
+                **time_all(model, sizes, given.memory, past, cloud),
+            }
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    about = {
-        "backbone": given.backbone,
-        "blocks": blocks,
-        "context": given.context,
-        "memory": given.memory,
-        "dataset": interactions.name,
-        "items": interactions.num_items,
-        "interactions": len(past),
-        "cloud": torch.cuda.get_device_name(cloud) if cloud.type == "cuda" else "cpu",
-        "threads": torch.get_num_threads(),
-    }
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    write_text(given.out, json.dumps({**about, **found}, indent=1))
+    write_text(given.out, json.dumps(found, indent=1))
     return 0
 
 

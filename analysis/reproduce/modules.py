@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from analysis import style
 from analysis.reproduce import paper
-from analysis.reproduce.options import PROTOCOLS, Options
+from analysis.reproduce.options import PROTOCOLS, Options, short_hash
 from analysis.reproduce.result import Result, fill, row_title, value
 from analysis.reproduce.runs import Runs, machine
 from sim.errors import UserError
@@ -18,7 +18,7 @@ def overhead(target: str, options: Options, runs: Runs) -> Result:
     """Table 5: counted from the models themselves, by ``sim.measure``."""
     rows: list[dict[str, object]] = []
     for backbone in options.backbones:
-        counts = measured(backbone, options, runs, context=5, memory=5)["counts"]
+        counts = measured(backbone, options, runs, counts_only=True)["counts"]
         ours = {
             "backbone": (counts["backbone"]["macs"], counts["backbone"]["bits"]),
             "device": (counts["device"]["macs"], counts["device"]["weights"]),
@@ -77,19 +77,17 @@ def statistics(target: str, options: Options, runs: Runs) -> Result:
     )
 
 
-def measured(
-    backbone: str, options: Options, runs: Runs, context: int | None = None, memory: int | None = None
-) -> dict[str, Any]:
-    """What ``sim.measure`` says of a backbone on this machine, with the protocol's context and memory or these."""
-    recipe = PROTOCOLS[options.protocol]
-    context, memory = context or int(recipe.get("context", 5)), memory or int(recipe.get("memory", 5))
-    blocks = options.num_blocks(backbone)
-    words = ["--backbone", backbone, "--blocks", str(blocks), "--context", str(context), "--memory", str(memory)]
-    words += ["--dataset", options.dataset, "--accelerator", options.accelerator]
-    name = (
-        f"measure-{backbone}-{blocks}-{context}-{memory}-{options.dataset.replace('/', '-')}-{options.accelerator}.json"
-    )
-    path = runs.file(name, "sim.measure", words, "--out")
+def measured(backbone: str, options: Options, runs: Runs, *, counts_only: bool = False) -> dict[str, Any]:
+    """What ``sim.measure`` says of a backbone: timed on this machine under the protocol's context and memory, or only
+    counted, with the paper's context."""
+    blocks, recipe = options.num_blocks(backbone), PROTOCOLS[options.protocol]
+    words = ["--backbone", backbone, "--blocks", str(blocks)]
+    if counts_only:
+        words.append("--counts-only")
+    else:
+        words += ["--context", recipe.get("context", "5"), "--memory", recipe.get("memory", "5")]
+        words += ["--dataset", options.dataset, "--accelerator", options.accelerator]
+    path = runs.file(f"measure-{backbone}-{blocks}-{short_hash(words)}.json", "sim.measure", words, "--out")
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:

@@ -170,6 +170,6 @@ def draw(cells: pd.DataFrame) -> Figure:
         axis.set_ylim(len(methods) - 0.5, -0.5)
         axis.set_xlabel(METRICS[str(metric)])
         axis.margins(x=0.1)
-        axis.set_title(BACKBONES[str(backbone)], loc="left")
+        axis.set_title(protocol.BACKBONES[str(backbone)], loc="left")
     style.legend(figure, axes[0])
     return figure

@@ -87,6 +87,9 @@ ROWS = {
     "regular": "whole network",
 }
 
+FOOTER, LINE_INCHES = 160, 0.088
+"""Characters and height of a line below a figure."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -140,16 +143,24 @@ def publish(result: Result, folder: Path) -> list[Path]:
     """Write ``<target>.csv``, ``.png`` and ``.md``; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = folder / result.target
-    with style.use():
-        figure = result.draw()
-        small = "\n".join([*result.facts, *(f"Paper: {note}" for note in result.notes)])
-        figure.supxlabel(_wrapped(small), x=0.01, ha="left", fontsize=5, color=style.LIGHT.muted)
-        style.settle(figure).savefig(f"{stem}.png", dpi=style.DPI, metadata={"Software": None})
+    paint(result, stem.with_suffix(".png"))
     return [
         write(stem.with_suffix(".csv"), result.cells.to_csv(index=False)),
         stem.with_suffix(".png"),
         write(stem.with_suffix(".md"), markdown(result)),
     ]
+
+
+def paint(result: Result, path: Path) -> None:
+    """Draw the figure with the protocol and the notes in small letters below it."""
+    small = [line for fact in result.facts for line in textwrap.wrap(fact, FOOTER)]
+    small += [line for note in result.notes for line in textwrap.wrap(f"Paper: {note}", FOOTER)]
+    with style.use():
+        figure = result.draw()
+        width, height = figure.get_size_inches()
+        figure.set_size_inches(width, height + LINE_INCHES * len(small))
+        figure.supxlabel("\n".join(small), x=0.01, ha="left", fontsize=5, color=style.LIGHT.muted)
+        style.settle(figure).savefig(path, dpi=style.DPI, metadata={"Software": None})
 
 
 def markdown(result: Result) -> str:
@@ -246,7 +257,3 @@ def _terminal(result: Result, backbone: str, part: pd.DataFrame, metrics: list[s
     for line in _lines(part, columns):
         shown.add_row(*line)
     return shown
-
-
-def _wrapped(text: str, width: int = 150) -> str:
-    return "\n".join("\n".join(textwrap.wrap(line, width)) for line in text.splitlines())

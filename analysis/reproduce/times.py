@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import style
+from analysis import protocol, style
 from analysis.reproduce import paper
 from analysis.reproduce.modules import here, measured
 from analysis.reproduce.options import Options
@@ -65,8 +65,9 @@ def adaptation(target: str, options: Options, runs: Runs) -> Result:
         f"In the first columns measured seconds are translated to the paper's devices: extractors and on-device "
         f"training to the {PHONE} ({peak[PHONE]:,.1f} GFLOPS), mapper and on-cloud training to the {GPU} "
         f"({peak[GPU]:,.0f} GFLOPS). Counted: two operations a multiply-accumulate, divided by the peak. "
-        "On-device: three Adam steps on the last 100 targets; on-cloud: one epoch over all of the device's interactions, all "
-        'parameters. "Scaled to the phone" is how the paper got its on-device seconds, with the GFLOPS it names.'
+        "On-device: three Adam steps on the last 100 targets; on-cloud: one epoch over all of the device's items and "
+        'over all parameters. "Scaled to the phone" is how the paper got its on-device seconds, with the '
+        "GFLOPS it names."
     )
     return Result(
         target,
@@ -159,7 +160,7 @@ def _bars(cells: pd.DataFrame) -> Figure:
         axis.set_xscale("log")
         axis.set_xlabel("seconds, on the paper's devices")
         axis.margins(x=0.3)
-        axis.set_title(BACKBONES[backbone], loc="left")
+        axis.set_title(protocol.BACKBONES[backbone], loc="left")
     style.legend(figure, axes[0])
     return figure
 
@@ -182,6 +183,6 @@ def _stacked(frame: pd.DataFrame) -> Figure:
         axis.set_yticks(range(len(part)), [row_title(method) for method in part["method"]])
         axis.invert_yaxis()
         axis.set_xlabel("seconds")
-        axis.set_title(BACKBONES[backbone], loc="left")
+        axis.set_title(protocol.BACKBONES[backbone], loc="left")
     style.legend(figure, axes[0])
     return figure
