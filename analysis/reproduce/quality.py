@@ -127,7 +127,7 @@ def facts(target: str, options: Options, runs: Runs) -> list[str]:
         protocol.split(chosen, short=True),
         f"candidates: {protocol.candidates(first)}, cut-off 10",
         f"{protocol.plural(count['devices'], 'device')}, {protocol.plural(count['events'] // count['seeds'], 'event')}",
-        f"seeds {join([str(seed) for seed in first.seeds])}",
+        f"seed{'s' if count['seeds'] > 1 else ''} {join([str(seed) for seed in first.seeds])}",
         f"epochs: {' to '.join(str(e) for e in dict.fromkeys((epochs[0], epochs[-1]))) if epochs else 'none'}",
         f"context {chosen.get('context')}, {chosen.get('memory')} items to adapt from",
         f"the cloud trains on {cloud}",

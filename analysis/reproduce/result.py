@@ -87,8 +87,8 @@ ROWS = {
     "regular": "whole network",
 }
 
-FOOTER, LINE_INCHES = 160, 0.088
-"""Characters and height of a line below a figure."""
+FOOTER = 200
+"""Characters of a line below a figure."""
 
 
 @dataclass(frozen=True)
@@ -125,10 +125,11 @@ def fill(rows: list[dict[str, object]]) -> pd.DataFrame:
 
 def show(result: Result, console: Console) -> None:
     """Print the tables, then the protocol, then what the paper got wrong."""
+    console.print(heading(result), style="bold", highlight=False)
     for metrics in result.groups:
         for backbone, part in result.cells.groupby("backbone", sort=False, dropna=False):
             if part["metric"].isin(metrics).any():
-                console.print(_terminal(result, str(backbone), part, metrics))
+                console.print(_terminal(str(backbone), part, metrics))
     if result.text:
         console.print(result.text, markup=False, highlight=False)
     for line in result.facts:
@@ -156,11 +157,10 @@ def paint(result: Result, path: Path) -> None:
     small = [line for fact in result.facts for line in textwrap.wrap(fact, FOOTER)]
     small += [line for note in result.notes for line in textwrap.wrap(f"Paper: {note}", FOOTER)]
     with style.use():
-        figure = result.draw()
-        width, height = figure.get_size_inches()
-        figure.set_size_inches(width, height + LINE_INCHES * len(small))
-        figure.supxlabel("\n".join(small), x=0.01, ha="left", fontsize=5, color=style.LIGHT.muted)
-        style.settle(figure).savefig(path, dpi=style.DPI, metadata={"Software": None})
+        figure = style.settle(result.draw())
+        # Below the figure, where it moves nothing: the picture grows by what is outside of it.
+        figure.text(0.01, 0, "\n".join(small), va="top", ha="left", fontsize=5, color=style.LIGHT.muted)
+        figure.savefig(path, dpi=style.DPI, bbox_inches="tight", pad_inches=0.08, metadata={"Software": None})
 
 
 def markdown(result: Result) -> str:
@@ -249,9 +249,9 @@ def _cell(cell: dict[str, Any] | None, column: str) -> str:
     return text
 
 
-def _terminal(result: Result, backbone: str, part: pd.DataFrame, metrics: list[str]) -> Table:
+def _terminal(backbone: str, part: pd.DataFrame, metrics: list[str]) -> Table:
     columns = _columns(part, metrics)
-    shown = Table(title=heading(result), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for place, header in enumerate(_header(backbone, columns, "\n")):
         shown.add_column(header, justify="right" if place else "left", no_wrap=True)
     for line in _lines(part, columns):
