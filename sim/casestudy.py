@@ -1,6 +1,6 @@
 """The paper's case study (Figure 6) on a finished run that played Forward-OFA.
 
-    python -m sim.casestudy RUN [--devices 3,17,42,99] [--data-dir DIR]
+    python -m sim.casestudy RUN [--method forward-ofa] [--devices 3,17,42,99] [--data-dir DIR]
 
 Writes ``RUN/casestudy.json``: for four devices at the start of their first live session, what the top ten become under
 the device's own network, and under networks that do not fit it. This is the simulator's own view, for which it opens
@@ -8,7 +8,7 @@ what devices have on their disks; no device sends any of it.
 
 The file::
 
-    {"dataset", "backbone", "blocks", "seed", "candidates", "simulated",
+    {"dataset", "method", "backbone", "blocks", "seed", "candidates", "simulated",
      "devices": [{"device": 3, "path": [1, 0, ...], "partner": 17, "recent": [ITEM, ...], "next": ITEM,
                   "networks": [{"network": "own", "path": [1, 0, ...], "rank": 4, "top": [ITEM, ...]}, ...]}, ...],
      "everyone": [{"network": "own", "devices": 300, "hit@10": 0.2, "ndcg@10": 0.1, "blocks": 4.5}, ...]}
@@ -17,8 +17,8 @@ An ITEM is ``{"item": 12, "title": "Heat (1995)", "genres": ["Action", ...]}``; 
 session, oldest first; ``next`` is what the user did next, and ``rank`` its place among all items. A network is
 
 * ``own``: the device's own path and latent interest;
-* ``all-blocks``: its own latent interest, all blocks on;
-* ``devicerec``: the one dense network trained in the cloud for everybody, if the run played DeviceRec;
+* ``all-blocks``: all blocks on, from its own latent interest;
+* ``devicerec``: the one dense network trained in the cloud for everybody, if the run holds it;
 * ``other``: path and latent interest of ``partner``, of the others in the study the one whose latent interest points
   away most (among ``everyone``: of all devices).
 
@@ -50,7 +50,7 @@ from sim.data.interactions import Interactions
 from sim.errors import UserError
 from sim.rundir import write_text
 
-METHOD, DENSE = "forward-ofa", "devicerec"
+METHODS, DENSE = ("forward-ofa", "forward-ofa-plus"), "devicerec"
 FILE = "casestudy.json"
 STUDIED, RECENT = 4, 10
 CHUNK = 256
@@ -69,18 +69,22 @@ class Scene:
     """``(D, L)`` bool."""
     latents: Tensor
     """``(D, 64)``."""
+    full: Tensor
+    """``(D, 64)`` the latent interest with which it would ask for all blocks."""
 
 
 Answer = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Of devices ``(N,)`` with the networks of others ``(N,)``: rank of the next item ``(N,)``, top items ``(N, 10)``."""
 
 
-def study(run: Path, devices: Sequence[int] | None = None, data_dir: Path | None = None) -> Path:
+def study(
+    run: Path, devices: Sequence[int] | None = None, data_dir: Path | None = None, method: str = METHODS[0]
+) -> Path:
     """Write the case study of a finished run; returns the file's path."""
     options = _options(run)
-    model, dense = (run / "models" / f"{name}-{options['seed']}.safetensors" for name in (METHOD, DENSE))
+    model, dense = (run / "models" / f"{name}-{options['seed']}.safetensors" for name in (method, DENSE))
     if not model.exists():
-        raise UserError(f"{run} has no model of {METHOD}: there is no {model}; play it with --methods {METHOD}")
+        raise UserError(f"{run} has no model of {method}: there is no {model}; play it with --methods {method}")
     interactions = data.load(options["dataset"], data_dir)
     part = load_device(model).part
     scene = look(Storage(run / "world"), part, options["memory"], options["context"])
@@ -91,6 +95,7 @@ def study(run: Path, devices: Sequence[int] | None = None, data_dir: Path | None
             raise UserError(f"--devices: there is no device {one}; {run} has {len(scene.targets)}, numbered from 0")
     found = {
         "dataset": interactions.name,
+        "method": method,
         "backbone": options["backbone"],
         "blocks": part.backbone.blocks,
         "seed": options["seed"],
@@ -108,8 +113,10 @@ def look(storage: Storage, part: DevicePart, memory: int, context: int) -> Scene
     count = len(storage.offsets) - 1
     past = [np.asarray(storage.before(d, 0)) for d in range(count)]
     windows, targets = session_windows(past, [np.asarray(storage.during(d, 0))[:1] for d in range(count)], context)
-    wanted = device.request(part, *recent(past, memory))
-    return Scene(past, windows, targets[:, 0], wanted.path, wanted.latent)
+    history, lengths = recent(past, memory)
+    wanted = device.request(part, history, lengths)
+    full = device.request(part, history, lengths, redraw=np.ones_like)
+    return Scene(past, windows, targets[:, 0], wanted.path, wanted.latent, full.latent)
 
 
 def pick(paths: np.ndarray, count: int = STUDIED) -> list[int]:
@@ -133,21 +140,21 @@ def partners(latents: Tensor) -> Tensor:
 def _answers(scene: Scene, part: DevicePart, model: Path, dense: Path) -> dict[str, Answer]:
     mapper = load_mapper(model)
 
-    def generated(who: Tensor, whose: Tensor, paths: Tensor) -> tuple[Tensor, Tensor]:
-        latent = scene.latents[whose]
+    def generated(who: Tensor, whose: Tensor, paths: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
+        latent = latents[whose]
         return _rank(scene, part, who, lambda k, r: mapper.block(k, latent if r is None else latent[r]), paths[whose])
 
     everything = torch.ones_like(scene.paths)
     answers: dict[str, Answer] = {
-        "own": lambda who, whose: generated(who, who, scene.paths),
-        "all-blocks": lambda who, whose: generated(who, who, everything),
+        "own": lambda who, whose: generated(who, who, scene.paths, scene.latents),
+        "all-blocks": lambda who, whose: generated(who, who, everything, scene.full),
     }
     if dense.exists():
         installed = load_device(dense)
         network = installed.network
         assert network is not None
         answers[DENSE] = lambda who, whose: _rank(scene, installed.part, who, lambda k, r: network[k], everything[who])
-    answers["other"] = lambda who, whose: generated(who, whose, scene.paths)
+    answers["other"] = lambda who, whose: generated(who, whose, scene.paths, scene.latents)
     return answers
 
 
@@ -226,12 +233,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m sim.casestudy", description="The paper's Figure 6 on a finished run."
     )
-    parser.add_argument("run", type=Path, help="folder of a finished run that played forward-ofa")
+    parser.add_argument("run", type=Path, help="folder of a finished run that played the method")
+    parser.add_argument("--method", default=METHODS[0], choices=METHODS, help="whose networks (default: %(default)s)")
     parser.add_argument("--devices", help="numbers of the devices, separated by commas (default: four different paths)")
     parser.add_argument("--data-dir", type=Path, help="where raw data files are looked for first")
     given = parser.parse_args(arguments)
     try:
-        print(study(given.run, _numbers(given.devices), given.data_dir))
+        print(study(given.run, _numbers(given.devices), given.data_dir, given.method))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

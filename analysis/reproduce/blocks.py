@@ -1,5 +1,6 @@
 """Figure 4, which blocks devices run, and Figure 5, what the compact constraint does to them."""
 
+import itertools
 import math
 
 import numpy as np
@@ -8,10 +9,11 @@ from matplotlib.figure import Figure
 
 from analysis import style
 from analysis.figures import block_usage
+from analysis.names import title
 from analysis.protocol import BACKBONES
 from analysis.reproduce import paper
-from analysis.reproduce.options import Options
-from analysis.reproduce.quality import OURS, facts, identity, measured, played
+from analysis.reproduce.options import OURS, Options
+from analysis.reproduce.quality import facts, identity, measured, played
 from analysis.reproduce.result import METRICS, Result, fill
 from analysis.reproduce.runs import Runs
 
@@ -22,25 +24,20 @@ WEIGHTS = {"sasrec": (20_800, 0), "nextitnet": (24_704, 3_072)}
 def usage(target: str, options: Options, runs: Runs) -> Result:
     """Figure 4; beside the mean number of blocks, the one that Table 1's Param implies."""
     frames, rows = [], []
-    for backbone in options.backbones:
-        run = runs.play(backbone, OURS)
-        frame = block_usage.data(run).assign(method=BACKBONES[backbone])
+    for backbone, method in itertools.product(options.backbones, options.adaptive):
+        run = runs.play(backbone, method)
+        whose = BACKBONES[backbone] if method == OURS else f"{BACKBONES[backbone]}, {title(method)}"
+        frame = block_usage.data(run).assign(method=whose)
         frames.append(frame)
         about = identity(target, backbone, options) | played(run)
-        panels = {"selected": "selected", "blocks": "running"}
+        before = "" if method == OURS else f"{title(method)}, "
         for row in frame.to_dict("records"):
-            name, metric = f"k = {row['block']}", panels[str(row["panel"])]
+            name, metric = f"{before}k = {row['block']}", {"selected": "selected", "blocks": "running"}[row["panel"]]
             rows.append({**about, "method": name, "metric": metric, "ours": 100 * row["share"]})
-        mean = float(run.sessions.loc[run.sessions["method"] == OURS, "blocks"].mean())
-        rows.append(
-            {
-                **about,
-                "method": "mean number of blocks",
-                "metric": "blocks",
-                "paper": implied(backbone, options),
-                "ours": mean,
-            }
-        )
+        mean = float(run.sessions.loc[run.sessions["method"] == method, "blocks"].mean())
+        known = implied(backbone, options) if method == OURS else math.nan
+        name = f"{before}mean number of blocks"
+        rows.append({**about, "method": name, "metric": "blocks", "paper": known, "ours": mean})
     usage_frame = pd.concat(frames, ignore_index=True)
     return Result(
         target,

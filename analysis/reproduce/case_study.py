@@ -1,5 +1,6 @@
 """Figure 6: four devices, their paths, and what the top items become under networks that fit them and that do not."""
 
+import itertools
 import json
 from typing import Any
 
@@ -7,9 +8,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import style
+from analysis.names import title
 from analysis.protocol import BACKBONES
-from analysis.reproduce.options import Options
-from analysis.reproduce.quality import OURS, facts, identity, played
+from analysis.reproduce.options import OURS, Options
+from analysis.reproduce.quality import facts, identity, played
 from analysis.reproduce.result import Result, fill
 from analysis.reproduce.runs import Runs, data_folder, execute
 
@@ -29,28 +31,24 @@ def reproduce(target: str, options: Options, runs: Runs) -> Result:
     """Play DeviceRec and Forward-OFA, and let ``sim.casestudy`` look at the devices."""
     rows: list[dict[str, object]] = []
     studies: dict[str, dict[str, Any]] = {}
-    for backbone in options.backbones:
-        run = runs.play(backbone, f"devicerec,{OURS}")
+    for backbone, method in itertools.product(options.backbones, options.adaptive):
+        run = runs.play(backbone, f"devicerec,{method}")
         path = run.path / FILE
         if not path.exists():
-            execute("sim.casestudy", [str(run.path), *data_folder(options)])
-        found = studies[backbone] = json.loads(path.read_text(encoding="utf-8"))
+            execute("sim.casestudy", [str(run.path), "--method", method, *data_folder(options)])
+        found = json.loads(path.read_text(encoding="utf-8"))
+        studies[BACKBONES[backbone] if method == OURS else f"{BACKBONES[backbone]}, {title(method)}"] = found
         about = identity(target, backbone, options) | played(run)
+        before = "" if method == OURS else f"{title(method)}, "
         for one in found["devices"]:
-            rows += [
-                {
-                    **about,
-                    "method": f"device {one['device']}, {NETWORKS[n['network']]}",
-                    "metric": "rank",
-                    "ours": n["rank"],
-                }
-                for n in one["networks"]
-            ]
+            for n in one["networks"]:
+                name = f"{before}device {one['device']}, {NETWORKS[n['network']]}"
+                rows.append({**about, "method": name, "metric": "rank", "ours": n["rank"]})
         for network in found["everyone"]:
-            name = f"all devices, {NETWORKS[network['network']]}"
+            name = f"{before}all devices, {NETWORKS[network['network']]}"
             rows.append({**about, "method": name, "metric": "ndcg", "ours": network["ndcg@10"]})
             rows.append({**about, "method": name, "metric": "hit", "ours": network["hit@10"]})
-    text = "\n\n".join(_told(backbone, found) for backbone, found in studies.items())
+    text = "\n\n".join(_told(whose, found) for whose, found in studies.items())
     return Result(
         target,
         "Case study",
@@ -62,13 +60,13 @@ def reproduce(target: str, options: Options, runs: Runs) -> Result:
     )
 
 
-def _told(backbone: str, found: dict[str, Any]) -> str:
+def _told(whose: str, found: dict[str, Any]) -> str:
     """The devices in words, as Markdown."""
     lines = []
     for one in found["devices"]:
         path = "".join("■" if on else "□" for on in one["path"])
         lines.append(
-            f"**{BACKBONES[backbone]}, device {one['device']}**, path {path}; recently "
+            f"**{whose}, device {one['device']}**, path {path}; recently "
             f"{_names(one['recent'][-TITLES:])}; next: {_names([one['next']])}.\n"
         )
         lines += [
@@ -88,11 +86,10 @@ def _names(items: list[dict[str, Any]]) -> str:
 
 
 def _draw(studies: dict[str, dict[str, Any]]) -> Figure:
-    """Each backbone: the paths, the ranks of the next item, the mean over all devices."""
+    """Each backbone and method: the paths, the ranks of the next item, the mean over all devices."""
     figure, axes = style.panels(3 * len(studies), height=2.5, most=3)
     titles = []
-    for place, (backbone, found) in enumerate(studies.items()):
-        name = BACKBONES[backbone]
+    for place, (whose, found) in enumerate(studies.items()):
         paths, places, means = axes[3 * place : 3 * place + 3]
         devices = found["devices"]
         labels = [f"device {one['device']}" for one in devices]
@@ -117,7 +114,7 @@ def _draw(studies: dict[str, dict[str, Any]]) -> Figure:
         means.set_yticks([])
         means.invert_yaxis()
         means.set_xlabel("NDCG@10, all devices")
-        titles += [f"{name}: paths", "Next item", f"All {found['simulated']:,} devices"]
+        titles += [f"{whose}: paths", "Next item", f"All {found['simulated']:,} devices"]
     style.letter(axes, titles)
     style.legend(figure, axes[1])
     return figure

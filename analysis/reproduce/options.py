@@ -31,6 +31,9 @@ DEVICES = {"ml1m": 6_040, "ml10m": 69_878}
 
 FEW = 300
 
+OURS = "forward-ofa"
+"""The paper's method."""
+
 PENALTIES = (0.0, 0.001, 0.005, 0.01, 0.05, 0.1)
 
 
@@ -47,6 +50,8 @@ class Options:
     seed: int = 0
     seeds: int = 1
     accelerator: str = "auto"
+    also: tuple[str, ...] = ()
+    """Methods that the paper does not have, shown beside its own."""
     penalties: tuple[float, ...] = PENALTIES
     more: tuple[str, ...] = ()
     """Further ``sim.run`` options, as they are."""
@@ -62,6 +67,11 @@ class Options:
     def num_devices(self) -> int:
         """How many devices to simulate."""
         return self.devices if self.devices is not None else DEVICES.get(self.dataset, FEW)
+
+    @property
+    def adaptive(self) -> list[str]:
+        """Forward-OFA, and what else was asked for whose devices choose their blocks."""
+        return [OURS, *(method for method in self.also if method.startswith(OURS))]
 
     def num_blocks(self, backbone: str, small: bool = False) -> int:
         """Blocks of a backbone; ``small``: of the smaller baselines of Table 4, a third of it."""
@@ -136,6 +146,14 @@ def parse(arguments: Sequence[str], targets: Sequence[str]) -> tuple[list[str], 
     parser.add_argument("--seeds", type=int, default=1, help="how many trainings (default: 1)")
     parser.add_argument("--accelerator", default="auto", choices=("auto", "cpu", "cuda"), help="(default: auto)")
     parser.add_argument(
+        "--also",
+        type=_names,
+        default=(),
+        metavar="METHODS",
+        help="methods of sim.run that the paper does not have, to show beside its own in tables 1, 2, 3, 4 and 7, and "
+        "those whose devices choose their blocks in figures 4 and 6 (forward-ofa-plus); separated by commas",
+    )
+    parser.add_argument(
         "--penalties",
         type=_numbers,
         default=PENALTIES,
@@ -161,6 +179,10 @@ def short_hash(facts: object) -> str:
 
 def _divide(words: list[str]) -> tuple[list[str], list[str]]:
     return (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _numbers(text: str) -> tuple[float, ...]:

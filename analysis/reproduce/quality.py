@@ -11,11 +11,10 @@ from analysis import protocol, style
 from analysis.loading import Run
 from analysis.names import BASELINE, join
 from analysis.reproduce import paper
-from analysis.reproduce.options import Options
+from analysis.reproduce.options import OURS, Options
 from analysis.reproduce.result import METRICS, Result, fill, row_title
 from analysis.reproduce.runs import Runs, machine
 
-OURS = "forward-ofa"
 COSTS = ("flops", "param")
 SMALL = "table4"
 """The table whose baselines have a third of the blocks; Forward-OFA keeps its own."""
@@ -25,8 +24,8 @@ def reproduce(target: str, options: Options, runs: Runs) -> Result:
     """Play the methods of a table on the backbones that were asked for, and compare."""
     rows: list[dict[str, object]] = []
     for backbone in options.backbones:
-        for method in paper.methods(target):
-            run = runs.play(backbone, method, small=target == SMALL and method != OURS)
+        for method in [*paper.methods(target), *options.also]:
+            run = runs.play(backbone, method, small=target == SMALL and method not in options.adaptive)
             rows += [
                 {
                     "backbone": backbone,

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from analysis import protocol, style
 from analysis.reproduce import paper
 from analysis.reproduce.modules import here, measured
-from analysis.reproduce.options import Options
-from analysis.reproduce.quality import OURS, facts, identity, played
+from analysis.reproduce.options import OURS, Options
+from analysis.reproduce.quality import facts, identity, played
 from analysis.reproduce.result import Result, fill, row_title
 from analysis.reproduce.runs import Runs
 

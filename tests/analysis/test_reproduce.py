@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from fake_run import plausible_rows, write_run
 
+from analysis.names import title
 from analysis.reproduce import case_study, modules, quality, result, runs, times
 from analysis.reproduce.__main__ import main
 from analysis.reproduce.options import Options, parse
@@ -152,6 +153,19 @@ def test_tables_share_runs_and_other_options_do_not(tmp_path: Path, simulator: S
     assert methods.count("devicerec") == 1
     assert main(["table2", *words, "--epochs", "3"]) == 0
     assert len(simulator.calls) == len(methods) + 3
+
+
+def test_methods_of_our_own_stand_beside_the_papers(tmp_path: Path, simulator: Simulator) -> None:
+    words = ["--dataset", "ml1m", "--backbone", "sasrec", "--devices", "10", "--out", str(tmp_path)]
+    assert main(["table4", "figure4", *words, "--also", "forward-ofa-plus,duet-plus"]) == 0
+    blocks = {call["methods"]: call["blocks"] for call in simulator.calls}
+    assert (blocks["duet-plus"], blocks["forward-ofa-plus"], blocks["duet"]) == ("2", "6", "2")
+    table = written(tmp_path, "table4").set_index(["method", "metric"])
+    assert math.isnan(table.loc[("forward-ofa-plus", "ndcg"), "paper"])
+    assert table.loc[("forward-ofa-plus", "ndcg"), "ours"] > 0
+    means = written(tmp_path, "figure4").query("metric == 'blocks'")
+    assert means["method"].tolist() == ["mean number of blocks", f"{title('forward-ofa-plus')}, mean number of blocks"]
+    assert means["paper"].notna().tolist() == [True, False]
 
 
 def test_the_two_protocols_as_sim_run_knows_them() -> None:
