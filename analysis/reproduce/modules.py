@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import style
+from analysis import protocol, style
 from analysis.reproduce import paper
 from analysis.reproduce.options import PROTOCOLS, Options, short_hash
 from analysis.reproduce.result import Result, fill, row_title, value
@@ -117,4 +117,4 @@ def bars(cells: pd.DataFrame) -> Figure:
 
 def here(found: dict[str, Any]) -> str:
     """The machine of a measurement."""
-    return f"Machine: {machine()}; {found['threads']} threads; cloud: {found['cloud']}"
+    return f"Machine: {machine()}; {protocol.plural(found['threads'], 'thread')}; cloud: {found['cloud']}"

@@ -128,6 +128,7 @@ def facts(target: str, options: Options, runs: Runs) -> list[str]:
         f"{protocol.plural(count['devices'], 'device')}, {protocol.plural(count['events'] // count['seeds'], 'event')}",
         f"seed{'s' if count['seeds'] > 1 else ''} {join([str(seed) for seed in first.seeds])}",
         f"epochs: {' to '.join(str(e) for e in dict.fromkeys((epochs[0], epochs[-1]))) if epochs else 'none'}",
+        f"networks: {join(list(dict.fromkeys(protocol.backbone_title(run.options) for run in some)))}",
         f"context {chosen.get('context')}, {chosen.get('memory')} items to adapt from",
         f"the cloud trains on {cloud}",
     ]
