@@ -43,7 +43,10 @@ def overhead(target: str, options: Options, runs: Runs) -> Result:
         cells,
         [["flops", "size"]],
         lambda: bars(cells),
-        [f"Command: {options.command(target)}"],
+        [
+            "Counted from the models' own layers at a context of 5 items; nothing is timed.",
+            f"Command: {options.command(target)}",
+        ],
     )
 
 

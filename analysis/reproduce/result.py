@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -87,8 +90,8 @@ ROWS = {
     "regular": "whole network",
 }
 
-FOOTER = 200
-"""Characters of a line below a figure."""
+FOOTER, LINE_INCHES = 190, 0.095
+"""Characters and height of a line below a figure."""
 
 
 @dataclass(frozen=True)
@@ -157,10 +160,18 @@ def paint(result: Result, path: Path) -> None:
     small = [line for fact in result.facts for line in textwrap.wrap(fact, FOOTER)]
     small += [line for note in result.notes for line in textwrap.wrap(f"Paper: {note}", FOOTER)]
     with style.use():
-        figure = style.settle(result.draw())
-        # Below the figure, where it moves nothing: the picture grows by what is outside of it.
-        figure.text(0.01, 0, "\n".join(small), va="top", ha="left", fontsize=5, color=style.LIGHT.muted)
-        figure.savefig(path, dpi=style.DPI, bbox_inches="tight", pad_inches=0.08, metadata={"Software": None})
+        drawn = _pixels(style.settle(result.draw()))
+        below = Figure(figsize=(drawn.shape[1] / style.DPI + 0.02, LINE_INCHES * len(small) + 0.1))
+        below.text(0.01, 1, "\n".join(small), va="top", ha="left", fontsize=5, color=style.LIGHT.muted)
+        image = np.concatenate([drawn, _pixels(below)[:, : drawn.shape[1]]])
+    imsave(path, image, dpi=style.DPI)
+
+
+def _pixels(figure: Figure) -> np.ndarray:
+    """The figure as ``(height, width, 4)`` bytes."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())
 
 
 def markdown(result: Result) -> str:
@@ -202,7 +213,7 @@ def value(metric: str, method: str, x: float) -> str:
         return f"{x:+.1f} %" if metric in ("ndcg", "hit") else f"×{x:.2f}"
     if metric == "statistics":
         return f"{x:,.0f}" if x == int(x) else f"{x:,.2f}"
-    return quality(x) if metric in METRICS else number(x, 4)
+    return quality(x) if metric in METRICS or metric == "size" else number(x, 4)
 
 
 def change(metric: str, method: str, x: float) -> str:
