@@ -1,4 +1,4 @@
-"""The paper's numbers and what is wrong with them, from the files in ``paper/``."""
+"""The paper's numbers and what is wrong with them, from the files in ``printed/``."""
 
 import math
 import tomllib
@@ -16,12 +16,12 @@ BLOCKS = {"sasrec": 6, "nextitnet": 12}
 IMPROVEMENT = "improvement"
 """Named like a method: Forward-OFA against DeviceRec, in per cent for quality, as a factor for costs."""
 
-_FOLDER = Path(__file__).parent / "paper"
+_FOLDER = Path(__file__).parent / "printed"
 
 
 @lru_cache
 def read(name: str) -> dict[str, Any]:
-    """The file ``paper/<name>.toml``."""
+    """The file ``printed/<name>.toml``."""
     return tomllib.loads((_FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
 
 
