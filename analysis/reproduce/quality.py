@@ -16,6 +16,8 @@ from analysis.reproduce.result import METRICS, Result, fill, row_title
 from analysis.reproduce.runs import Runs, machine
 
 COSTS = ("flops", "param")
+SAME_DATA = 0.01
+"""By how much the number of interactions may differ from Table 6."""
 SMALL = "table4"
 """The table whose baselines have a third of the blocks; Forward-OFA keeps its own."""
 
@@ -134,9 +136,21 @@ def facts(target: str, options: Options, runs: Runs) -> list[str]:
     ]
     return [
         "; ".join(played_with) + ".",
+        *other_data(options.dataset, first),
         f"Machine: {machine()}; {runs.seconds:.0f} s for the runs behind it; their training, as "
         f"logged when it was done: {training['seconds'].sum():.0f} s.",
         f"Command: {options.command(target)}",
+    ]
+
+
+def other_data(dataset: str, run: Run) -> list[str]:
+    """A line that says so if these are not the paper's data, although they go by the same name."""
+    known, here = paper.statistics(dataset), run.config.get("data", {})
+    if known is None or "interactions" not in here or abs(here["interactions"] / known[2] - 1) < SAME_DATA:
+        return []
+    return [
+        f"The data are another release than the paper's, or filtered otherwise: {protocol.data_line(run)} here; "
+        f"{known[0]:,} users, {known[1]:,} items, {known[2]:,} interactions there."
     ]
 
 

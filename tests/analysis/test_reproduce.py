@@ -225,6 +225,15 @@ def test_page_and_picture_say_protocol_machine_and_command(tmp_path: Path, monke
     assert (tmp_path / "table1.png").stat().st_size > 10_000
 
 
+def test_data_that_only_share_the_name_are_told_apart(tmp_path: Path, simulator: Simulator) -> None:
+    for dataset in ("ml1m", "amazon-game"):
+        words = ["table2", "--dataset", dataset, "--backbone", "sasrec", "--devices", "10"]
+        assert main([*words, "--out", str(tmp_path / dataset)]) == 0
+    said = "another release than the paper's"
+    assert said not in (tmp_path / "ml1m" / "table2.md").read_text()
+    assert said in (tmp_path / "amazon-game" / "table2.md").read_text()  # the fake run's data are ML-1M's
+
+
 def test_columns_without_a_paper_number_show_ours_alone() -> None:
     rows: list[dict[str, object]] = [
         {"backbone": "sasrec", "method": "duet", "metric": "ndcg", "ours": 0.25, "spread": 0.01},
