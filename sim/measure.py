@@ -76,9 +76,10 @@ def time_all(
             mapper.block(k, latent)
 
     hosted = copy.deepcopy(static).to(cloud)
+    pace = gflops(torch.device("cpu"))
     macs_of_one = part.backbone.inference_macs(sizes.context, sizes.blocks)
     return {
-        "gflops": {"device": gflops(torch.device("cpu")), "cloud": gflops(cloud)},
+        "gflops": {"device": pace, "cloud": pace if cloud.type == "cpu" else gflops(cloud)},
         "seconds": {
             "extract": timed(lambda: device.request(part, history, lengths), repeats),
             "generate": timed(generate, repeats, cloud),
@@ -141,13 +142,18 @@ def typical(interactions: data.Interactions) -> np.ndarray:
 
 
 def gflops(where: torch.device) -> float:
-    """What a matrix product reaches here, in 10^9 operations a second."""
+    """What a matrix product reaches here at its fastest, in 10^9 operations a second."""
     a = torch.ones(SIDE, SIDE, device=where)
-    return 2 * SIDE**3 / timed(lambda: a @ a, REPEATS, where) / 1e9
+    return 2 * SIDE**3 / min(repetitions(lambda: a @ a, REPEATS, where)) / 1e9
 
 
 def timed(work: Callable[[], object], repeats: int, where: torch.device | None = None) -> float:
-    """Median seconds, after one repetition that does not count."""
+    """Median seconds of :func:`repetitions`."""
+    return statistics.median(repetitions(work, repeats, where))
+
+
+def repetitions(work: Callable[[], object], repeats: int, where: torch.device | None = None) -> list[float]:
+    """Seconds of each repetition, after one that does not count."""
     seconds = []
     for _ in range(repeats + 1):
         began = time.perf_counter()
@@ -155,7 +161,7 @@ def timed(work: Callable[[], object], repeats: int, where: torch.device | None =
         if where is not None and where.type == "cuda":
             torch.cuda.synchronize(where)
         seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds[1:])
+    return seconds[1:]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
