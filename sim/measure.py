@@ -68,7 +68,7 @@ def time_all(
     history, lengths = recent([past], memory)
     latent = device.request(part, history, lengths).latent.to(cloud)
     network = [static.network[k].detach() for k in range(sizes.blocks)]
-    tuning = finetune.training_macs(static.device_part, *finetune.training_windows([past], sizes.context))
+    tuning = finetune.tune(static.device_part, network, [past]).macs
 
     @torch.inference_mode()
     def generate() -> None:
