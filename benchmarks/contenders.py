@@ -171,7 +171,7 @@ def forward_macs(model: nn.Module, batch: Batch) -> int:
 
 
 def mapper_macs(mapper: AnyMapper, backbone: Backbone, context: int) -> int:
-    """Of one window's share in the mapper: heads of full rank make weights, those of low rank are applied as they are."""
+    """One window's share in the mapper: full-rank heads make weights, those of low rank are applied as they are."""
     if not isinstance(mapper, LowRankMapper):
         return mapper.macs(backbone.blocks)
     layer = (context * RANK * (inputs + outputs) + DIM * (RANK + outputs) for inputs, outputs in backbone.shapes)

@@ -113,8 +113,8 @@ def run_round(contenders: Sequence[Contender], seconds: float) -> pd.DataFrame:
             }
         )
     frame = pd.DataFrame(rows)
-    reference = [row["targets_per_s"] for row in rows if str(row["method"]).startswith("RecBole")]
-    frame["times_recbole"] = frame["targets_per_s"] / (reference[0] if reference else float("nan"))
+    reference = frame["targets_per_s"][frame["method"].str.startswith("RecBole")]
+    frame["times_recbole"] = frame["targets_per_s"] / (float(reference.iloc[0]) if len(reference) else float("nan"))
     return frame
 
 
@@ -154,7 +154,7 @@ def benchmark(options: Options, console: Console) -> pd.DataFrame:
             console.print(table(frame))
             frames.append(frame)
     out = pd.concat(frames, ignore_index=True)
-    facts = {
+    facts: dict[str, str | int] = {
         "dataset": name,
         "processor": processor(),
         "cores": cores(),
