@@ -138,7 +138,7 @@ def train(
         seed=seed,
     )
     model.to(device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, fused=True)
+    optimizer = adam(model, recipe)
     records: list[EpochRecord] = []
     best: dict[str, Tensor] = {}
     best_epoch = 0
@@ -158,17 +158,8 @@ def train(
         gates = torch_generator(seed, "gates", epoch)
         total, seen = 0.0, 0
         for step, batch in enumerate(cutter.batches(epoch), start=1):
-            batch = batch.to(device)
-            states, extra = learner.states(model, batch, recipe, gates)
-            bears = batch.targets > 0
-            loss = full_softmax_loss(
-                states[bears], _part(model).backbone.items, batch.targets[bears], precision=product_type(device)
-            )
-            optimizer.zero_grad(set_to_none=True)
-            (loss + extra).backward()
-            optimizer.step()
-            count = int(bears.sum())
-            total, seen = total + float(loss.detach()) * count, seen + count
+            loss, count = train_step(learner, model, optimizer, batch.to(device), recipe, gates)
+            total, seen = total + loss * count, seen + count
             on_batch(step, max(steps, step), records)
         learner.after_epoch(model, epoch, recipe)
         hit, gain = validate(learner, model, cutter, recipe, device)
@@ -193,6 +184,34 @@ def judged(records: list[EpochRecord]) -> list[float]:
     """
     found = [record.valid_ndcg for record in records]
     return [sum(found[max(0, i - 2) : i + 1]) / min(i + 1, 3) for i in range(len(found))]
+
+
+def adam(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The optimiser that every cloud model is trained with."""
+    return torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, fused=True)
+
+
+def train_step(
+    learner: Learner,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    recipe: Recipe,
+    generator: torch.Generator,
+) -> tuple[float, int]:
+    """One step of the optimiser; the mean loss over the targets of the batch, and how many there are."""
+    states, extra = learner.states(model, batch, recipe, generator)
+    bears = batch.targets > 0
+    loss = full_softmax_loss(
+        states[bears],
+        _part(model).backbone.items,
+        batch.targets[bears],
+        precision=product_type(batch.targets.device),
+    )
+    optimizer.zero_grad(set_to_none=True)
+    (loss + extra).backward()
+    optimizer.step()
+    return float(loss.detach()), int(bears.sum())
 
 
 @torch.no_grad()

@@ -1,0 +1,184 @@
+"""What is measured: our methods, each with the training step that training itself takes, and RecBole's SASRec."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import count
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from models.adaptation import AdaptiveModel, AnyMapper, StaticModel
+from models.backbone import DIM, Backbone
+from models.checkpoint import Installed, Sizes
+from models.lowrank import RANK, LowRankMapper
+from models.networks import Network
+from models.sasrec import HEADS
+from models.seeds import torch_generator
+from sim.errors import UserError
+from strategies.registry import METHODS
+from strategies.training import Recipe, adam, train_step
+from strategies.windows import Batch, TrainingSet, WindowCutter
+
+TRAINING = 3
+"""A training step multiplies three times what its forward pass does: backward, each product has two gradients."""
+
+RECBOLE_BATCH = 2_048
+"""Targets a step, RecBole's own default (``train_batch_size``)."""
+
+RECBOLE_MISSING = (
+    "RecBole is not installed, so nothing is compared with it: pip install -e '.[benchmark]' && "
+    "pip install --no-deps recbole==1.2.1 (benchmarks/README.md says why in two steps)"
+)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one training step did."""
+
+    targets: int
+    macs: int
+    """Multiply-accumulates that it takes, however it is written."""
+
+
+class Contender(Protocol):
+    """Something that trains step by step."""
+
+    title: str
+
+    def step(self) -> Work:
+        """Train on the next batch."""
+        ...
+
+
+class Ours:
+    """One of our methods, untrained, on batches of all epochs one after the other."""
+
+    def __init__(self, method: str, data: TrainingSet, sizes: Sizes, recipe: Recipe, seed: int) -> None:
+        strategy, generator = METHODS[method], torch_generator(seed, "weights", method)
+        self.title = strategy.title
+        self.learner = strategy.learner()
+        if self.learner.teacher is not None:  # a fresh one: what it has learnt costs no time
+            known = METHODS[self.learner.teacher].learner().build(sizes.build(generator), generator)
+            assert isinstance(known, StaticModel)
+            self.learner.teach(Installed(known.device_part, known.network))
+        self.recipe = self.learner.adjust(recipe)
+        self.model = self.learner.build(sizes.build(generator), generator).train()
+        if not countable(self.model):
+            raise UserError(
+                f"--methods: the benchmark does not count what a training step of '{method}' multiplies; "
+                "it does for DeviceRec, DUET, Forward-OFA, their + variants and the ablations"
+            )
+        self.optimizer = adam(self.model, self.recipe)
+        self.gates = torch_generator(seed, "gates")
+        self.batches = endless(data, sizes.context, self.recipe, seed)
+
+    def step(self) -> Work:
+        batch = next(self.batches)
+        _, targets = train_step(self.learner, self.model, self.optimizer, batch, self.recipe, self.gates)
+        return Work(targets, TRAINING * forward_macs(self.model, batch))
+
+
+class RecBoleSASRec:
+    """RecBole's SASRec of the same size, with its own loss and the optimiser that its trainer makes.
+
+    It trains one target a row: the ``context`` items before it, right-padded, which is what the paper's windows are.
+    """
+
+    def __init__(self, data: TrainingSet, sizes: Sizes, recipe: Recipe, seed: int) -> None:
+        """Raises ``ImportError`` where RecBole is not installed."""
+        from recbole.data.interaction import Interaction
+        from recbole.model.sequential_recommender.sasrec import SASRec
+
+        self.title = f"RecBole {version('recbole')} SASRec"
+        self.interaction = Interaction
+        config = {
+            "USER_ID_FIELD": "user",
+            "ITEM_ID_FIELD": "item",
+            "LIST_SUFFIX": "_list",
+            "ITEM_LIST_LENGTH_FIELD": "length",
+            "NEG_PREFIX": "neg_",
+            "MAX_ITEM_LIST_LENGTH": sizes.context,
+            "device": torch.device("cpu"),
+            "n_layers": sizes.blocks,
+            "n_heads": HEADS,
+            "hidden_size": DIM,
+            "inner_size": DIM,
+            "hidden_dropout_prob": recipe.dropout,
+            "attn_dropout_prob": 0.0,
+            "hidden_act": "relu",
+            "layer_norm_eps": 1e-12,
+            "initializer_range": 0.02,
+            "loss_type": "CE",
+        }
+        self.model = SASRec(config, _Items(data.num_items + 1)).train()
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.learning_rate)
+        rows = Recipe(targets="last", memory=sizes.context, batch=RECBOLE_BATCH)
+        self.batches = endless(data, sizes.context, rows, seed)
+        self.row_macs = recbole_macs(sizes.blocks, sizes.context, data.num_items)
+
+    def step(self) -> Work:
+        batch = next(self.batches)
+        rows = self.interaction({"item_list": batch.history, "length": batch.lengths, "item": batch.targets[:, -1]})
+        self.optimizer.zero_grad()
+        loss = self.model.calculate_loss(rows)
+        loss.backward()
+        self.optimizer.step()
+        return Work(len(batch.targets), TRAINING * self.row_macs * len(batch.targets))
+
+
+@dataclass(frozen=True)
+class _Items:
+    """All that RecBole's model asks of a data set."""
+
+    number: int
+
+    def num(self, field: str) -> int:
+        """Items, with the padding."""
+        return self.number
+
+
+def endless(data: TrainingSet, context: int, recipe: Recipe, seed: int) -> Iterator[Batch]:
+    """The batches of epoch 1, 2, 3 and so on."""
+    cutter = WindowCutter(
+        data, context=context, memory=recipe.memory, targets=recipe.targets, batch=recipe.batch, seed=seed
+    )
+    for epoch in count(1):
+        yield from cutter.batches(epoch)
+
+
+def countable(model: nn.Module) -> bool:
+    """Whether :func:`forward_macs` knows all that ``model`` multiplies."""
+    plain = type(model) is StaticModel and type(model.network) is Network
+    return plain or isinstance(model, AdaptiveModel)
+
+
+def forward_macs(model: nn.Module, batch: Batch) -> int:
+    """Multiply-accumulates that the loss of ``batch`` takes: all blocks, the extractors, the mapper, the scores.
+
+    Only what has to be: scores for the positions that have a target, extractors for the items there are.
+    """
+    assert isinstance(model, StaticModel | AdaptiveModel)
+    part, windows = model.device_part, len(batch.windows)
+    context, backbone = batch.windows.shape[1], part.backbone
+    macs = windows * backbone.blocks * backbone.block_macs(context)
+    macs += int((batch.targets > 0).sum()) * backbone.num_items * DIM
+    macs += sum(part.request_macs(items) for items in batch.lengths.tolist())
+    if isinstance(model, AdaptiveModel):
+        macs += windows * mapper_macs(model.mapper, backbone, context)
+    return macs
+
+
+def mapper_macs(mapper: AnyMapper, backbone: Backbone, context: int) -> int:
+    """One window's share in the mapper: full-rank heads make weights, those of low rank are applied as they are."""
+    if not isinstance(mapper, LowRankMapper):
+        return mapper.macs(backbone.blocks)
+    layer = (context * RANK * (inputs + outputs) + DIM * (RANK + outputs) for inputs, outputs in backbone.shapes)
+    return backbone.blocks * sum(layer)
+
+
+def recbole_macs(blocks: int, context: int, num_items: int) -> int:
+    """Forward, of one row: a block has six linear layers 64 x 64; the padding item is scored too."""
+    block = 6 * context * DIM * DIM + 2 * context * context * DIM
+    return blocks * block + (num_items + 1) * DIM

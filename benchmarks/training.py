@@ -1,0 +1,205 @@
+"""How fast the methods train, beside the limit of this machine and RecBole's SASRec.
+
+python -m benchmarks.training                        # contexts 10 and 20, one thread and all: about three minutes
+python -m benchmarks.training --threads 1 --contexts 20 --methods devicerec,forward-ofa
+python -m benchmarks.training --out training.csv     # the table as a file too
+
+One step is what :func:`strategies.training.train_step` does on the next batch, cutting the windows included. The limit
+is the rate of one large fp32 matrix product in the same round, divided by the multiply-accumulates that a target takes:
+forward as the models count them, times three. Contenders take turns, every ratio is taken within a round, and the
+median over the rounds is reported; seconds are not, they are another machine's tomorrow. CPU only.
+"""
+
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.contenders import RECBOLE_MISSING, Contender, Ours, RecBoleSASRec
+from benchmarks.data import histories
+from benchmarks.machine import cores, processor, product_rate
+from models.checkpoint import Sizes
+from models.precision import product_type
+from sim.config import unknown
+from sim.errors import UserError
+from strategies.registry import METHODS
+from strategies.training import Recipe, keep_memory
+
+WARM_UP = 2
+"""Steps before the first round."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure how fast the methods train, beside this machine's limit and RecBole's SASRec."""
+
+    methods: str = "devicerec,duet,forward-ofa,duet-plus,forward-ofa-plus"
+    """which methods to measure, separated by commas"""
+    contexts: tuple[int, ...] = (10, 20)
+    """items that the backbone reads, and targets of a window"""
+    threads: tuple[int, ...] = (1, 0)
+    """how many threads; 0: as many as there are processors"""
+    blocks: int = 6
+    """of the backbone, SASRec"""
+    users: int = 1000
+    """whose histories are trained on"""
+    rounds: int = 3
+    """in each of which everything is measured once"""
+    seconds: float = 1.5
+    """least time of one measurement"""
+    seed: int = 0
+    """of everything that is random"""
+    data_dir: Path | None = None
+    """folder with MovieLens-1M, in place of $SIM_DATA_DIR; with neither, made-up histories of the same sizes"""
+    out: Path | None = None
+    """write the table to this CSV file too"""
+
+    @property
+    def method_names(self) -> list[str]:
+        """The methods, in the order given."""
+        return [name.strip() for name in self.methods.split(",") if name.strip()]
+
+    @property
+    def thread_counts(self) -> list[int]:
+        """Each number of threads once."""
+        return list(dict.fromkeys(count or cores() for count in self.threads))
+
+    def check(self) -> "Options":
+        """Raise :class:`UserError` for the first option that cannot be."""
+        for name in self.method_names:
+            if name not in METHODS:
+                raise UserError(unknown("method", name, METHODS))
+        for option in ("blocks", "users", "rounds", "contexts"):
+            value = getattr(self, option)
+            if min(value if isinstance(value, tuple) else (value,)) < 1:
+                raise UserError(f"--{option} is {value}; it must be at least 1")
+        if min(self.threads) < 0:
+            raise UserError(f"--threads is {self.threads}; it must be at least 0")
+        if self.out is not None and not self.out.parent.is_dir():
+            raise UserError(f"--out {self.out}: there is no folder {self.out.parent}")
+        return self
+
+
+def run_round(contenders: Sequence[Contender], seconds: float) -> pd.DataFrame:
+    """Measure the limit and every contender once: one row a contender."""
+    single = product_rate(torch.float32, seconds / 3)
+    short = product_type(torch.device("cpu"))
+    half = product_rate(short, seconds / 3) if short != torch.float32 else float("nan")
+    rows = []
+    for contender in contenders:
+        targets, macs, spent = 0, 0, 0.0
+        while spent < seconds:
+            started = time.perf_counter()
+            work = contender.step()
+            spent += time.perf_counter() - started
+            targets, macs = targets + work.targets, macs + work.macs
+        rows.append(
+            {
+                "method": contender.title,
+                "targets_per_s": targets / spent,
+                "mmacs_per_target": macs / targets / 1e6,
+                "of_fp32_limit": macs / spent / single,
+                "of_bf16_limit": macs / spent / half,
+                "fp32_gflops": 2 * single / 1e9,
+                "bf16_gflops": 2 * half / 1e9,
+            }
+        )
+    frame = pd.DataFrame(rows)
+    reference = frame["targets_per_s"][frame["method"].str.startswith("RecBole")]
+    frame["times_recbole"] = frame["targets_per_s"] / (float(reference.iloc[0]) if len(reference) else float("nan"))
+    return frame
+
+
+def measure(contenders: Sequence[Contender], rounds: int, seconds: float) -> pd.DataFrame:
+    """One row a contender: medians over the rounds, and how far apart the rounds were (largest over smallest)."""
+    for contender in contenders:
+        for _ in range(WARM_UP):
+            contender.step()
+    every = pd.concat([run_round(contenders, seconds) for _ in range(rounds)])
+    groups = every.groupby("method", sort=False)
+    frame = groups.median()
+    frame["largest_over_smallest"] = groups["of_fp32_limit"].max() / groups["of_fp32_limit"].min()
+    return frame.reset_index()
+
+
+def benchmark(options: Options, console: Console) -> pd.DataFrame:
+    """All measurements, one row for each number of threads, context and contender."""
+    keep_memory()
+    name, data = histories(options.data_dir, options.users, options.seed)
+    console.print(f"{name}: {options.users} users, {data.num_items} items, {data.targets} targets an epoch")
+    torch.manual_seed(options.seed)
+    frames = []
+    for context in options.contexts:
+        sizes, recipe = Sizes("sasrec", data.num_items, options.blocks, context), Recipe()
+        contenders: list[Contender] = [
+            Ours(method, data, sizes, recipe, options.seed) for method in options.method_names
+        ]
+        try:
+            contenders.insert(0, RecBoleSASRec(data, sizes, recipe, options.seed))
+        except ImportError as error:
+            console.print(f"{RECBOLE_MISSING} ({error})", style="yellow", markup=False, soft_wrap=True)
+        for threads in options.thread_counts:
+            torch.set_num_threads(threads)
+            frame = measure(contenders, options.rounds, options.seconds)
+            frame.insert(0, "context", context)
+            frame.insert(0, "threads", threads)
+            console.print(table(frame))
+            frames.append(frame)
+    out = pd.concat(frames, ignore_index=True)
+    facts: dict[str, str | int] = {
+        "dataset": name,
+        "processor": processor(),
+        "cores": cores(),
+        "torch": torch.__version__,
+        "command": shlex.join(["python", "-m", "benchmarks.training", *sys.argv[1:]]),
+    }
+    return out.assign(**facts)
+
+
+def table(frame: pd.DataFrame) -> Table:
+    """One number of threads and one context for the terminal."""
+    first = frame.iloc[0]
+    out = Table(
+        title=f"{first['threads']} thread(s), context {first['context']}: matrix product "
+        f"{first['fp32_gflops']:.0f} GFLOP/s in fp32, {first['bf16_gflops']:.0f} in bf16"
+    )
+    out.add_column("method", no_wrap=True)
+    for heading in ("targets/s", "M MACs", "of fp32", "of bf16", "x RecBole", "spread"):
+        out.add_column(heading, justify="right")
+    for row in frame.itertuples():
+        out.add_row(
+            str(row.method),
+            f"{row.targets_per_s:,.0f}",
+            f"{row.mmacs_per_target:.2f}",
+            f"{row.of_fp32_limit:.0%}",
+            f"{row.of_bf16_limit:.0%}",
+            f"{row.times_recbole:.1f}",
+            f"{row.largest_over_smallest:.2f}",
+        )
+    return out
+
+
+def main() -> int:
+    """Exit status: 0 done, 2 for what the user can mend."""
+    options = tyro.cli(Options)
+    try:
+        options.check()
+        frame = benchmark(options, Console())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if options.out is not None:
+        frame.to_csv(options.out, index=False, float_format="%.5g")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
