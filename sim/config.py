@@ -53,7 +53,7 @@ class Config:
     session_length: int = 10
     """most interactions in a session"""
     session_gap: float = 30.0
-    """minutes without an interaction that end a session"""
+    """minutes without an interaction that end a session; inf: --session-length alone ends them"""
     sessions: int | None = None
     """play at most this many sessions a device (default: all)"""
     scenario: str = "paper-device"
@@ -245,8 +245,14 @@ class Config:
             raise UserError(f"--request-rate is {rate}; it must be above 0 and at most 1")
         if parameter is not None:
             raise UserError(f"--request-rate sets the parameter of the policy; leave it out of '{self.policy}'")
-        if kind.rising is None and kind.for_rate(rate) is None:
+        if not takes_rate(self.policy):
             raise UserError(f"--request-rate: the policy '{self.policy}' has no parameter that a budget could set")
+
+
+def takes_rate(policy: str) -> bool:
+    """Whether a budget of requests can set the parameter of this ``NAME`` or ``NAME:PARAMETER``."""
+    kind, parameter = parse(policy)
+    return parameter is None and (kind.rising is not None or kind.for_rate(1.0) is not None)
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> str:

@@ -3,12 +3,12 @@
 python -m sim.run                                    # the embedded data set, needs no download
 python -m sim.run --devices 1000 --dataset ml1m      # MovieLens-1M
 python -m sim.run --scenario phones --scenario mine.toml    # one run for each device mix, and a comparison of them
+python -m sim.run --drift abrupt --drift gradual --policy random --policy mrd --request-rate 0.1 --request-rate 0.3
 """
 
 import shlex
 import sys
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -21,14 +21,16 @@ from sim.config import Config
 from sim.errors import UserError
 from sim.experiment import prepare
 from sim.progress import Display
-from sim.scenario import load_scenario
+from sim.rundir import RunFolder
+from sim.sweep import borrow, split
 
 
-def main(config: Config) -> None:
-    """Run, then print the table."""
+def main(config: Config, earlier: Sequence[Config] = ()) -> None:
+    """Run, then print the table; ``earlier`` are finished runs of the same sweep."""
     from sim.backends import run_apps
 
     run, _ = prepare(config)
+    borrow(run, config, earlier)
     if config.backend == "deployment":  # the cloud is another process, and this one shows nothing of it
         Display(quiet=config.quiet).say(f"the SuperLink and its SuperNodes write their progress to {run.log}")
     run_apps(
@@ -43,8 +45,11 @@ def main(config: Config) -> None:
     Console().print(analysis.terminal_table(analysis.load(run.path)))
 
 
-def compare_runs(configs: list[Config], out: Path | None) -> None:
-    """Compare the finished runs of a sweep, and print the table."""
+def play_sweep(configs: list[Config], out: Path | None) -> None:
+    """Play the runs of a sweep that are not finished yet, then compare them all and print the table."""
+    for number, config in enumerate(configs):
+        if not RunFolder.open(config).reported:
+            main(config, configs[:number])
     page = compare.compare([config.folder for config in configs], out and out.expanduser().absolute() / "comparison")
     Console().print(compare.terminal_table(pd.read_csv(page.parent / "comparison.csv")))
     print(page)
@@ -53,62 +58,36 @@ def compare_runs(configs: list[Config], out: Path | None) -> None:
 def cli(
     command: Callable[[Config], None],
     description: str,
-    compared: Callable[[list[Config], Path | None], None] | None = None,
+    sweep: Callable[[list[Config], Path | None], None] | None = None,
     default: Config | None = None,
 ) -> int:
     """Parse the options and run ``command``; the exit status: 0 done, 2 for what the user can mend, 130 interrupted.
 
-    With several ``--scenario``, ``command`` runs once for each of them (below ``--out``, if that is given) and
-    ``compared`` afterwards. ``default`` has other defaults than :class:`Config`.
+    If an option that can be is repeated (:mod:`sim.sweep`), ``sweep`` gets the configurations of all runs; without it,
+    ``command`` runs once for each of them. ``default`` has other defaults than :class:`Config`.
     """
-    arguments, scenarios = _sweep(sys.argv[1:])
+    arguments, repeated = split(sys.argv[1:])
     options = (tyro.conf.AvoidSubcommands,)
     config = tyro.cli(Config, args=arguments, description=description, default=default or Config(), config=options)
-    out = config.out
+    going_on = str(config.folder)
     try:
-        configs = _configs(config, scenarios)
-        for config in configs:
-            command(config)
-        if len(configs) > 1 and compared is not None:
-            compared(configs, out)
+        configs = repeated.configs(config)
+        if len(configs) > 1 and sweep is not None:
+            going_on = "the sweep"
+            sweep(configs, config.out)
+        else:
+            for one in configs:
+                going_on = str(one.folder)
+                command(one)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         command_line = shlex.join(sys.orig_argv)
-        print(f"\ninterrupted; the same command continues {config.folder}:\n{command_line}", file=sys.stderr)
+        print(f"\ninterrupted; the same command continues {going_on}:\n{command_line}", file=sys.stderr)
         return 130
     return 0
 
 
-def _sweep(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Take every ``--scenario`` out of the arguments if there are several; what is left, and the device mixes."""
-    rest, scenarios = [], []
-    words = iter(arguments)
-    for word in words:
-        if word == "--scenario":
-            scenarios.append(next(words, ""))
-        elif word.startswith("--scenario="):
-            scenarios.append(word.removeprefix("--scenario="))
-        else:
-            rest.append(word)
-    return (rest, scenarios) if len(scenarios) > 1 else (arguments, [])
-
-
-def _configs(config: Config, scenarios: list[str]) -> list[Config]:
-    """The configuration of each run, checked, before the first of them begins."""
-    if not scenarios:
-        return [config.check().absolute()]
-    names = [Path(scenario).stem if scenario.endswith(".toml") else scenario for scenario in scenarios]
-    if len(set(names)) < len(names):
-        raise UserError(f"--scenario names a device mix twice: {', '.join(names)}")
-    for scenario in scenarios:
-        load_scenario(scenario)
-    return [
-        replace(config, scenario=scenario, out=config.out and config.out / name).check().absolute()
-        for scenario, name in zip(scenarios, names, strict=True)
-    ]
-
-
 if __name__ == "__main__":
-    sys.exit(cli(main, str(Config.__doc__), compare_runs))
+    sys.exit(cli(main, str(Config.__doc__), play_sweep))

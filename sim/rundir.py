@@ -75,6 +75,11 @@ class RunFolder:
         return self.path / "sessions.parquet"
 
     @property
+    def reported(self) -> bool:
+        """Whether the run is finished and its report written."""
+        return self.sessions.exists() and (self.path / "report.html").exists()
+
+    @property
     def models(self) -> Path:
         """Trained cloud models, links into the cache where the file system allows."""
         return self.path / "models"

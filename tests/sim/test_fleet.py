@@ -255,7 +255,7 @@ def test_a_burst_waits_in_a_whole_run(config: Config, tmp_path: Path) -> None:
 
 def call(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(sys, "argv", ["sim.run", *arguments])
-    return run.cli(run.main, "test", run.compare_runs)
+    return run.cli(run.main, "test", run.play_sweep)
 
 
 def test_a_sweep_plays_each_mix_and_compares_them(

@@ -1,0 +1,142 @@
+"""Several runs from one command: repeated options make one run for each combination of their values.
+
+    python -m sim.run --drift abrupt --drift gradual --policy random --policy mrd --request-rate 0.1 --request-rate 0.3
+
+plays ``abrupt-random-0.1``, ``abrupt-random-0.3``, ``abrupt-mrd-0.1`` and so on, each in a folder of its own below
+``--out``. A policy that no budget can set (always, never, oracle, or one with its parameter given) is played once and
+not for each budget. What does not depend on the policy or on the drift is taken over from the runs before it.
+"""
+
+import itertools
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sim.config import Config, takes_rate
+from sim.drift import load_drift
+from sim.errors import UserError
+from sim.rundir import RunFolder
+from sim.scenario import load_scenario
+from strategies.registry import METHODS
+
+OPTIONS = ("scenario", "drift", "policy", "request_rate")
+"""What can be repeated; the first varies slowest."""
+ASKING: dict[str, Any] = {
+    "policy": "always",
+    "request_rate": None,
+    "request_scope": "population",
+    "compare_stale": False,
+}
+"""Options that say when devices ask, at their defaults: nothing changes with them for a method that does not adapt."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The values of the options that can be repeated, if one of them is; otherwise nothing."""
+
+    values: dict[str, list[str]]
+
+    def configs(self, config: Config) -> list[Config]:
+        """The configuration of each run, checked before the first of them begins; ``config`` has the other options."""
+        if not self.values:
+            return [config.check().absolute()]
+        policies = self.values.get("policy", [config.policy])
+        for policy in policies:
+            replace(config, policy=policy, request_rate=None).check()
+        rates = [_rate(text) for text in self.values.get("request_rate", [])]
+        budgeted = [policy for policy in policies if rates and takes_rate(policy)]
+        if rates and not budgeted:
+            raise UserError(
+                f"--request-rate: no policy of {', '.join(policies)} has a parameter that a budget could set"
+            )
+        for option in OPTIONS:
+            given = rates if option == "request_rate" else self.values.get(option, [])
+            names = [_name(str(value)) for value in given]
+            if twice := [name for name in names if names.count(name) > 1]:
+                raise UserError(f"--{option.replace('_', '-')} names '{twice[0]}' twice")
+        found = []
+        for scenario, drift, policy in itertools.product(
+            self.values.get("scenario", [config.scenario]), self.values.get("drift", [config.drift]), policies
+        ):
+            load_scenario(scenario)
+            load_drift(drift)
+            for rate in rates if policy in budgeted else [None]:
+                own = {"scenario": scenario, "drift": drift, "policy": policy, "request_rate": rate}
+                name = "-".join(_name(str(own[o])) for o in self._repeated() if own[o] is not None)
+                run = replace(config, **own, out=config.out and config.out / name)  # type: ignore[arg-type]
+                found.append(run.check().absolute())
+        return found
+
+    def _repeated(self) -> list[str]:
+        """The options that tell the runs apart."""
+        return [option for option in OPTIONS if len(self.values.get(option, [])) > 1]
+
+
+def split(arguments: Sequence[str]) -> tuple[list[str], Sweep]:
+    """Take the options that can be repeated out of the arguments if one of them is; what is left, and the sweep."""
+    rest: list[str] = []
+    values: dict[str, list[str]] = {}
+    words = iter(arguments)
+    for word in words:
+        flag, equals, value = word.partition("=")
+        option = flag.removeprefix("--").replace("-", "_")
+        if flag.startswith("--") and option in OPTIONS:
+            values.setdefault(option, []).append(value if equals else next(words, ""))
+        else:
+            rest.append(word)
+    repeated = any(len(given) > 1 for given in values.values())
+    return (rest, Sweep(values)) if repeated else (list(arguments), Sweep({}))
+
+
+def borrow(run: RunFolder, config: Config, earlier: Sequence[Config]) -> None:
+    """Take over from finished runs of the same sweep what is the same in ``run``: the rows of the methods that do not
+    adapt, the thresholds (calibrated on histories, which no drift touches) and the mis-recommendation detectors."""
+    if run.sessions.exists():
+        return
+    for other in earlier:
+        done = RunFolder(other.folder)
+        if _same(config, other, **ASKING):
+            _borrow_rows(run, done, config)
+        if _same(config, other, drift="natural"):
+            _copy(done.path / "policies", run.path / "policies", "*.json")
+        if config.policy == other.policy and _same(config, other, drift="natural", **ASKING):
+            _copy(done.models, run.models, "mrd-*.safetensors")
+
+
+def _same(first: Config, second: Config, **leaving_out: Any) -> bool:
+    """Whether two configurations differ in nothing else."""
+    return replace(first, **leaving_out).identity() == replace(second, **leaving_out).identity()
+
+
+def _borrow_rows(run: RunFolder, done: RunFolder, config: Config) -> None:
+    names = [name for name in config.method_names if not METHODS[name].adapts]
+    if not names or run.part(config.seed, names[0], 1).exists():
+        return
+    rows = pd.read_parquet(done.sessions)
+    rows = rows[rows["method"].isin(names)].dropna(axis="columns", how="all")
+    for (seed, method, session), part in rows.groupby(["seed", "method", "session"], sort=False):
+        run.save_part(seed, method, session + 1, part)
+
+
+def _copy(source: Path, target: Path, pattern: str) -> None:
+    for file in sorted(source.glob(pattern)):
+        if not (target / file.name).exists():
+            target.mkdir(exist_ok=True)
+            shutil.copy2(file, target / f"{file.name}.tmp")
+            (target / f"{file.name}.tmp").replace(target / file.name)
+
+
+def _rate(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError(f"--request-rate is '{text}', not a number") from None
+
+
+def _name(text: str) -> str:
+    """Of a value in the name of a run's folder: ``drift:0.2`` is ``drift_0.2``, the policy with a budget ``drift-0.2``."""
+    return Path(text).stem if text.endswith(".toml") else text.replace(":", "_")
