@@ -8,34 +8,64 @@ import numpy as np
 import pandas as pd
 
 from analysis.figures.change_point import sessions_from_change
+from analysis.names import BASELINE
 from analysis.statistics import interval, ratios
+from analysis.summary import compare_devices, device_sums, of_method
 
 RECOVERED = 0.9
 """Share of the level before the change that counts as back."""
+
+CHANGE_COLUMNS = {
+    "method": "name of the method",
+    "devices": "devices whose change the run reaches",
+    "before": "NDCG@10 of the sessions before the change, on these devices",
+    "during": "of the sessions in which it happens",
+    "after": "of the sessions after it",
+    "after_low": "lower end of its interval",
+    "after_high": "upper end",
+    "after_delta": "after minus DeviceRec's, over the same devices; NaN without DeviceRec",
+    "after_delta_low": "lower end of its paired interval",
+    "after_delta_high": "upper end",
+    "after_p": "two-sided p-value of the difference, paired bootstrap over devices",
+    "recovery": "sessions until 90 % of the level before is back, on average over devices; NaN: not in the run",
+    "recovery_low": "lower end of its interval, over the draws in which it came back",
+    "recovery_high": "upper end",
+    "unrecovered": "share of the draws in which it did not come back",
+}
+"""Of :func:`around`, in this order."""
 
 ASKING_COLUMNS = {
     "method": "name of the method",
     "rate": "sessions after a device's first in which it adapted, as a share",
     "mbit": "10^6 bits per device-session, both directions",
+    "seconds": "of adapting, mean over device-sessions (simulated): training on the device, or computing and waiting",
     "ndcg@10": "over all events",
     "low": "lower end of its interval",
     "high": "upper end of its interval",
-    "before": "NDCG@10 of the sessions before the change, on the devices that change",
-    "during": "of the sessions in which it happens",
-    "after": "of the sessions after it",
-    "recovery": "sessions until 90 % of the level before is back, on average over devices; NaN: not in the run",
-    "recovery_low": "lower end of its interval, over the draws in which it came back",
-    "recovery_high": "upper end",
-    "unrecovered": "share of the draws in which it did not come back",
     "delay": "sessions from the change to the next adaptation, mean over the devices that adapt after it",
     "noticed": "share of the devices with sessions after the change that adapt in one of them",
     "false_alarms": "share of the sessions that start before the change, or without one, in which it adapted",
     "gain_all": "NDCG@10 that a fresh network gains over the stale one, mean over all events; NaN: not measured",
+    "gain_low": "lower end of its interval",
+    "gain_high": "upper end of its interval",
     "captured": "revenue captured: that gain in the sessions with an adaptation over the gain of all",
-    "captured_low": "lower end of its interval",
+    "captured_low": "lower end of its interval; NaN where the gain of all may be none",
     "captured_high": "upper end",
 }
 """Of :func:`asking`, in this order."""
+
+
+def around(sessions: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
+    """One row for each method, with the columns :data:`CHANGE_COLUMNS`; none if no device changes in the run."""
+    rows = sessions.assign(distance=sessions_from_change(sessions)).dropna(subset=["distance"])
+    if rows.empty:
+        return pd.DataFrame(columns=list(CHANGE_COLUMNS))
+    found = []
+    for method in methods:
+        mine = rows[rows["method"] == method]
+        level = {"method": method, "devices": mine["device"].nunique(), **_phases(mine)}
+        found.append({**level, **_after(rows, method), **recovery(mine)})
+    return pd.DataFrame(found, columns=list(CHANGE_COLUMNS))
 
 
 def asking(sessions: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
@@ -43,11 +73,9 @@ def asking(sessions: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
     rows = []
     for method in methods:
         mine = sessions[sessions["method"] == method]
-        if not mine["adapted"].any():
-            continue
-        mine = mine.assign(distance=sessions_from_change(mine))
-        rows.append({"method": method, **_level(mine), **_phases(mine), **recovery(mine), **detection(mine)})
-        rows[-1] |= revenue(mine)
+        if mine["adapted"].any():
+            mine = mine.assign(distance=sessions_from_change(mine))
+            rows.append({"method": method, **_level(mine), **detection(mine), **revenue(mine)})
     return pd.DataFrame(rows, columns=list(ASKING_COLUMNS))
 
 
@@ -95,7 +123,8 @@ def revenue(rows: pd.DataFrame) -> dict[str, float]:
     Needs ``ndcg_stale`` and ``ndcg_fresh`` (``--compare-stale``). First sessions, which have no stale network, are left
     out.
     """
-    nothing = {"gain_all": np.nan, "captured": np.nan, "captured_low": np.nan, "captured_high": np.nan}
+    names = ("gain_all", "gain_low", "gain_high", "captured", "captured_low", "captured_high")
+    nothing = dict.fromkeys(names, np.nan)
     if "ndcg_stale" not in rows or rows["ndcg_stale"].isna().all():
         return nothing
     later = rows[rows["session"] > 0]
@@ -105,14 +134,16 @@ def revenue(rows: pd.DataFrame) -> dict[str, float]:
     if sums.empty or sums["events"].sum() == 0:
         return nothing
     whole = float(sums["all"].sum())
-    drawn = ratios(sums[["won"]].to_numpy(float), sums[["all"]].to_numpy(float))
-    low, high = interval(drawn, len(sums))
-    return {
-        "gain_all": whole / float(sums["events"].sum()),
-        "captured": float(sums["won"].sum()) / whole if whole > 0 else np.nan,
-        "captured_low": low[0] if whole > 0 else np.nan,
-        "captured_high": high[0] if whole > 0 else np.nan,
-    }
+    low, high = interval(ratios(sums[["all"]].to_numpy(float), sums[["events"]].to_numpy(float)), len(sums))
+    found = {"gain_all": whole / float(sums["events"].sum()), "gain_low": low[0], "gain_high": high[0]}
+    if whole <= 0:
+        return nothing | found
+    found["captured"] = float(sums["won"].sum()) / whole
+    if low[0] > 0:  # else the share of a gain that may be none is anything
+        drawn = ratios(sums[["won"]].to_numpy(float), sums[["all"]].to_numpy(float))
+        low, high = interval(drawn, len(sums))
+        found |= {"captured_low": low[0], "captured_high": high[0]}
+    return nothing | found
 
 
 def _first_back(levels: np.ndarray, distances: np.ndarray) -> np.ndarray:
@@ -130,6 +161,7 @@ def _level(rows: pd.DataFrame) -> dict[str, float]:
     return {
         "rate": float(later["adapted"].mean()) if len(later) else np.nan,
         "mbit": float((rows["bits_up"] + rows["bits_down"]).mean()) / 1e6,
+        "seconds": float(rows["seconds_adapt"].mean()),
         "ndcg@10": float(sums["ndcg"].sum() / sums["events"].sum()),
         "low": low[0],
         "high": high[0],
@@ -137,6 +169,18 @@ def _level(rows: pd.DataFrame) -> dict[str, float]:
 
 
 def _phases(rows: pd.DataFrame) -> dict[str, float]:
-    changed = rows[rows["distance"].notna()].groupby("phase")[["ndcg", "events"]].sum()
+    changed = rows.groupby("phase")[["ndcg", "events"]].sum()
     level = (changed["ndcg"] / changed["events"]).to_dict()
     return {phase: float(level.get(phase, np.nan)) for phase in ("before", "during", "after")}
+
+
+def _after(rows: pd.DataFrame, method: str) -> dict[str, float]:
+    """How sure the level after the change is, and its difference to DeviceRec's."""
+    sums = device_sums(rows[rows["phase"] == "after"])
+    mine, base = (of_method(sums, name) for name in (method, BASELINE))
+    low, high = interval(ratios(mine[["ndcg"]].to_numpy(float), mine[["events"]].to_numpy(float)), len(mine))
+    found = {"after_low": low[0], "after_high": high[0]}
+    if method == BASELINE or base.empty:
+        return found
+    difference = compare_devices(base, mine)
+    return found | {key.replace("ndcg@10", "after"): value for key, value in difference.items()}

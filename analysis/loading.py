@@ -39,11 +39,11 @@ SESSION_COLUMNS = {
     "in mid-session), rejected (broke the protocol)",
     "tier": "kind of device",
     "phase": "stationary, or before, during or after the device's change of interest",
+    "adapted": "whether the device got or made a network for this session",
 }
 """Of ``Run.sessions``: one row per seed, method, device and session."""
 
 EXTRA_COLUMNS = {
-    "adapted": "whether a new network was made for the session, by the cloud or by the device itself",
     "hits_stale": "with --compare-stale: hits with the network of the last adaptation",
     "ndcg_stale": "with --compare-stale: NDCG, summed over the events, with the network of the last adaptation",
     "hits_fresh": "with --compare-stale: hits with the network that an adaptation before this session gives",
@@ -51,8 +51,8 @@ EXTRA_COLUMNS = {
 }
 """Further ones that ``Run.sessions`` has where the run has them."""
 
-ADDED_LATER = {"seconds_wait": 0.0, "status": "ok", "budget_macs": float("inf")}
-"""What was true of every row before there was a column for it."""
+ADDED_LATER = {"seconds_wait": 0.0, "status": "ok", "adapted": False, "budget_macs": float("inf")}
+"""What stands in for a column that a run was written without; before there was ``adapted``, no policy decided."""
 
 TRAINING_COLUMNS = {
     "method": "whose cloud model was trained",

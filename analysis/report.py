@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis import case_study, figures, protocol, tier_pages, wording
+from analysis import case_study, drift_tables, figures, protocol, tier_pages, wording
 from analysis.loading import Run, load
 from analysis.names import (
     BASELINE,
@@ -46,6 +46,7 @@ def build_report(run_folder: str | Path) -> Path:
         said = wording.finding(name, run, one.frame)
         picture = Picture.of(page, phone, f"{one.title}. {said}")
         tables = [_cost_table(run)] if name == "costs" else tier_pages.tables(name, one.frame)
+        tables += drift_tables.tables(name, run)
         sections.append(Section(name, one.title, wording.READINGS[name], said, picture, tables))
     sections += tier_pages.failures(run.sessions, run.tiers, run.methods)
     if (case := case_study.section(run.path)) is not None:

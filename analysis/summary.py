@@ -136,7 +136,8 @@ def _intervals(per_device: pd.DataFrame, order: list[str]) -> pd.DataFrame:
     return pd.DataFrame({"method": order, "ndcg@10_low": low, "ndcg@10_high": high})
 
 
-def _of(per_device: pd.DataFrame, method: str) -> pd.DataFrame:
+def of_method(per_device: pd.DataFrame, method: str) -> pd.DataFrame:
+    """The rows of one method of :func:`device_sums`, indexed by device."""
     return per_device[per_device.index.get_level_values("method") == method].droplevel("method")
 
 
@@ -146,7 +147,7 @@ def _differences(per_device: pd.DataFrame, order: list[str], baseline: str) -> p
     for method in order:
         values = nothing
         if baseline in order and method != baseline:
-            values = compare_devices(_of(per_device, baseline), _of(per_device, method))
+            values = compare_devices(of_method(per_device, baseline), of_method(per_device, method))
         rows.append({"method": method, **values})
     return pd.DataFrame(rows)
 

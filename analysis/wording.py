@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis import drift_tables
 from analysis.figures.block_usage import adaptive, num_blocks
 from analysis.loading import Run
 from analysis.names import BASELINE, join, number, p_text, percent, quality, signed_percent, title
@@ -66,6 +67,7 @@ READINGS = {
         "Validation is on the item before each device's live stream, against all items, cut-off 10. The weights of "
         "the marked epoch are the ones that were deployed; a method without a curve deploys another one's model."
     ),
+    **drift_tables.READINGS,
 }
 
 
@@ -294,4 +296,5 @@ _FINDINGS: dict[str, Callable[[Run, pd.DataFrame], str]] = {
     "budget": _budget,
     "costs": _costs,
     "training": _training,
+    **drift_tables.FINDINGS,
 }

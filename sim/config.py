@@ -233,7 +233,7 @@ class Config:
 
     def _check_policy(self) -> None:
         try:
-            kind, parameter = parse(self.policy)
+            _, parameter = parse(self.policy)
         except KeyError as error:
             raise UserError(unknown("policy", str(error.args[0]), POLICIES)) from None
         except ValueError as error:

@@ -118,8 +118,10 @@ def _borrow_rows(run: RunFolder, done: RunFolder, config: Config) -> None:
         return
     rows = pd.read_parquet(done.sessions)
     rows = rows[rows["method"].isin(names)].dropna(axis="columns", how="all")
-    for (seed, method, session), part in rows.groupby(["seed", "method", "session"], sort=False):
-        run.save_part(seed, method, session + 1, part)
+    for seed, name in itertools.product(config.seed_list, names):
+        mine = rows[(rows["method"] == name) & (rows["seed"] == seed)]
+        for session in mine["session"].unique().tolist():
+            run.save_part(seed, name, session + 1, mine[mine["session"] == session])
 
 
 def _copy(source: Path, target: Path, pattern: str) -> None:
@@ -138,5 +140,5 @@ def _rate(text: str) -> float:
 
 
 def _name(text: str) -> str:
-    """Of a value in the name of a run's folder: ``drift:0.2`` is ``drift_0.2``, the policy with a budget ``drift-0.2``."""
+    """Of a value in the name of a folder: ``drift:0.2`` becomes ``drift_0.2``, not what ``drift`` with a budget is."""
     return Path(text).stem if text.endswith(".toml") else text.replace(":", "_")

@@ -21,6 +21,8 @@ from analysis.figures import (
     fairness,
     paths,
     quality_sessions,
+    requests,
+    stale_fresh,
     tier_costs,
     tiers,
     tradeoff,
@@ -31,6 +33,8 @@ from analysis.loading import Run
 FIGURES: dict[str, ModuleType] = {
     "quality_sessions": quality_sessions,
     "change_point": change_point,
+    "requests": requests,
+    "stale_fresh": stale_fresh,
     "tradeoff": tradeoff,
     "block_usage": block_usage,
     "block_groups": block_groups,

@@ -41,11 +41,12 @@ def draw(frame: pd.DataFrame) -> Figure:
     """The panels of quality over sessions, with the change marked."""
     figure = quality_sessions.draw(frame)
     for axis in figure.axes:
-        _mark(axis)
+        mark_change(axis)
     return figure
 
 
-def _mark(axis: Axes) -> None:
+def mark_change(axis: Axes) -> None:
+    """Mark where the change happens, on an axis of sessions since then."""
     axis.axvline(-0.5, color=style.LIGHT.ink, linewidth=0.9, linestyle=(0, (2, 2)))
     axis.annotate(
         "change",

@@ -4,7 +4,7 @@
 
 `write_run` writes a folder from rows; `plausible_rows` invents rows that look like a run: DeviceRec below
 Finetune below DUET below Forward-OFA, Forward-OFA with fewer blocks, everybody worse after a change of
-interest but the adaptive methods less.
+interest but the adaptive methods less. With drift, devices adapt by a policy and measure what a fresh network gains.
 """
 
 import argparse
@@ -98,6 +98,14 @@ def plausible_rows(
                     "phase": phase.ravel() if drift else "stationary",
                 }
             )
+            adapts = asks or method == "finetune"
+            rows["adapted"] = adapts & served.ravel()
+            if drift and adapts:
+                chance = np.where(after >= 1, 0.6, 0.15).ravel()
+                rows["adapted"] &= (rows["session"] == 0) | (draw.random(len(rows)) < chance)
+                gain = rows["ndcg"] * np.where(after.ravel() >= 1, 0.2, 0.02) * draw.uniform(0, 1, len(rows))
+                rows["ndcg_stale"] = rows["ndcg"] - gain * rows["adapted"]
+                rows["ndcg_fresh"] = rows["ndcg"] + gain * ~rows["adapted"]
             frames.append(rows)
     return pd.concat(frames, ignore_index=True)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.drift import asking, detection, recovery, revenue
+from analysis.drift import around, asking, detection, recovery, revenue
 from analysis.figures.change_point import sessions_from_change
 
 PHASES = ["before", "before", "before", "during", "after", "after", "after"]
@@ -24,6 +24,8 @@ def device(number: int, adapted: list[int], phases: list[str] = PHASES, **column
             "adapted": [session in adapted for session in range(sessions)],
             "bits_up": [1e6 * (session in adapted) for session in range(sessions)],
             "bits_down": 0,
+            "seconds_adapt": [0.7 * (session in adapted) for session in range(sessions)],
+            "hits": 0,
             "phase": phases,
             **columns,
         }
@@ -76,6 +78,37 @@ def test_one_row_a_method_that_adapts() -> None:
     one = frame.iloc[0]
     assert one["rate"] == pytest.approx(2 / 6)
     assert one["mbit"] == pytest.approx(3 / 7)
+    assert one["seconds"] == pytest.approx(0.3)
+
+
+def test_around_the_change_every_method_stands_beside_devicerec_on_the_devices_that_change() -> None:
+    calm = device(9, [], ["stationary"] * 7, ndcg=[9.0] * 7)
+    base = [device(d, [], ndcg=[5, 5, 5, 2, 1, 1, 1 + d]) for d in (0, 1)]
+    mine = [device(d, [0, 4]) for d in (0, 1)]
+    both = [part.assign(method="devicerec") for part in (calm, *base)] + [calm, *mine]
+    frame = around(pd.concat(both, ignore_index=True), ["devicerec", "duet"]).set_index("method")
+    one = frame.loc["duet"]
+    assert one["devices"] == 2
     assert one["before"] == pytest.approx(0.5)
     assert one["during"] == pytest.approx(0.2)
     assert one["after"] == pytest.approx((0.3 + 0.44 + 0.46) / 3)
+    assert frame.loc["devicerec", "after"] == pytest.approx((0.1 + 0.1 + 0.15) / 3)
+    assert one["after_delta"] == pytest.approx((0.3 + 0.44 + 0.46 - 0.35) / 3)
+    # The two devices' own differences are the ends of what a draw can give.
+    assert one["after_delta_low"] == pytest.approx((1.2 - 0.4) / 3)
+    assert one["after_delta_high"] == pytest.approx((1.2 - 0.3) / 3)
+    assert np.isnan(frame.loc["devicerec", "after_delta"])
+    assert around(calm, ["duet"]).empty
+
+
+def test_a_share_of_a_gain_that_may_be_none_has_no_interval() -> None:
+    sure = [device(d, [0, 4], ndcg_stale=[1.0] * 7, ndcg_fresh=[1, 1, 1, 1, 2 + d, 2, 1]) for d in (0, 1)]
+    found = revenue(rows(*sure))
+    assert found["captured"] == pytest.approx(3 / 5)
+    # Devices alone: 1 of 2 and 2 of 3.
+    assert (found["captured_low"], found["captured_high"]) == (pytest.approx(1 / 2), pytest.approx(2 / 3))
+    assert (found["gain_low"], found["gain_high"]) == (pytest.approx(2 / 60), pytest.approx(3 / 60))
+    lost = device(1, [0, 4], ndcg_stale=[2.0] * 7, ndcg_fresh=[2, 2, 2, 2, 1, 1, 2])
+    doubtful = revenue(rows(device(0, [0, 4], ndcg_stale=[1.0] * 7, ndcg_fresh=[1, 1, 1, 1, 3, 2, 1]), lost))
+    assert doubtful["captured"] == pytest.approx(1 / 1)
+    assert np.isnan(doubtful["captured_low"])

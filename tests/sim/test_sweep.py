@@ -13,7 +13,7 @@ from sim.config import Config
 from sim.errors import UserError
 from sim.rundir import RunFolder
 from sim.sweep import Sweep, split
-from tests.sim.test_run import Stopped, sessions, stop_after, write_csv
+from tests.sim.test_run import sessions, stop_after, write_csv
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_the_runs_are_the_product_of_what_is_repeated() -> None:
 
 
 def test_what_is_not_repeated_is_left_to_the_parser() -> None:
-    given = "--drift abrupt --policy mrd --request-rate=0.1".split()
+    given = ["--drift", "abrupt", "--policy", "mrd", "--request-rate=0.1"]
     assert split(given) == (given, Sweep({}))
 
 
