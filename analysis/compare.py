@@ -5,8 +5,9 @@
 Runs that differ in their seeds or methods only are taken together as one setting. Settings are compared
 method by method with the first one, paired over the devices that both have, if these are the same users with
 the same events. Where there is more than one kind of device, each of them is compared too. Writes
-``comparison.csv``, ``paired.csv``, ``tiers.csv``, ``fairness.csv``, ``figures/`` and ``comparison.html``; the
-runs stay as they are.
+``comparison.csv``, ``paired.csv``, ``tiers.csv``, ``fairness.csv``, ``figures/`` and ``comparison.html``, and for
+runs that differ in drift or request policy ``policies.csv`` and ``around.csv`` (:mod:`analysis.policies`); the runs
+stay as they are.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as TerminalTable
 
-from analysis import mixes, protocol
+from analysis import mixes, policies, protocol
 from analysis.figures import Drawn
 from analysis.figures import settings as settings_figure
 from analysis.loading import load
@@ -68,13 +69,17 @@ def compare(runs: Sequence[str | Path], out: str | Path | None = None) -> Path:
     table, pairs = tabulate(settings), compare_settings(settings)
     write(folder / "comparison.csv", table.to_csv(index=False))
     write(folder / "paired.csv", pairs.to_csv(index=False))
+    if policies.swept(settings):
+        findings, sections = policies.page(settings, folder)
+    else:
+        findings, sections = _findings(settings, pairs), _sections(settings, table, pairs, folder)
     text = render(
         "report.html.j2",
         title=f"{protocol.plural(len(runs), 'run')} compared",
         lead=_lead(settings),
         warnings=_warnings(pairs),
-        findings=_findings(settings, pairs),
-        sections=_sections(settings, table, pairs, folder),
+        findings=findings,
+        sections=sections,
         protocol=[(f"{setting.name}: {setting.label}", _played(setting)) for setting in settings],
         methods=[(title(method), NOTES[method]) for method in table["method"].unique() if method in NOTES],
         commands=[
@@ -128,6 +133,14 @@ def terminal_table(table: pd.DataFrame) -> TerminalTable:
         )
         last = row["setting"]
     return shown
+
+
+def printed(page: Path) -> TerminalTable:
+    """The table for the terminal that belongs to this ``comparison.html``."""
+    asked = page.parent / "policies.csv"
+    if asked.exists():
+        return policies.terminal_table(pd.read_csv(asked))
+    return terminal_table(pd.read_csv(page.parent / "comparison.csv"))
 
 
 def _sections(settings: Sequence[Setting], table: pd.DataFrame, pairs: pd.DataFrame, folder: Path) -> list[Section]:
@@ -288,7 +301,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    Console().print(terminal_table(pd.read_csv(page.parent / "comparison.csv")))
+    Console().print(printed(page))
     print(page)
     return 0
 

@@ -61,7 +61,7 @@ def _change_table(run: Run) -> Table:
             [Cell(signed(value), note=interval(low, high, signed)) for value, low, high in bounds],
             [Cell(p_text(p)) for p in frame["after_p"]],
         ]
-    columns.append([_recovery(row) for row in frame.to_dict("records")])
+    columns.append([recovery_cell(row) for row in frame.to_dict("records")])
     caption = (
         f"The {int(frame['devices'].max()):,} devices whose change the run reaches. ● best of its column; small: 95 % "
         "intervals over devices, paired for differences. Back at 90 %: the first session, counted from that of the "
@@ -70,7 +70,8 @@ def _change_table(run: Run) -> Table:
     return Table(caption, header, [list(cells) for cells in zip(*columns, strict=True)])
 
 
-def _recovery(row: dict[Any, Any]) -> Cell:
+def recovery_cell(row: dict[Any, Any]) -> Cell:
+    """Sessions until the level before the change is back: a row of :func:`analysis.drift.around`."""
     if math.isnan(row["unrecovered"]):
         return Cell("–")
     text = "not in the run" if math.isnan(row["recovery"]) else f"{row['recovery']:.0f}"

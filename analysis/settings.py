@@ -79,8 +79,8 @@ def group(runs: Sequence[Run]) -> list[Setting]:
     for run in runs:
         together.setdefault(json.dumps(_identity(run), sort_keys=True, default=str), []).append(run)
     groups = list(together.values())
-    labels = _labels([_identity(members[0]) for members in groups])
-    return [Setting(_name(i), labels[i], tuple(members), _join(members)) for i, members in enumerate(groups)]
+    words = labels([_identity(members[0]) for members in groups])
+    return [Setting(_name(i), words[i], tuple(members), _join(members)) for i, members in enumerate(groups)]
 
 
 def compare_settings(settings: Sequence[Setting]) -> pd.DataFrame:
@@ -89,11 +89,12 @@ def compare_settings(settings: Sequence[Setting]) -> pd.DataFrame:
     for method in dict.fromkeys(method for setting in settings for method in setting.methods):
         having = [setting for setting in settings if method in setting.methods]
         for other in having[1:]:
-            rows.append({"method": method, **_pair(having[0], other, method)})
+            rows.append({"method": method, **pair(having[0], other, method)})
     return pd.DataFrame(rows, columns=list(PAIR_COLUMNS))
 
 
-def _pair(first: Setting, second: Setting, method: str) -> dict[str, object]:
+def pair(first: Setting, second: Setting, method: str) -> dict[str, Any]:
+    """One method in ``second`` against ``first``: :data:`PAIR_COLUMNS` but the method."""
     a, b = _devices(first, method), _devices(second, method)
     common = a.index.intersection(b.index)
     same_data = first.options.get("dataset") == second.options.get("dataset")
@@ -127,7 +128,7 @@ def _name(index: int) -> str:
     return chr(ord("A") + index % 26) + (str(index // 26 + 1) if index >= 26 else "")
 
 
-def _labels(identities: list[dict[str, Any]]) -> list[str]:
+def labels(identities: list[dict[str, Any]]) -> list[str]:
     """What sets each apart from the others, in words."""
     keys = list(dict.fromkeys(key for identity in identities for key in identity))
     apart = [key for key in keys if len({str(identity.get(key)) for identity in identities}) > 1]

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any, Literal
 
 import matplotlib as mpl
@@ -125,7 +126,7 @@ def panels(count: int, height: float = 2.7, most: int = 3, **kwargs: Any) -> tup
 def letter(axes: Sequence[Axes], titles: Sequence[str]) -> None:
     """Title the panels, with letters if there are several."""
     for i, (axis, text) in enumerate(zip(axes, titles, strict=True)):
-        axis.set_title(f"({'abcdefghijkl'[i]}) {text}" if len(axes) > 1 else text, loc="left")
+        axis.set_title(f"({ascii_lowercase[i]}) {text}" if len(axes) > 1 else text, loc="left")
 
 
 def legend(figure: Figure, axis: Axes, columns: int = 4) -> None:

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import pandas as pd
 import tyro
 from rich.console import Console
 
@@ -51,7 +50,7 @@ def play_sweep(configs: list[Config], out: Path | None) -> None:
         if not RunFolder.open(config).reported:
             main(config, configs[:number])
     page = compare.compare([config.folder for config in configs], out and out.expanduser().absolute() / "comparison")
-    Console().print(compare.terminal_table(pd.read_csv(page.parent / "comparison.csv")))
+    Console().print(compare.printed(page))
     print(page)
 
 
