@@ -48,8 +48,8 @@ READING = (
     "that are noise, one in twenty looks as if it were more."
 )
 CHANGE_READING = (
-    "Streams are named by what sets them apart. Before, during and after are of the devices that change: an abrupt change "
-    "happens in one session, a gradual one in several."
+    "Streams are named by what sets them apart. Before, during and after are of the devices that change: an abrupt "
+    "change happens in one session, a gradual one in several."
 )
 
 
@@ -230,8 +230,8 @@ def _around(frame: pd.DataFrame) -> Table:
     ]
     policies = join(list(dict.fromkeys(frame["policy"])))
     caption = (
-        f"Devices ask: {policies}. ● best after the change; small: 95 % intervals over devices, paired for differences. "
-        "All items are candidates, cut-off 10. A dash: no change point is known."
+        f"Devices ask: {policies}. ● best after the change; small: 95 % intervals over devices, paired for "
+        "differences. All items are candidates, cut-off 10. A dash: no change point is known."
     )
     return Table(caption, header, rows)
 
