@@ -6,6 +6,7 @@ writes ``summary.csv``, ``tiers.csv``, ``figures/`` and ``report.html`` into the
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -150,13 +151,9 @@ def _protocol(run: Run) -> list[tuple[str, str]]:
         ("Context", f"{options.get('context', '?')} items for a prediction"),
     ]
     if "session_length" in options and "session_gap" in options:
-        facts.append(
-            (
-                "A session ends",
-                f"after {options['session_length']} interactions, or {float(options['session_gap']):g} minutes "
-                "without one",
-            )
-        )
+        gap = float(options["session_gap"])
+        pause = f", or {gap:g} minutes without one" if math.isfinite(gap) else ""
+        facts.append(("A session ends", f"after {options['session_length']} interactions{pause}"))
     mix = [str(part) for part in (options.get("scenario"), run.config.get("data", {}).get("scenario")) if part]
     facts.append(("Device mix", ": ".join(mix)))
     names = {

@@ -1,5 +1,6 @@
 """Options: defaults, checks, the way through Flower's run configuration, and what makes two runs the same."""
 
+import tomllib
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -101,3 +102,12 @@ def test_a_mix_without_end_or_without_a_file_has_an_identity_too(tmp_path: Path)
     circle.write_text('base = "circle.toml"\n')
     names = [str(circle), str(tmp_path / "missing.toml"), "paper-devise"]
     assert all(len(Config(scenario=name).identity()) == 8 for name in names)
+
+
+def test_sessions_that_end_by_count_alone_go_through_flowers_run_configuration() -> None:
+    config = Config(session_gap=float("inf"), session_length=4).check()
+    flat = config.to_flat()
+    assert Config.from_flat(flat) == config
+    assert tomllib.loads(to_toml({"run": {key.replace("-", "_"): v for key, v in flat.items()}}))["run"][
+        "session_gap"
+    ] == float("inf")
