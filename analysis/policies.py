@@ -20,6 +20,7 @@ from analysis.figures import Drawn, request_curves
 from analysis.names import BASELINE, interval, join, p_text, percent, quality, signed, signed_percent, title
 from analysis.page import Cell, Picture, Section, Table, write
 from analysis.settings import NOT_SETTING, Setting, labels, pair
+from analysis.wording import records
 
 WHEN = ("policy", "request_rate", "request_scope", "compare_stale")
 """Options that say when devices ask and what is measured of it."""
@@ -76,9 +77,10 @@ def measure(settings: Sequence[Setting]) -> pd.DataFrame:
     for world, members in worlds(settings).items():
         for setting in members:
             base = setting.summary.set_index("method")["ndcg@10"].get(BASELINE, math.nan)
-            for row in asking(setting.sessions, setting.methods).to_dict("records"):
-                at = {"world": world, "setting": setting.name, "policy": _policy(setting), "budget": _budget(setting)}
-                rows.append({**at, "devicerec": base, **row, **_against_random(setting, members, row["method"])})
+            where = {"world": world, "setting": setting.name, "devicerec": base}
+            for row in records(asking(setting.sessions, setting.methods)):
+                row |= where | {"policy": _policy(setting), "budget": _budget(setting)}
+                rows.append(row | _against_random(setting, members, row["method"]))
     return pd.DataFrame(rows, columns=list(POLICY_COLUMNS))
 
 
@@ -117,11 +119,11 @@ def _findings(changes: pd.DataFrame) -> list[str]:
     """Of each world: which method is best, and what the change costs."""
     texts = []
     for world, mine in changes.groupby("world", sort=False):
-        best = mine.loc[mine["ndcg@10"].idxmax()]
+        best = max(records(mine), key=lambda row: row["ndcg@10"])
         text = f"{world}, {best['policy']}: {title(best['method'])} is best with NDCG@10 {quality(best['ndcg@10'])}"
         losses = [
             f"{title(row['method'])} {signed_percent(row['after'] / row['before'] - 1)}"
-            for row in mine[mine["before"] > 0].to_dict("records")
+            for row in records(mine[mine["before"] > 0])
         ]
         texts.append(f"{text}; after the change against before it: {join(losses)}." if losses else f"{text}.")
     return texts
@@ -131,7 +133,7 @@ def _finding(frame: pd.DataFrame) -> str:
     """What the policies of one world come to, method by method."""
     texts = []
     for method, mine in frame.groupby("method", sort=False):
-        best = mine.loc[mine["ndcg@10"].idxmax()]
+        best = max(records(mine), key=lambda row: row["ndcg@10"])
         text = (
             f"{title(str(method))}: best is {called(best['policy'], best['budget'])} with NDCG@10 "
             f"{quality(best['ndcg@10'])}, adapting in {percent(best['rate'])} of the sessions"
@@ -226,7 +228,7 @@ def _around(frame: pd.DataFrame) -> Table:
             Cell(p_text(row["after_p"])),
             recovery_cell(row),
         ]
-        for row, top in zip(frame.to_dict("records"), best, strict=True)
+        for row, top in zip(records(frame), best, strict=True)
     ]
     policies = join(list(dict.fromkeys(frame["policy"])))
     caption = (

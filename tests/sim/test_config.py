@@ -53,15 +53,11 @@ def test_the_identity_is_what_decides_results(tmp_path: Path) -> None:
 
 
 def test_toml_that_is_written_is_toml_that_is_read() -> None:
-    import tomllib
-
     table = {"a": 1, "b": 0.5, "c": 'x "y" \\ z', "d": ["p", "q"], "e": True, "f": None}
     assert tomllib.loads(to_toml({"t": table})) == {"t": {k: v for k, v in table.items() if v is not None}}
 
 
 def test_flwr_run_knows_every_option_with_its_default() -> None:
-    import tomllib
-
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     table = project["tool"]["flwr"]["app"]["config"]
     assert set(table) == {item.name.replace("_", "-") for item in fields(Config)}
