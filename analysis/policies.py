@@ -104,7 +104,8 @@ def page(settings: Sequence[Setting], folder: Path) -> tuple[list[str], list[Sec
     frame, changes = measure(settings), by_world(settings)
     write(folder / "policies.csv", frame.to_csv(index=False))
     write(folder / "around.csv", changes.to_csv(index=False))
-    found = [Section("around", "Before, during and after the change", CHANGE_READING, "", tables=[_around(changes)])]
+    heading = "Before, during and after the change"
+    found = [Section("around", heading, CHANGE_READING, _streams(settings), tables=[_around(changes)])]
     if len({_options(setting, WHEN[:3]) for setting in settings}) > 1:
         for world, mine in frame.groupby("world", sort=False):
             name = "requests-" + re.sub(r"[^a-z0-9]+", "-", str(world).lower()).strip("-")
@@ -113,6 +114,14 @@ def page(settings: Sequence[Setting], folder: Path) -> tuple[list[str], list[Sec
             picture = Picture.of(*drawn.publish(folder / "figures"), f"{heading}. {said}")
             found.append(Section(name, heading, READING, said, picture, [_table(mine)]))
     return _findings(changes), found
+
+
+def _streams(settings: Sequence[Setting]) -> str:
+    """What happens in each world, as its drift file says."""
+    said = {
+        world: members[0].runs[0].config.get("data", {}).get("drift") for world, members in worlds(settings).items()
+    }
+    return " ".join(f"{world}: {text}" for world, text in said.items() if text)
 
 
 def _findings(changes: pd.DataFrame) -> list[str]:
@@ -212,7 +221,6 @@ def _around(frame: pd.DataFrame) -> Table:
         ("Before", ""),
         ("During", ""),
         ("After", "95 % interval"),
-        ("After", "to before"),
         ("Difference", "to DeviceRec, after"),
         ("p", ""),
         ("Back at 90 %", "after sessions"),
@@ -223,7 +231,6 @@ def _around(frame: pd.DataFrame) -> Table:
             Cell(f"{row['world']}: {title(row['method'])}"),
             *(Cell(quality(row[name])) for name in ("ndcg@10", "before", "during")),
             Cell(quality(row["after"]), row["after"] == top, interval(row["after_low"], row["after_high"])),
-            Cell(signed_percent(row["after"] / row["before"] - 1)),
             Cell(signed(row["after_delta"]), note=interval(row["after_delta_low"], row["after_delta_high"], signed)),
             Cell(p_text(row["after_p"])),
             recovery_cell(row),
