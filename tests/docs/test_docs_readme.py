@@ -21,10 +21,10 @@ import pytest
 import tyro
 
 from clients.app import app
-from sim import run
 from sim.config import Config
 from sim.experiment import execute
 from sim.grid import InProcessGrid
+from sim.sweep import split
 from strategies.duet import Duet
 from strategies.registry import METHODS
 
@@ -72,9 +72,9 @@ def tiny(words: list[str]) -> list[str]:
 
 def simulate(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """``python -m sim.run`` with these options: their check, and a tiny run where it is quick and needs no download."""
-    arguments, scenarios = run._sweep(words)
+    arguments, repeated = split(words)
     config = tyro.cli(Config, args=arguments, config=(tyro.conf.AvoidSubcommands,))
-    run._configs(config, scenarios)
+    repeated.configs(config)
     if config.backend == "inprocess" and (config.dataset == "synthetic" or config.dataset.endswith(".csv")):
         in_process(runpy.run_module, ["sim.run", *tiny(words)], monkeypatch)
 
