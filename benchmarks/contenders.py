@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from itertools import count
 from typing import Protocol
 
@@ -91,7 +90,7 @@ class RecBoleSASRec:
         from recbole.data.interaction import Interaction
         from recbole.model.sequential_recommender.sasrec import SASRec
 
-        self.title = f"RecBole {version('recbole')} SASRec"
+        self.title = "RecBole SASRec"
         self.interaction = Interaction
         config = {
             "USER_ID_FIELD": "user",

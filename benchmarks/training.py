@@ -1,6 +1,6 @@
 """How fast the methods train, beside the limit of this machine and RecBole's SASRec.
 
-python -m benchmarks.training                        # contexts 10 and 20, one thread and all: about three minutes
+python -m benchmarks.training                        # contexts 10 and 20, one thread and all
 python -m benchmarks.training --threads 1 --contexts 20 --methods devicerec,forward-ofa
 python -m benchmarks.training --out training.csv     # the table as a file too
 
@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pandas as pd
@@ -159,9 +160,18 @@ def benchmark(options: Options, console: Console) -> pd.DataFrame:
         "processor": processor(),
         "cores": cores(),
         "torch": torch.__version__,
+        "recbole": recbole_version(),
         "command": shlex.join(["python", "-m", "benchmarks.training", *sys.argv[1:]]),
     }
     return out.assign(**facts)
+
+
+def recbole_version() -> str:
+    """Of the installed one, or nothing."""
+    try:
+        return version("recbole")
+    except PackageNotFoundError:
+        return ""
 
 
 def table(frame: pd.DataFrame) -> Table:
