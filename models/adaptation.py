@@ -94,7 +94,7 @@ class _Generate(torch.autograd.Function):
         precision = product_type(latent.device)
         latent, head = latent.to(precision), head.to(precision)
         ctx.save_for_backward(latent, head)
-        return (latent @ head).to(base.dtype) + base
+        return (latent @ head).to(base.dtype).add_(base)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
