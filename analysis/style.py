@@ -69,15 +69,15 @@ LOOKS = {
     "rare-gem": Look(_PURPLE, "P", _DOTTED),
     "gater": Look(_ORANGE, "X", _MIXED),
     "litepred": Look(_SKY, "p", _SOLID),
-    "duet-plus": Look(_SKY, "^", _SOLID),
-    "forward-ofa-plus": Look(_PURPLE, "D", _SOLID),
+    "duet-plus": Look(_SKY, "8", _SOLID),
+    "forward-ofa-plus": Look(_PURPLE, "d", _SOLID),
 }
 _SPARE = [
     Look(_ORANGE, "<", _DASHED),
     Look(_PURPLE, ">", _MIXED),
     Look(_SKY, "h", _DOTTED),
     Look(_GREEN, "*", _DASHED),
-    Look(_BLUE, "d", _DOTTED),
+    Look(_BLUE, ".", _DOTTED),
     Look(_ORANGE, "H", _SOLID),
 ]
 

@@ -126,8 +126,8 @@ def test_the_comparison_is_written_whole_and_repeats(tmp_path: Path, capsys: pyt
     page = compare(runs, tmp_path / "two")
 
     names = {str(path.relative_to(tmp_path / "one")) for path in (tmp_path / "one").rglob("*") if path.is_file()}
-    figure = {f"figures/settings.{kind}" for kind in ("png", "pdf", "csv")}
-    assert names == {"comparison.csv", "paired.csv", "comparison.html"} | figure
+    figures = {f"figures/{name}.{kind}" for name in ("settings", "mixes") for kind in ("png", "pdf", "csv")}
+    assert names == {"comparison.csv", "paired.csv", "tiers.csv", "fairness.csv", "comparison.html"} | figures
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
     assert {path: path.read_bytes() for run in runs for path in run.rglob("*")} == before
