@@ -15,6 +15,7 @@ from flwr.serverapp import Grid
 import analysis
 from models.seeds import numpy_generator
 from sim import data as datasets
+from sim import interrupts
 from sim.asking import open_desk
 from sim.cloud import in_order, model_path, recipe_of, train_model, training_set
 from sim.config import Config
@@ -99,6 +100,7 @@ def train_all(config: Config, run: RunFolder, world: World, display: Display) ->
             for cloud_model, work in works.items():
 
                 def on_batch(step: int, steps: int, records: list[EpochRecord]) -> None:
+                    interrupts.check()
                     work.batch(step, steps, records, _epochs_expected(config, records))  # noqa: B023
                     curves.epochs(cloud_model, seed, records)  # noqa: B023
 
@@ -141,6 +143,7 @@ def play_all(
             for name, work in works.items():
 
                 def on_round(rows: pd.DataFrame, fresh: bool) -> None:
+                    interrupts.check()
                     work.round(rows, fresh)  # noqa: B023
                     curves.quality(name, seed, work)  # noqa: B023
 

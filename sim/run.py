@@ -16,6 +16,7 @@ from rich.console import Console
 
 import analysis
 from analysis import compare
+from sim import interrupts
 from sim.config import Config
 from sim.errors import UserError
 from sim.experiment import prepare
@@ -71,13 +72,14 @@ def cli(
     going_on = str(config.folder)
     try:
         configs = repeated.configs(config)
-        if len(configs) > 1 and sweep is not None:
-            going_on = "the sweep"
-            sweep(configs, config.out)
-        else:
-            for one in configs:
-                going_on = str(one.folder)
-                command(one)
+        with interrupts.heard():
+            if len(configs) > 1 and sweep is not None:
+                going_on = "the sweep"
+                sweep(configs, config.out)
+            else:
+                for one in configs:
+                    going_on = str(one.folder)
+                    command(one)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -85,7 +85,8 @@ def play(backend: str, folder: Path, devices: int = 4, broken: int = -1, mistake
 ANSWERS = ["1 101 error 2 301", "2 102 error 2 302"]
 
 
-def test_inprocess_plays_both_rounds_and_logs_to_the_file(tmp_path: Path, capfd) -> None:
+def test_inprocess_plays_both_rounds_and_logs_to_the_file(tmp_path: Path, capfd, monkeypatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # in this process the run sets nothing
     assert play("inprocess", tmp_path, broken=2) == [*ANSWERS, "here"]
     assert "device 2 is broken" in (tmp_path / "flower.log").read_text()
     assert capfd.readouterr() == ("", "")
