@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis import case_study, drift_tables, figures, protocol, tier_pages, wording
+from analysis import case_study, drift_tables, figures, protocol, tier_pages, training_table, wording
 from analysis.loading import Run, load
 from analysis.names import (
     BASELINE,
@@ -48,6 +48,7 @@ def build_report(run_folder: str | Path) -> Path:
         picture = Picture.of(page, phone, f"{one.title}. {said}")
         tables = [_cost_table(run)] if name == "costs" else tier_pages.tables(name, one.frame)
         tables += drift_tables.tables(name, run)
+        tables += [training_table.table(run.training)] if name == "training" else []
         sections.append(Section(name, one.title, wording.READINGS[name], said, picture, tables))
     sections += tier_pages.failures(run.sessions, run.tiers, run.methods)
     if (case := case_study.section(run.path)) is not None:
