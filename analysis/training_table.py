@@ -39,7 +39,7 @@ def table(training: pd.DataFrame) -> Table:
     header = [("Model", ""), *((name.capitalize(), "NDCG@10") for name in names), ("Trained", "epochs")]
     caption = (
         "● best of its column. Validation items (one a device, all items are candidates), mean over seeds: after "
-        "equally many epochs, and of the epoch whose weights were kept. A model that starts from another's weights has that "
-        "one's epochs behind it."
+        "equally many epochs, and of the epoch whose weights were kept. A model that starts from another's weights has "
+        "that one's epochs behind it."
     )
     return Table(caption, header, [list(cells) for cells in zip(*columns, strict=True)])
