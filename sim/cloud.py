@@ -71,9 +71,9 @@ def recipe_of(config: Config) -> Recipe:
 
 
 def sized(recipe: Recipe, data: TrainingSet, config: Config) -> Recipe:
-    """The recipe with batches that leave an epoch about sixty steps, however small the data set is."""
+    """The recipe with batches that leave an epoch about forty steps, however small the data set is."""
     windows = data.targets if recipe.targets == "last" else data.targets // config.resolved_context
-    return replace(recipe, batch=min(recipe.batch, max(16, windows // 60)))
+    return replace(recipe, batch=min(recipe.batch, max(16, windows // 40)))
 
 
 def model_path(run: RunFolder, cloud_model: str, seed: int) -> Path:

@@ -36,7 +36,7 @@ class Config:
 
     dataset: str = "synthetic"
     """synthetic, ml1m, ml10m, amazon-game, amazon-food, or the path of a CSV file with columns user,item,timestamp"""
-    devices: int = 300
+    devices: int = 200
     """users of the data set that are simulated as devices"""
     methods: str = "devicerec,finetune,duet,forward-ofa"
     """which methods to compare, separated by commas"""
