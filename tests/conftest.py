@@ -1,11 +1,15 @@
 """What every test finds: one thread, and a Flower task to make messages in."""
 
+import os
+
 import pytest
 import torch
 from flwr.clientapp import ClientApp
 
 from sim.grid import InProcessGrid
 
+# Here and in the processes that tests start: sums over two threads round differently, so rows could differ.
+os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
 
