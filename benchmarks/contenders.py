@@ -83,14 +83,18 @@ class RecBoleSASRec:
     """RecBole's SASRec of the same size, with its own loss and the optimiser that its trainer makes.
 
     It trains one target a row: the ``context`` items before it, right-padded, which is what the paper's windows are.
+    RecBole 1.2.1 always looks for NaN in every gradient (PyTorch's anomaly detection, switched on when its models are
+    imported); ``checked`` says whether this one does.
     """
 
-    def __init__(self, data: TrainingSet, sizes: Sizes, recipe: Recipe, seed: int) -> None:
+    def __init__(self, data: TrainingSet, sizes: Sizes, recipe: Recipe, seed: int, *, checked: bool = True) -> None:
         """Raises ``ImportError`` where RecBole is not installed."""
         from recbole.data.interaction import Interaction
         from recbole.model.sequential_recommender.sasrec import SASRec
 
-        self.title = "RecBole SASRec"
+        torch.autograd.set_detect_anomaly(False)  # importing RecBole switches it on, for everything in this process
+        self.checked = checked
+        self.title = "RecBole SASRec" if checked else "RecBole unchecked"
         self.interaction = Interaction
         config = {
             "USER_ID_FIELD": "user",
@@ -120,9 +124,10 @@ class RecBoleSASRec:
     def step(self) -> Work:
         batch = next(self.batches)
         rows = self.interaction({"item_list": batch.history, "length": batch.lengths, "item": batch.targets[:, -1]})
-        self.optimizer.zero_grad()
-        loss = self.model.calculate_loss(rows)
-        loss.backward()
+        with torch.autograd.set_detect_anomaly(self.checked):
+            self.optimizer.zero_grad()
+            loss = self.model.calculate_loss(rows)
+            loss.backward()
         self.optimizer.step()
         return Work(len(batch.targets), TRAINING * self.row_macs * len(batch.targets))
 

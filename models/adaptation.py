@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.backbone import DIM, Backbone
+from models.backbone import DIM, Backbone, Layers
 from models.gru import last_state
 from models.lowrank import LowRankMapper
 from models.networks import Network
@@ -86,21 +86,55 @@ def compact_constraint(logits: Tensor) -> Tensor:
     return F.softplus(logits).sum(dim=1).mean()
 
 
-class _Generate(torch.autograd.Function):
-    """``base + latent @ head`` with all three products in bfloat16 where that is fast: they are most of training."""
+class _Deviations(torch.autograd.Function):
+    """``latent @ head``, column range by column range, in the precision of fast products: most of training.
+
+    The parts stay in that precision, forwards and backwards, so that no pass over all generated weights is left but
+    the products themselves.
+    """
 
     @staticmethod
-    def forward(ctx: Any, latent: Tensor, head: Tensor, base: Tensor) -> Tensor:
+    def forward(ctx: Any, latent: Tensor, head: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
         precision = product_type(latent.device)
         latent, head = latent.to(precision), head.to(precision)
         ctx.save_for_backward(latent, head)
-        return (latent @ head).to(base.dtype).add_(base)
+        ctx.sizes = sizes
+        return tuple(latent @ part for part in head.split(sizes, dim=1))
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         latent, head = ctx.saved_tensors
-        short = grads[0].to(latent.dtype)
-        return (short @ head.T).to(grads[0].dtype), (latent.T @ short).to(grads[0].dtype), grads[0].sum(0)
+        d_head = torch.empty(head.shape, dtype=torch.float32, device=head.device)
+        d_latent = torch.zeros(latent.shape, dtype=torch.float32, device=latent.device)
+        for grad, part, mine in zip(grads, head.split(ctx.sizes, dim=1), d_head.split(ctx.sizes, dim=1), strict=True):
+            mine.copy_(latent.T @ grad)
+            d_latent += grad @ part.T
+        return d_latent, d_head, None
+
+
+class _Deviating(torch.autograd.Function):
+    """``x (W + D) + b + c``: a linear layer that all devices share, and each device's own deviation from it.
+
+    ``x`` ``(D, m, in)``, ``W`` ``(in, out)``, ``b`` ``(out,)``; ``D`` ``(D, in * out)`` and ``c`` ``(D, out)`` are in
+    the precision of :class:`_Deviations`.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, base: Tensor, bias: Tensor, change: Tensor, shift: Tensor) -> Tensor:
+        change, short = change.view(len(x), *base.shape), x.to(change.dtype)
+        ctx.save_for_backward(short, base, change)
+        out = torch.addmm(bias, x.flatten(0, 1), base).view(*x.shape[:2], -1)
+        return out.add_(torch.baddbmm(shift.unsqueeze(1), short, change))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+        short, base, change = ctx.saved_tensors
+        grad = grads[0].to(short.dtype)
+        d_x = (grads[0].flatten(0, 1) @ base.T).view(*short.shape)
+        d_x += grad @ change.transpose(1, 2)
+        d_base = (short.flatten(0, 1).T @ grad.flatten(0, 1)).to(base.dtype)
+        d_shift = grads[0].sum(1)
+        return d_x, d_base, d_shift.sum(0), (short.transpose(1, 2) @ grad).flatten(1), d_shift.to(short.dtype)
 
 
 class Mapper(nn.Module):
@@ -117,6 +151,8 @@ class Mapper(nn.Module):
 
     def __init__(self, backbone: Backbone, generator: torch.Generator) -> None:
         super().__init__()
+        self.shapes = backbone.shapes
+        self.unpack = backbone.unpack
         # One parameter a block, not one for all: the gradient of a slice would be a tensor as large as the whole.
         self.base = nn.ParameterList(backbone.initial_blocks(generator))
         self.heads = nn.ParameterList(
@@ -125,15 +161,22 @@ class Mapper(nn.Module):
 
     def block(self, k: int, latent: Tensor) -> Tensor:
         """Weights of block ``k`` for each device, ``(D, block_size)``."""
-        latent = latent / math.sqrt(DIM)
-        if self.training:
-            made: Tensor = _Generate.apply(latent, self.heads[k], self.base[k])
-            return made
-        return torch.addmm(self.base[k], latent, self.heads[k])
+        return torch.addmm(self.base[k], latent / math.sqrt(DIM), self.heads[k])
 
-    def applied(self, k: int, latent: Tensor) -> Tensor:
-        """Block ``k`` as training runs it: with the weights that :meth:`block` makes."""
-        return self.block(k, latent)
+    def applied(self, k: int, latent: Tensor) -> Tensor | Layers:
+        """Block ``k`` as training runs it: the shared network and the deviations of :meth:`block` apart."""
+        if not self.training:
+            return self.block(k, latent)
+        sizes = [size for inputs, outputs in self.shapes for size in (inputs * outputs, outputs)]
+        parts: tuple[Tensor, ...] = _Deviations.apply(latent / math.sqrt(DIM), self.heads[k], sizes)
+        shared = self.unpack(self.base[k].unsqueeze(0))
+
+        def apply(layer: int, x: Tensor) -> Tensor:
+            (matrix, bias), (change, shift) = shared[layer], parts[2 * layer : 2 * layer + 2]
+            out: Tensor = _Deviating.apply(x.flatten(1, 2), matrix[0], bias[0], change, shift)
+            return out.view(*x.shape[:-1], -1)
+
+        return apply
 
     def macs(self, blocks_generated: int) -> int:
         """Multiply-accumulates in the cloud for one device."""

@@ -43,13 +43,12 @@ class Assembled(nn.Module):
     def forward(self, windows: Tensor) -> Tensor:
         """Score all items."""
         backbone, windows = self.backbone, windows.unsqueeze(0)
-        x, visible = backbone.embed(windows), backbone.mask(windows)
-        real = (windows != 0).unsqueeze(-1)
+        x, real = backbone.embed(windows)
         units = None if self.gating is None or self.part is None else self.gating.units(self.part, windows)
         for k in self.path:
             mine = None if units is None else units[:, :, k]
-            x = backbone.run_block(k, x, getattr(self, f"block{k}"), visible, mine) * real
-        return backbone.score(backbone.finish(x)[:, :, -1])[0]
+            x = backbone.run_block(k, x, getattr(self, f"block{k}"), mine) * real
+        return backbone.score(backbone.finish(x, windows)[:, :, -1])[0]
 
 
 def fresh(backbone: Backbone, blocks: int, generator: torch.Generator) -> Assembled:

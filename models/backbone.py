@@ -68,14 +68,11 @@ class Backbone(nn.Module, ABC):
         """Fresh weights of one block, ``(block_size,)``."""
 
     @abstractmethod
-    def run_block(
-        self, block: int, x: Tensor, weights: Tensor | Layers, visible: Tensor | None, units: Tensor | None = None
-    ) -> Tensor:
+    def run_block(self, block: int, x: Tensor, weights: Tensor | Layers, units: Tensor | None = None) -> Tensor:
         """Residual block ``block``: states ``(D, R, n, d)`` to states, with ``weights`` ``(D or 1, block_size)``.
 
-        Subclasses apply them as :meth:`layers`. ``visible`` is what :meth:`mask` made of the windows. ``units``
-        ``(D, R, linears * d)`` is multiplied with the outputs of the linear layers, in their order: 0 switches a
-        unit off.
+        Subclasses apply them as :meth:`layers`. ``units`` ``(D, R, linears * d)`` is multiplied with the outputs of
+        the linear layers, in their order: 0 switches a unit off.
         """
 
     @abstractmethod
@@ -85,13 +82,18 @@ class Backbone(nn.Module, ABC):
         Each matrix holds ``(inputs, d)`` numbers in any shape; ``biases`` ``(linears, d)``.
         """
 
-    def mask(self, windows: Tensor) -> Tensor | None:
-        """What ``run_block`` needs to know of padding, computed once for all blocks."""
-        return None
+    def embed(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        """States before the first block, ``(D, R, n, d)``, and which of them are of real items, ``(D, R, n, 1)``.
 
-    def finish(self, x: Tensor) -> Tensor:
-        """From the last block's states to the states that score items."""
-        return F.layer_norm(x, (DIM,))
+        Items (times sqrt(d), as SASRec does) plus positions; padding is zero.
+        """
+        real = (windows != 0).unsqueeze(-1)
+        x = F.embedding(windows, self.items) * math.sqrt(DIM) + self.positions[-windows.shape[-1] :]
+        return x * real, real
+
+    def finish(self, x: Tensor, windows: Tensor) -> Tensor:
+        """From the last block's states to the states that score items, at the places of the windows' items."""
+        return x
 
     @abstractmethod
     def block_macs(self, context: int) -> int:
@@ -137,11 +139,6 @@ class Backbone(nn.Module, ABC):
 
         return apply
 
-    def embed(self, windows: Tensor) -> Tensor:
-        """States before the first block: items (times sqrt(d), as SASRec does) plus positions; padding is zero."""
-        x = F.embedding(windows, self.items) * math.sqrt(DIM) + self.positions[-windows.shape[-1] :]
-        return x * (windows != 0).unsqueeze(-1)
-
     def encode(
         self,
         windows: Tensor,
@@ -159,24 +156,22 @@ class Backbone(nn.Module, ABC):
         is the differentiable form for training, where every block runs and is mixed with its skip (equation 2).
         ``units`` ``(D, R, L, linears * d)`` multiplies the outputs of the linear layers, see :meth:`run_block`.
         """
-        x = drop(self.embed(windows), dropout, self.training)
-        visible = self.mask(windows)
-        real = (windows != 0).unsqueeze(-1)
+        x, real = self.embed(windows)
+        x = drop(x, dropout, self.training)
         for k in range(self.blocks):
             mine = None if units is None else units[:, :, k]
             rows = None if keep is None or bool(keep[:, k].all()) else keep[:, k].nonzero().squeeze(1)
             if rows is None:
-                y = self.run_block(k, x, weights(k, None), visible, mine)
+                y = self.run_block(k, x, weights(k, None), mine)
                 if dropout:
                     y = x + drop(y - x, dropout, self.training)
                 if gates is not None:
                     y = torch.lerp(x, y, gates[:, k, None, None, None])
                 x = y * real
             elif len(rows):
-                some = None if visible is None else visible.unflatten(0, windows.shape[:2])[rows].flatten(0, 1)
                 mine = None if mine is None else mine[rows]
-                x = x.index_copy(0, rows, self.run_block(k, x[rows], weights(k, rows), some, mine) * real[rows])
-        return self.finish(x)
+                x = x.index_copy(0, rows, self.run_block(k, x[rows], weights(k, rows), mine) * real[rows])
+        return self.finish(x, windows)
 
     def score(self, states: Tensor) -> Tensor:
         """Scores of all real items, ``(..., d)`` to ``(..., num_items)``; column ``i`` is item ``i + 1``."""

@@ -46,9 +46,7 @@ class NextItNet(Backbone):
         """The two convolutions."""
         return torch.cat([matrices[0].reshape(-1), biases[0], matrices[1].reshape(-1), biases[1]])
 
-    def run_block(
-        self, block: int, x: Tensor, weights: Tensor | Layers, visible: Tensor | None, units: Tensor | None = None
-    ) -> Tensor:
+    def run_block(self, block: int, x: Tensor, weights: Tensor | Layers, units: Tensor | None = None) -> Tensor:
         """x + ReLU(LN(conv(ReLU(LN(conv(x)))))), the second convolution with twice the dilation."""
         dilation = DILATIONS[block % len(DILATIONS)]
         apply = self.layers(weights)
@@ -59,10 +57,6 @@ class NextItNet(Backbone):
         y = y if units is None else y * units[:, :, None, DIM:]
         y = F.relu(F.layer_norm(y, (DIM,), self.norm_scale[block, 1], self.norm_shift[block, 1], eps=1e-8))
         return x + y
-
-    def finish(self, x: Tensor) -> Tensor:
-        """The last block's states score the items as they are."""
-        return x
 
     def block_macs(self, context: int) -> int:
         """Two convolutions of width 3."""

@@ -39,13 +39,20 @@ class SASRec(Backbone):
         weights[-DIM:] = 0
         return weights
 
-    def mask(self, windows: Tensor) -> Tensor:
-        """Which keys a query may see, ``(D * R, 1, n, n)``: the real items up to itself (and always itself)."""
+    def embed(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        """The same with the real items first, so that causal attention never sees the padding behind them."""
         n = windows.shape[-1]
-        causal = torch.ones(n, n, dtype=torch.bool, device=windows.device).tril()
-        real = (windows != 0).view(-1, 1, 1, n)
-        itself = torch.eye(n, dtype=torch.bool, device=windows.device)
-        return (causal & real) | itself
+        place = (torch.arange(n, device=windows.device) + _padding(windows)) % n
+        items = windows.gather(-1, place)
+        real = (items != 0).unsqueeze(-1)
+        x = F.embedding(items, self.items) * math.sqrt(DIM) + F.embedding(place, self.positions[-n:])
+        return x * real, real
+
+    def finish(self, x: Tensor, windows: Tensor) -> Tensor:
+        """Normalised, and the padding in front again."""
+        n = windows.shape[-1]
+        place = (torch.arange(n, device=windows.device) - _padding(windows)) % n
+        return F.layer_norm(x, (DIM,)).gather(2, place.unsqueeze(-1).expand_as(x))
 
     def pack(self, matrices: list[Tensor], biases: Tensor) -> Tensor:
         """Linear layers in the order Q, K, V, 1, 2."""
@@ -53,16 +60,14 @@ class SASRec(Backbone):
         w_1, w_2 = matrices[3:]
         return torch.cat([x.reshape(-1) for x in (qkv, biases[:3], w_1, biases[3], w_2, biases[4])])
 
-    def run_block(
-        self, block: int, x: Tensor, weights: Tensor | Layers, visible: Tensor | None, units: Tensor | None = None
-    ) -> Tensor:
+    def run_block(self, block: int, x: Tensor, weights: Tensor | Layers, units: Tensor | None = None) -> Tensor:
         """Pre-norm self-attention and a two-layer feed-forward network, each with its residual."""
         devices, per_device, n, _ = x.shape
         apply = self.layers(weights)
         normed = F.layer_norm(x, (DIM,))
         qkv = _gate(apply(0, normed), units, 0, 3 * DIM).view(-1, n, 3, HEADS, HEAD_DIM)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (D * R, heads, n, 16)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=visible)
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + mixed.transpose(1, 2).reshape(devices, per_device, n, DIM)
         normed = F.layer_norm(x, (DIM,))
         hidden = F.relu(_gate(apply(1, normed), units, 3 * DIM, 4 * DIM))
@@ -90,3 +95,8 @@ class SASRec(Backbone):
 def _gate(out: Tensor, units: Tensor | None, start: int, end: int) -> Tensor:
     """``out`` ``(D, R, n, end - start)`` with units ``start`` to ``end`` of the block switched on or off."""
     return out if units is None else out * units[:, :, None, start:end]
+
+
+def _padding(windows: Tensor) -> Tensor:
+    """How many items of each window are padding, ``(..., 1)``."""
+    return (windows == 0).sum(dim=-1, keepdim=True)

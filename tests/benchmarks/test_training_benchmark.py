@@ -104,13 +104,18 @@ def test_ratios_are_taken_within_a_round(monkeypatch: pytest.MonkeyPatch) -> Non
     clock = [0.0]
     monkeypatch.setattr(training.time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(training, "product_rate", lambda precision, seconds: 1e9)
-    contenders = [Steady("RecBole", 100, 10**9, 4.0, clock), Steady("ours", 1_000, 10**9, 2.0, clock)]
+    contenders = [
+        Steady("RecBole SASRec", 100, 10**9, 4.0, clock),
+        Steady("RecBole unchecked", 100, 10**9, 2.0, clock),
+        Steady("ours", 1_000, 10**9, 2.0, clock),
+    ]
     frame = training.measure(contenders, rounds=2, seconds=3.0).set_index("method")
     ours = frame.loc["ours"]
     assert ours["targets_per_s"] == 500  # two steps of 2 s
     assert ours["of_fp32_limit"] == pytest.approx(0.5)  # 5e8 a second of 1e9
     assert ours["mmacs_per_target"] == pytest.approx(1.0)
     assert ours["times_recbole"] == pytest.approx(20)  # 500 against 25
+    assert ours["times_unchecked"] == pytest.approx(10)
     assert ours["largest_over_smallest"] == 1
 
 

@@ -64,7 +64,7 @@ def test_a_skipped_block_is_never_asked_for_and_leaves_the_states_alone(name: st
 
     out = backbone.encode(windows, weights, keep=keep)
     assert asked == [(0, [0, 2]), (2, [0, 1])]
-    torch.testing.assert_close(out[3], backbone.finish(backbone.embed(windows))[3], rtol=0, atol=0)
+    torch.testing.assert_close(out[3], backbone.finish(backbone.embed(windows)[0], windows)[3], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -92,8 +92,9 @@ def test_no_position_sees_a_later_item_and_padding_changes_nothing(name: str) ->
 def test_a_sasrec_block_is_pre_norm_attention_with_four_heads() -> None:
     backbone, windows, stack = some("sasrec", 1, per_device=1)
     assert isinstance(backbone, SASRec)
-    x = backbone.embed(windows)
-    got = backbone.run_block(0, x, stack[0], backbone.mask(windows))[0, 0]
+    x, there = backbone.embed(windows)
+    got, real = backbone.run_block(0, x, stack[0])[0, 0], there[0, 0, :, 0]
+    assert real.tolist() == sorted((windows[0, 0] != 0).tolist(), reverse=True)  # the real items come first
     flat = stack[0][0]
     w_qkv = flat[: 64 * 192].view(64, 192)
     b_qkv = flat[64 * 192 : 64 * 192 + 192]
@@ -106,19 +107,26 @@ def test_a_sasrec_block_is_pre_norm_attention_with_four_heads() -> None:
     for head in range(4):
         at = slice(16 * head, 16 * head + 16)
         for i in range(CONTEXT):
-            keys = [j for j in range(i + 1) if windows[0, 0, j] != 0] or [i]
-            scores = torch.stack([q[i, at] @ k[j, at] / math.sqrt(16) for j in keys])
-            mixed[i, at] = sum(p * v[j, at] for p, j in zip(scores.softmax(0), keys, strict=True))
+            scores = torch.stack([q[i, at] @ k[j, at] / math.sqrt(16) for j in range(i + 1)])
+            mixed[i, at] = sum(p * v[j, at] for j, p in enumerate(scores.softmax(0)))
     h = h + mixed
     expected = h + (F.relu(F.layer_norm(h, (64,)) @ w_1 + b_1) @ w_2 + b_2)
-    real = windows[0, 0] != 0
     torch.testing.assert_close(got[real], expected[real], rtol=1e-5, atol=1e-5)
+
+
+def test_padding_in_front_of_a_window_changes_nothing_but_the_positions() -> None:
+    backbone, windows, stack = some("sasrec", 3, per_device=1)
+    with torch.no_grad():
+        backbone.positions.zero_()
+    windows[:, :, :2] = 0
+    padded = backbone.encode(windows, pick(stack))
+    torch.testing.assert_close(padded[:, :, 2:], backbone.encode(windows[:, :, 2:], pick(stack)), rtol=1e-5, atol=1e-6)
 
 
 def test_a_nextitnet_block_is_two_dilated_causal_convolutions() -> None:
     backbone, windows, stack = some("nextitnet", 1, per_device=1)
-    x = backbone.embed(windows)
-    got = backbone.run_block(1, x, stack[1], None)[0, 0]
+    x, _ = backbone.embed(windows)
+    got = backbone.run_block(1, x, stack[1])[0, 0]
     flat, h = stack[1][0], x[0, 0].T[None]
     size = 3 * 64 * 64
     kernels = [flat[:size], flat[size + 64 : 2 * size + 64]]

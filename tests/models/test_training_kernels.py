@@ -63,13 +63,25 @@ def test_the_loss_in_chunks_is_cross_entropy(precision: torch.dtype | None, tole
         assert float((mine - theirs).norm() / theirs.norm()) < tolerance
 
 
-def test_a_mapper_in_training_makes_the_weights_it_makes_afterwards() -> None:
-    mapper = Mapper(SASRec(10, 2, 5, torch.Generator().manual_seed(0)), torch.Generator().manual_seed(1))
-    latent = torch.randn(3, 64, generator=torch.Generator().manual_seed(2)).requires_grad_()
-    grads = []
+@pytest.mark.parametrize(("precision", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
+def test_a_mapper_in_training_applies_the_weights_it_makes_afterwards(
+    precision: torch.dtype, tolerance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.adaptation.product_type", lambda device: precision)
+    generator = torch.Generator().manual_seed(0)
+    backbone = SASRec(10, 2, 5, generator)
+    mapper = Mapper(backbone, generator)
+    with torch.no_grad():
+        for head in mapper.heads:
+            head.mul_(30)  # deviations as large as what they deviate from
+        mapper.base[1].add_(0.1 * torch.randn(mapper.base[1].shape, generator=generator))
+    latent = torch.randn(3, 64, generator=generator).requires_grad_()
+    x = torch.randn(3, 2, 5, 64, generator=generator).requires_grad_()
+    weight = torch.randn(3, 2, 5, 64, generator=generator)
+    found = []
     for training in (True, False):
         mapper.train(training)
-        made = mapper.block(1, latent)
-        grads.append(torch.autograd.grad(made.square().sum(), [latent, mapper.heads[1], mapper.base[1]]))
-    for mine, exact in zip(*grads, strict=True):
-        assert float((mine - exact).norm() / exact.norm()) < 2e-2
+        out = backbone.run_block(1, x, mapper.applied(1, latent))
+        found.append([out, *torch.autograd.grad((out * weight).sum(), [x, latent, mapper.heads[1], mapper.base[1]])])
+    for mine, exact in zip(*found, strict=True):
+        assert float((mine - exact).norm() / exact.norm()) < tolerance
