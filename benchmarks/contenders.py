@@ -1,6 +1,7 @@
 """What is measured: our methods, each with the training step that training itself takes, and RecBole's SASRec."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import count
 from typing import Protocol
@@ -16,8 +17,10 @@ from models.networks import Network
 from models.sasrec import HEADS
 from models.seeds import torch_generator
 from sim.errors import UserError
+from strategies.learner import Recipe
 from strategies.registry import METHODS
-from strategies.training import Recipe, adam, train_step
+from strategies.step import Stepper
+from strategies.training import adam
 from strategies.windows import Batch, TrainingSet, WindowCutter
 
 TRAINING = 3
@@ -46,6 +49,10 @@ class Contender(Protocol):
 
     title: str
 
+    def working(self) -> AbstractContextManager[None]:
+        """What has to be entered for the steps of a measurement."""
+        ...
+
     def step(self) -> Work:
         """Train on the next batch."""
         ...
@@ -69,13 +76,16 @@ class Ours:
                 f"--methods: the benchmark does not count what a training step of '{method}' multiplies; "
                 "it does for DeviceRec, DUET, Forward-OFA, their + variants and the ablations"
             )
-        self.optimizer = adam(self.model, self.recipe)
-        self.gates = torch_generator(seed, "gates")
+        self.take = Stepper(self.learner, self.model, adam(self.model, self.recipe), self.recipe)
+        self.take.seed(seed, 0)
         self.batches = endless(data, sizes.context, self.recipe, seed)
+
+    def working(self) -> AbstractContextManager[None]:
+        return self.take.working()
 
     def step(self) -> Work:
         batch = next(self.batches)
-        _, targets = train_step(self.learner, self.model, self.optimizer, batch, self.recipe, self.gates)
+        _, targets = self.take(batch)
         return Work(targets, TRAINING * forward_macs(self.model, batch))
 
 
@@ -120,6 +130,9 @@ class RecBoleSASRec:
         rows = Recipe(targets="last", memory=sizes.context, batch=RECBOLE_BATCH)
         self.batches = endless(data, sizes.context, rows, seed)
         self.row_macs = recbole_macs(sizes.blocks, sizes.context, data.num_items)
+
+    def working(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def step(self) -> Work:
         batch = next(self.batches)

@@ -4,7 +4,7 @@ python -m benchmarks.training                        # contexts 10 and 20, one t
 python -m benchmarks.training --threads 1 --contexts 20 --methods devicerec,forward-ofa
 python -m benchmarks.training --out training.csv     # the table as a file too
 
-One step is what :func:`strategies.training.train_step` does on the next batch, cutting the windows included. The limit
+One step is what :class:`strategies.step.Stepper` does on the next batch, cutting the windows included. The limit
 is the rate of one large fp32 matrix product in the same round, divided by the multiply-accumulates that a target takes:
 forward as the models count them, times three. RecBole is measured as it comes, with the anomaly detection that it
 always switches on, and ``unchecked``, without. Contenders take turns, every ratio is taken within a round, and the
@@ -32,8 +32,9 @@ from models.checkpoint import Sizes
 from models.precision import product_type
 from sim.config import unknown
 from sim.errors import UserError
+from strategies.learner import Recipe
 from strategies.registry import METHODS
-from strategies.training import Recipe, keep_memory
+from strategies.training import keep_memory
 
 WARM_UP = 2
 """Steps before the first round."""
@@ -98,11 +99,13 @@ def run_round(contenders: Sequence[Contender], seconds: float) -> pd.DataFrame:
     rows = []
     for contender in contenders:
         targets, macs, spent = 0, 0, 0.0
-        while spent < seconds:
-            started = time.perf_counter()
-            work = contender.step()
-            spent += time.perf_counter() - started
-            targets, macs = targets + work.targets, macs + work.macs
+        with contender.working():
+            contender.step()  # threads have just started
+            while spent < seconds:
+                started = time.perf_counter()
+                work = contender.step()
+                spent += time.perf_counter() - started
+                targets, macs = targets + work.targets, macs + work.macs
         rows.append(
             {
                 "method": contender.title,

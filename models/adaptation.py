@@ -41,7 +41,8 @@ class Extractor(nn.Module):
         """``embedded`` ``(D, m, d)``, ``lengths`` ``(D,)`` from 1 to m, ``start`` ``(D, d)`` or zeros: ``(D, d)``."""
         if torch.is_grad_enabled() and embedded.device.type == "cpu":
             zero = embedded.new_zeros(len(embedded), DIM)
-            return last_state(self.gru, embedded, lengths, zero if start is None else start)
+            precision = product_type(embedded.device) if self.training else None
+            return last_state(self.gru, embedded, lengths, zero if start is None else start, precision)
         states, _ = self.gru(embedded, None if start is None else start.unsqueeze(0))
         return states[torch.arange(len(lengths), device=lengths.device), lengths - 1]
 

@@ -19,9 +19,10 @@ from sim.data.interactions import Interactions
 from sim.errors import UserError
 from sim.rundir import RunFolder
 from sim.streams import Protocol, Streams, build_streams, eligible_users
+from strategies.learner import Recipe
 from strategies.presets import recipe_for
 from strategies.registry import METHODS
-from strategies.training import EpochRecord, Recipe, cache_key, train
+from strategies.training import EpochRecord, cache_key, train
 from strategies.windows import TrainingSet
 
 OnBatch = Callable[[int, int, list[EpochRecord]], None]

@@ -16,7 +16,7 @@ from models.backbone import Backbone
 from strategies.base import AdaptiveStrategy, SessionStrategy
 from strategies.forward_ofa import AdaptiveLearner, ForwardOFA
 from strategies.gates import gate
-from strategies.training import Learner, Recipe
+from strategies.learner import Learner, Recipe
 from strategies.windows import Batch
 
 

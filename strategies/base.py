@@ -33,7 +33,7 @@ from clients.protocol import (
 )
 from models.adaptation import AnyMapper
 from models.checkpoint import load_mapper, read_header
-from strategies.training import Learner
+from strategies.learner import Learner
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from models.adaptation import StaticModel
 from models.backbone import Backbone
 from strategies.base import SessionStrategy
-from strategies.training import Learner, Recipe
+from strategies.learner import Learner, Recipe
 from strategies.windows import Batch
 
 

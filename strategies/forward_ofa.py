@@ -9,7 +9,7 @@ from models.adaptation import AdaptiveModel, Structure
 from models.backbone import Backbone, Layers
 from strategies.base import AdaptiveStrategy
 from strategies.gates import gate
-from strategies.training import Learner, Recipe
+from strategies.learner import Learner, Recipe
 from strategies.windows import Batch
 
 

@@ -16,7 +16,7 @@ from models.backbone import Backbone
 from models.gater import GatedNetwork, newest, semantic_hash
 from strategies.base import SessionStrategy
 from strategies.devicerec import StaticLearner
-from strategies.training import Learner, Recipe
+from strategies.learner import Learner, Recipe
 from strategies.windows import Batch
 
 PENALTY = {"sasrec": 0.1, "nextitnet": 0.5}
@@ -26,6 +26,7 @@ PENALTY = {"sasrec": 0.1, "nextitnet": 0.5}
 class GatedLearner(StaticLearner):
     """Blocks and gating network, trained together."""
 
+    divisible: ClassVar[bool] = False  # the gating network normalises over the batch and remembers what it saw
     penalty = 0.0
 
     def configure(self, *, protocol: str, backbone: str, dataset: str) -> dict[str, float]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from models.adaptation import compact_constraint, sample_gates
-from strategies.training import Recipe
+from strategies.learner import Recipe
 
 
 @dataclass(frozen=True)

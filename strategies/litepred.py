@@ -2,10 +2,10 @@
 
 LitePred itself (Feng et al. 2024) is a latency predictor for architecture search. The Forward-OFA paper's Table 7
 compares with the search it serves, and says of it that it "matches and finetunes models with device data"; this is our
-reading. In the cloud one supernet is trained, whose blocks are shared by all paths: every step trains one path, drawn
-uniformly from those with at least one block. Search and fine-tuning are the device's business, see
-:mod:`clients.litepred`, and what of the original's predictor is simplified :mod:`clients.latency`. The paper names no
-latency target: where a device has none, any path may win.
+reading. In the cloud one supernet is trained, whose blocks are shared by all paths: every step trains two paths, one
+for each half of its windows, drawn uniformly from those with at least one block. Search and fine-tuning are the
+device's business, see :mod:`clients.litepred`, and what of the original's predictor is simplified
+:mod:`clients.latency`. The paper names no latency target: where a device has none, any path may win.
 """
 
 from typing import ClassVar
@@ -16,17 +16,17 @@ from torch import Tensor, nn
 from models.adaptation import StaticModel
 from strategies.base import SessionStrategy
 from strategies.devicerec import StaticLearner
-from strategies.training import Learner, Recipe
+from strategies.learner import Learner, Recipe
 from strategies.windows import Batch
 
 
 class SupernetLearner(StaticLearner):
-    """One set of block weights, of which each step trains another path."""
+    """One set of block weights, of which each share of a step trains another path."""
 
     def states(
         self, model: nn.Module, batch: Batch, recipe: Recipe, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """A path for the batch in training; for validation, where it may not matter which devices go together, a path
+        """A path for all windows in training; for validation, where it may not matter which devices go together, a path
         for each window, the same ones after every epoch."""
         assert isinstance(model, StaticModel)
         backbone = model.device_part.backbone

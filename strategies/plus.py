@@ -26,7 +26,7 @@ from models.checkpoint import Installed
 from models.dropout import dropout
 from models.lowrank import RANK, LowRankMapper
 from strategies.base import AdaptiveStrategy
-from strategies.training import Learner, Recipe
+from strategies.learner import Learner, Recipe
 from strategies.windows import Batch
 
 HISTORY_DROPOUT, INTEREST_DROPOUT = 0.3, 0.3

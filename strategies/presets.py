@@ -1,6 +1,6 @@
 """Training recipes: ours, and the paper's hyperparameters (section 4.1.4)."""
 
-from strategies.training import Recipe
+from strategies.learner import Recipe
 
 PAPER_PENALTY = {
     "sasrec": {"ml1m": 0.005, "ml10m": 0.01, "amazon-game": 0.001, "amazon-food": 0.005},

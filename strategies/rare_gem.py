@@ -16,8 +16,8 @@ from models.backbone import Backbone
 from models.sparse import RareGemModel
 from strategies.base import SessionStrategy
 from strategies.devicerec import StaticLearner
+from strategies.learner import Learner, Recipe
 from strategies.presets import rare_gem_kept
-from strategies.training import Learner, Recipe
 from strategies.windows import Batch
 
 SEARCH = 20
@@ -51,10 +51,14 @@ class RareGemLearner(StaticLearner):
         """As DeviceRec's; while it searches, with a penalty on the scores."""
         assert isinstance(model, RareGemModel)
         searches = model.training and bool(model.searching)
-        if searches:
-            model.clamp()
         states, extra = super().states(model, batch, recipe, generator)
         return states, SCORE_DECAY * model.decay() if searches else extra
+
+    def before_step(self, model: nn.Module) -> None:
+        """Scores stay between 0 and 1."""
+        assert isinstance(model, RareGemModel)
+        if model.searching:
+            model.clamp()
 
     def after_epoch(self, model: nn.Module, epoch: int, recipe: Recipe) -> None:
         """Prune on schedule; at the end of the search hand over to training."""

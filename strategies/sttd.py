@@ -18,7 +18,7 @@ from models.loss import distillation_loss
 from models.sttd import FactoredNetwork
 from strategies.base import SessionStrategy
 from strategies.devicerec import StaticLearner
-from strategies.training import Learner, Recipe
+from strategies.learner import Learner, Recipe
 from strategies.windows import Batch
 
 DISTILLATION = 0.8

@@ -9,47 +9,21 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from models.adaptation import DevicePart
-from models.backbone import Backbone
-from models.checkpoint import Installed
-from models.loss import full_softmax_loss
-from models.precision import product_type
 from models.ranking import hits, ndcg, ranks
-from models.seeds import derive, torch_generator
-from strategies.windows import Batch, TrainingSet, WindowCutter
+from strategies.learner import Learner, Recipe
+from strategies.step import Stepper
+from strategies.windows import TrainingSet, WindowCutter
 
-CODE_VERSION = 4
+CODE_VERSION = 5
 """Part of every cache key: raise it when a change to models or training changes what training gives."""
 
 VALIDATION_BATCH = 256
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train; the same for every method that is compared."""
-
-    learning_rate: float = 2e-3
-    dropout: float = 0.2
-    batch: int = 128
-    """Most windows a step (with the default context, ten targets each); a small data set gets smaller batches."""
-    max_epochs: int = 60
-    patience: int = 6
-    """Epochs without a better validation NDCG@10, see :func:`judged`, that end training; 0: ``max_epochs`` epochs, no
-    selection."""
-    penalty: float = 0.001
-    """The paper's lambda, the weight of the compact constraint (equation 12)."""
-    temperature: float = 5.0
-    """The paper's tau of the Gumbel-softmax gates (equation 4)."""
-    targets: str = "session"
-    """``session`` or ``last``, see :mod:`strategies.windows`."""
-    memory: int = 50
-    """Items that the extractors read."""
 
 
 @dataclass(frozen=True)
@@ -69,45 +43,6 @@ class Trained:
 
     records: list[EpochRecord]
     best_epoch: int
-
-
-class Learner:
-    """What training needs to know of a method; every strategy names one."""
-
-    teacher: ClassVar[str | None] = None
-    """The method whose trained model this one learns from; it is trained first."""
-
-    def configure(self, *, protocol: str, backbone: str, dataset: str) -> dict[str, float]:
-        """Take the method's own hyperparameters from the presets; what they are belongs to the model's identity."""
-        return {}
-
-    def adjust(self, recipe: Recipe) -> Recipe:
-        """The method's own changes to the recipe; they belong to the model's identity."""
-        return recipe
-
-    def teach(self, teacher: Installed) -> None:
-        """Hand over the trained model of :attr:`teacher`."""
-        raise TypeError(f"{type(self).__name__} learns from no other model")
-
-    def search_epochs(self, recipe: Recipe) -> int:
-        """Epochs before the ones of the recipe, in which the method searches and no epoch's model is kept."""
-        return 0
-
-    def after_epoch(self, model: nn.Module, epoch: int, recipe: Recipe) -> None:
-        """Change the model at the end of an epoch (the first is 1), before it is validated."""
-
-    def build(self, backbone: Backbone, generator: torch.Generator) -> nn.Module:
-        """The untrained cloud model around a fresh backbone."""
-        raise TypeError(f"{type(self).__name__} trains no model of its own")
-
-    def states(
-        self, model: nn.Module, batch: Batch, recipe: Recipe, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """Final states ``(B, n, d)`` of a batch, and what is added to the loss (a scalar).
-
-        ``model.training`` says whether gates are sampled and dropout is on.
-        """
-        raise TypeError(f"{type(self).__name__} trains no model of its own")
 
 
 def train(
@@ -139,6 +74,7 @@ def train(
     )
     model.to(device)
     optimizer = adam(model, recipe)
+    take = Stepper(learner, model, optimizer, recipe)
     records: list[EpochRecord] = []
     best: dict[str, Tensor] = {}
     best_epoch = 0
@@ -154,13 +90,13 @@ def train(
         epoch = len(records) + 1
         started = time.perf_counter()
         model.train()
-        torch.manual_seed(derive(seed, "dropout", epoch))
-        gates = torch_generator(seed, "gates", epoch)
         total, seen = 0.0, 0
-        for step, batch in enumerate(cutter.batches(epoch), start=1):
-            loss, count = train_step(learner, model, optimizer, batch.to(device), recipe, gates)
-            total, seen = total + loss * count, seen + count
-            on_batch(step, max(steps, step), records)
+        take.seed(seed, epoch)
+        with take.working():
+            for step, batch in enumerate(cutter.batches(epoch), start=1):
+                loss, count = take(batch.to(device))
+                total, seen = total + loss * count, seen + count
+                on_batch(step, max(steps, step), records)
         learner.after_epoch(model, epoch, recipe)
         hit, gain = validate(learner, model, cutter, recipe, device)
         records.append(EpochRecord(epoch, total / max(seen, 1), gain, hit, time.perf_counter() - started))
@@ -189,29 +125,6 @@ def judged(records: list[EpochRecord]) -> list[float]:
 def adam(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The optimiser that every cloud model is trained with."""
     return torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, fused=True)
-
-
-def train_step(
-    learner: Learner,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    batch: Batch,
-    recipe: Recipe,
-    generator: torch.Generator,
-) -> tuple[float, int]:
-    """One step of the optimiser; the mean loss over the targets of the batch, and how many there are."""
-    states, extra = learner.states(model, batch, recipe, generator)
-    bears = batch.targets > 0
-    loss = full_softmax_loss(
-        states[bears],
-        _part(model).backbone.items,
-        batch.targets[bears],
-        precision=product_type(batch.targets.device),
-    )
-    optimizer.zero_grad(set_to_none=True)
-    (loss + extra).backward()
-    optimizer.step()
-    return float(loss.detach()), int(bears.sum())
 
 
 @torch.no_grad()

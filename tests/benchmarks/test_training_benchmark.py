@@ -1,6 +1,7 @@
 """The training benchmark: what a target takes, counted by hand, and a run of two steps."""
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from benchmarks.data import ML1M_ITEMS, made_up
 from benchmarks.machine import product_rate
 from models.checkpoint import Sizes
 from sim.errors import UserError
-from strategies.training import Recipe
+from strategies.learner import Recipe
 from strategies.windows import TrainingSet
 
 LINEAR, ATTENTION = 5 * 10 * 4_096, 2 * 10 * 10 * 64
@@ -94,6 +95,9 @@ class Steady:
 
     def __init__(self, title: str, targets: int, macs: int, seconds: float, clock: list[float]) -> None:
         self.title, self.work, self.seconds, self.clock = title, Work(targets, macs), seconds, clock
+
+    def working(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def step(self) -> Work:
         self.clock[0] += self.seconds

@@ -60,7 +60,7 @@ def test_a_head_is_one_linear_layer_from_latent_interest_to_weights() -> None:
 
 def test_the_interest_extractor_starts_from_the_structure() -> None:
     torch.manual_seed(0)
-    part = DevicePart(backbone(), controller=True, interest=True)
+    part = DevicePart(backbone(), controller=True, interest=True).eval()
     embedded, lengths = torch.randn(1, 4, 64), torch.tensor([4])
     logits = torch.tensor([[1.0, -2.0]])
     start = torch.zeros(1, 1, 64)

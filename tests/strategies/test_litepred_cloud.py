@@ -13,8 +13,8 @@ from models.nextitnet import NextItNet
 from sim import play, run
 from sim.config import Config
 from sim.rundir import RunFolder
+from strategies.learner import Recipe
 from strategies.litepred import SupernetLearner, random_paths
-from strategies.training import Recipe
 from strategies.windows import Batch
 from tests.sim.test_run import Stopped, sessions, stop_after, write_csv
 

@@ -19,9 +19,9 @@ from models.sparse import RareGemModel
 from sim import play, run
 from sim.cloud import in_order
 from sim.config import Config
+from strategies.learner import Recipe
 from strategies.rare_gem import RareGemLearner, prunings
 from strategies.registry import METHODS
-from strategies.training import Recipe
 
 SESSIONS, BLOCKS, CONTEXT, MEMORY = 4, 2, 5, 8
 ABLATIONS = "forward-ofa-controller,forward-ofa-no-structure,forward-ofa-random,forward-ofa-first,forward-ofa-last"

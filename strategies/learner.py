@@ -1,0 +1,77 @@
+"""What training needs to know of a method, and the recipe that is the same for all of them."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from models.backbone import Backbone
+from models.checkpoint import Installed
+from strategies.windows import Batch
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train; the same for every method that is compared."""
+
+    learning_rate: float = 2e-3
+    dropout: float = 0.2
+    batch: int = 128
+    """Most windows a step (with the default context, ten targets each); a small data set gets smaller batches."""
+    max_epochs: int = 60
+    patience: int = 6
+    """Epochs without a better validation NDCG@10, see :func:`judged`, that end training; 0: ``max_epochs`` epochs, no
+    selection."""
+    penalty: float = 0.001
+    """The paper's lambda, the weight of the compact constraint (equation 12)."""
+    temperature: float = 5.0
+    """The paper's tau of the Gumbel-softmax gates (equation 4)."""
+    targets: str = "session"
+    """``session`` or ``last``, see :mod:`strategies.windows`."""
+    memory: int = 50
+    """Items that the extractors read."""
+
+
+class Learner:
+    """What training needs to know of a method; every strategy names one."""
+
+    teacher: ClassVar[str | None] = None
+    """The method whose trained model this one learns from; it is trained first."""
+    divisible: ClassVar[bool] = True
+    """Whether a step may look at the windows of a batch in two halves (:mod:`strategies.step`)."""
+
+    def configure(self, *, protocol: str, backbone: str, dataset: str) -> dict[str, float]:
+        """Take the method's own hyperparameters from the presets; what they are belongs to the model's identity."""
+        return {}
+
+    def adjust(self, recipe: Recipe) -> Recipe:
+        """The method's own changes to the recipe; they belong to the model's identity."""
+        return recipe
+
+    def teach(self, teacher: Installed) -> None:
+        """Hand over the trained model of :attr:`teacher`."""
+        raise TypeError(f"{type(self).__name__} learns from no other model")
+
+    def search_epochs(self, recipe: Recipe) -> int:
+        """Epochs before the ones of the recipe, in which the method searches and no epoch's model is kept."""
+        return 0
+
+    def before_step(self, model: nn.Module) -> None:
+        """Change the model before a step looks at it; its states may be asked for by several threads at once."""
+
+    def after_epoch(self, model: nn.Module, epoch: int, recipe: Recipe) -> None:
+        """Change the model at the end of an epoch (the first is 1), before it is validated."""
+
+    def build(self, backbone: Backbone, generator: torch.Generator) -> nn.Module:
+        """The untrained cloud model around a fresh backbone."""
+        raise TypeError(f"{type(self).__name__} trains no model of its own")
+
+    def states(
+        self, model: nn.Module, batch: Batch, recipe: Recipe, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Final states ``(B, n, d)`` of a batch, and what is added to the loss (a scalar).
+
+        ``model.training`` says whether gates are sampled and dropout is on.
+        """
+        raise TypeError(f"{type(self).__name__} trains no model of its own")

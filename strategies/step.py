@@ -1,0 +1,101 @@
+"""One step of training: the batch in two shares, one processor each where there are two.
+
+Two threads that share every small operation wait for each other most of the time; two that each have half of the
+windows meet once a step. The shares are the same however many processors there are, and so are the numbers.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from models.adaptation import DevicePart
+from models.dropout import drawing_from
+from models.loss import full_softmax_loss
+from models.precision import product_type
+from models.seeds import derive, torch_generator
+from strategies.learner import Learner, Recipe
+from strategies.windows import Batch
+
+SHARES = 2
+SMALLEST = 16
+"""Windows of a share: a batch with fewer than two of these is not divided."""
+
+
+class Stepper:
+    """Takes training steps; :meth:`working` first."""
+
+    def __init__(self, learner: Learner, model: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe) -> None:
+        self.learner, self.model, self.optimizer, self.recipe = learner, model, optimizer, recipe
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.pool: ThreadPoolExecutor | None = None
+        self.generators: list[torch.Generator] = []
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Inside, each share has its own thread, and each thread its part of the processors."""
+        threads = torch.get_num_threads()
+        workers = min(SHARES, threads)
+        if workers == 1 or self.parameters[0].device.type != "cpu":
+            yield
+            return
+        each = threads // workers
+        torch.set_num_threads(each)  # here too: threads that have helped once go on looking for work
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(each,)) as self.pool:
+            try:
+                yield
+            finally:
+                self.pool = None
+                torch.set_num_threads(threads)
+
+    def seed(self, seed: int, epoch: int) -> None:
+        """What is random in an epoch's steps follows from these two."""
+        self.generators = [torch_generator(seed, "steps", epoch, share) for share in range(SHARES)]
+        torch.manual_seed(derive(seed, "dropout", epoch))  # what an accelerator's dropout draws from
+
+    def __call__(self, batch: Batch) -> tuple[float, int]:
+        """Change the model by one batch; the mean loss over its targets, and how many there are."""
+        shares = divide(batch, SHARES if self.learner.divisible and batch.windows.device.type == "cpu" else 1)
+        self.learner.before_step(self.model)
+        targets = int((batch.targets > 0).sum())
+        whole = len(batch.windows), targets
+        work = self.pool.map if self.pool is not None else map
+        found = list(work(self._gradients, shares, [whole] * len(shares), self.generators))
+        for i, parameter in enumerate(self.parameters):
+            parts = [gradient for _, gradients in found if (gradient := gradients[i]) is not None]
+            for other in parts[1:]:
+                parts[0].add_(other)
+            parameter.grad = parts[0] if parts else None
+        self.optimizer.step()
+        return sum(loss for loss, _ in found), targets
+
+    def _gradients(
+        self, share: Batch, whole: tuple[int, int], generator: torch.Generator
+    ) -> tuple[float, tuple[Tensor | None, ...]]:
+        """Loss and gradients of a share, in proportion to the ``whole`` batch's windows and targets."""
+        with drawing_from(generator):
+            states, extra = self.learner.states(self.model, share, self.recipe, generator)
+        bears = share.targets > 0
+        part = self.model.device_part
+        assert isinstance(part, DevicePart)
+        wanted = share.targets[bears]
+        weights = wanted.new_full((len(wanted),), 1 / whole[1], dtype=states.dtype)
+        loss = full_softmax_loss(
+            states[bears], part.backbone.items, wanted, weights, precision=product_type(wanted.device)
+        )
+        total = loss + extra * (len(share.windows) / whole[0])
+        return float(loss.detach()), torch.autograd.grad(total, self.parameters, allow_unused=True)
+
+
+def divide(batch: Batch, shares: int) -> list[Batch]:
+    """The windows in as many parts of equal size, or all in one if there are few."""
+    rows = len(batch.windows)
+    if rows < shares * SMALLEST:
+        return [batch]
+    each = -(-rows // shares)
+    return [
+        Batch(*(x[start : start + each] for x in (batch.windows, batch.targets, batch.history, batch.lengths)))
+        for start in range(0, rows, each)
+    ]
