@@ -1,6 +1,5 @@
 """A finished run, as pandas frames."""
 
-import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 
 from analysis.summary import summarise
 from sim.errors import UserError
+from sim.runfile import read_config
 
 SESSION_COLUMNS = {
     "seed": "seed of training and of the devices' draws",
@@ -122,7 +122,7 @@ def load(run: str | Path) -> Run:
     Raises :class:`UserError` if ``run`` is no run folder, is unfinished, or does not hold what a run holds.
     """
     path = Path(run).expanduser()
-    config = _config(path)
+    config = read_config(path)
     sessions = _sessions(path)
     training = _training(path)
     _check_finished(path, config, sessions)
@@ -134,21 +134,6 @@ def method_names(options: dict[str, Any]) -> list[str]:
     given = options.get("methods", [])
     names = given.split(",") if isinstance(given, str) else given
     return [str(name).strip() for name in names if str(name).strip()]
-
-
-def _config(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        raise UserError(f"{path}: there is no such folder; give the folder of a finished run")
-    file = path / "config.toml"
-    if not file.is_file():
-        raise UserError(f"{path} is not a run folder: there is no config.toml in it")
-    try:
-        config = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is damaged: {error}; play the run again into an empty folder") from error
-    if not isinstance(config.get("run"), dict):
-        raise UserError(f"{path} is not a run folder: its config.toml has no table [run]")
-    return config
 
 
 def _sessions(path: Path) -> pd.DataFrame:

@@ -37,6 +37,7 @@ from models.assembled import Assembled
 from models.ranking import hits, ranks
 from models.timing import durations, one_thread
 from sim.errors import UserError
+from sim.interrupts import terminated_like_interrupted
 
 REPEATS = 200
 TOLERANCE = 1e-3
@@ -67,7 +68,7 @@ def export(own: OwnNetwork, out: Path) -> list[Written]:
     runtime = _onnxruntime()
     module = own.assembled
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out) as draft:
+    with terminated_like_interrupted(), tempfile.TemporaryDirectory(dir=out) as draft:
         files = {"torch export": Path(draft) / "network.pt2", "ONNX": Path(draft) / "network.onnx"}
         _write(module, own.windows[:1], files["torch export"], files["ONNX"])
         runs = {

@@ -4,10 +4,8 @@ The path is the one that the run recorded. The weights are made again as they we
 device's latent interest, by the device's own training, or as they were installed.
 """
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +18,7 @@ from clients.storage import Storage, recent, session_windows
 from models.assembled import Assembled
 from models.checkpoint import Installed, load_device, load_mapper
 from sim.errors import UserError
+from sim.runfile import read_config
 
 TRAINS = ("evaluate.finetune", "evaluate.litepred")
 """What devices do that train their own blocks, see :mod:`clients.app`."""
@@ -66,7 +65,7 @@ class OwnNetwork:
 
 def own_network(run: Path, device: int, session: int | None, method: str | None, seed: int | None) -> OwnNetwork:
     """Make it again; raises :class:`UserError` where there is no such network."""
-    config = _config(run)
+    config = read_config(run, "models", "actions")
     options, models, actions = config["run"], config["models"], config["actions"]
     method = method or ("forward-ofa" if "forward-ofa" in models else list(models)[-1])
     seed = int(options["seed"]) if seed is None else seed
@@ -124,20 +123,6 @@ def _weights(
         tuned = finetune.tune(part, network, [past], keep).weights
         return [tuned[k] for k in path]
     return [network[k] for k in path]
-
-
-def _config(run: Path) -> dict[str, Any]:
-    file = run / "config.toml"
-    if not file.is_file():
-        raise UserError(f"{run} is no run folder: there is no config.toml in it")
-    try:
-        config = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is damaged: {error}") from None
-    missing = [name for name in ("run", "models", "actions") if name not in config]
-    if missing:
-        raise UserError(f"{file} has no table [{missing[0]}]: it was written by another version; play the run again")
-    return config
 
 
 def _played(

@@ -23,9 +23,9 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.simulation import run_simulation
 
 from sim import deployment
-from sim.deployment import terminated_like_interrupted
 from sim.errors import UserError
 from sim.grid import ConfigValue, InProcessGrid, silence_telemetry
+from sim.interrupts import terminated_like_interrupted
 
 __all__ = ["BACKENDS", "load_client_app", "load_server_app", "run_apps"]
 

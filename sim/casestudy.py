@@ -29,11 +29,9 @@ each time one whose path differs most from those chosen. Budgets play no part he
 import argparse
 import json
 import sys
-import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -49,6 +47,7 @@ from sim import data
 from sim.data.interactions import Interactions
 from sim.errors import UserError
 from sim.rundir import write_text
+from sim.runfile import finished_options
 
 METHODS, DENSE = ("forward-ofa", "forward-ofa-plus"), "devicerec"
 FILE = "casestudy.json"
@@ -81,7 +80,7 @@ def study(
     run: Path, devices: Sequence[int] | None = None, data_dir: Path | None = None, method: str = METHODS[0]
 ) -> Path:
     """Write the case study of a finished run; returns the file's path."""
-    options = _options(run)
+    options = finished_options(run)
     model, dense = (run / "models" / f"{name}-{options['seed']}.safetensors" for name in (method, DENSE))
     if not model.exists():
         raise UserError(f"{run} has no model of {method}: there is no {model}; play it with --methods {method}")
@@ -219,13 +218,6 @@ def _paths(name: str, scene: Scene, who: Tensor, whose: Tensor) -> Tensor:
 def _item(item: int, interactions: Interactions) -> dict[str, object]:
     names = [interactions.genre_names[g] for g in np.flatnonzero(interactions.genres[item])]
     return {"item": item, "title": interactions.item_titles[item], "genres": names}
-
-
-def _options(run: Path) -> dict[str, Any]:
-    marker = run / "config.toml"
-    if not marker.is_file() or not (run / "sessions.parquet").is_file():
-        raise UserError(f"{run} is no finished run: play it to its end with sim.run first")
-    return dict(tomllib.loads(marker.read_text(encoding="utf-8"))["run"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,7 +12,7 @@ import tyro
 
 from clients.policies import POLICIES, parse
 from models.checkpoint import BACKBONES
-from sim.content import content
+from sim.content import content, data_content
 from sim.errors import UserError
 from strategies.registry import METHODS
 
@@ -139,7 +139,8 @@ class Config:
 
     def identity(self) -> str:
         """A short hash of everything that decides the results: of a file what it says, not what it is called."""
-        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NOT_IDENTITY} | self.contents()
+        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NOT_IDENTITY}
+        facts |= self.contents() | data_content(self.dataset)
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
     @property

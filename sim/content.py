@@ -1,10 +1,12 @@
-"""What a run's TOML files say, as a hash: the name of a device mix or a drift does not tell an edited one from the old.
+"""What a run's files say, as a hash: the name of a device mix, a drift or a data set of one's own does not tell an
+edited one from the old.
 
 Read leniently, so that a file that cannot be is still told by its own loader what is wrong with it.
 """
 
 import hashlib
 import tomllib
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
@@ -21,6 +23,24 @@ def content(folder: str, name: str) -> str:
     for data in _files(folder, name, Path(), DEEPEST):
         digest.update(hashlib.sha256(data).digest())
     return digest.hexdigest()[:12]
+
+
+def data_content(name: str) -> dict[str, str]:
+    """``{"data": short hash}`` of the file that ``--dataset`` names; nothing for a data set that has a name."""
+    path = Path(name).expanduser()
+    return {"data": _hash(path, *_stamp(path))} if path.suffix and path.is_file() else {}
+
+
+@lru_cache(maxsize=4)
+def _hash(path: Path, changed: int, size: int) -> str:
+    """Of a file's bytes, read again when its time or size is another."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
 
 
 def _files(folder: str, name: str, beside: Path, deepest: int) -> list[bytes]:

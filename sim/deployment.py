@@ -14,7 +14,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import traceback
 import urllib.error
@@ -22,7 +21,6 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import IO
 
 from flwr.app import Context
@@ -30,6 +28,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from sim.errors import UserError
 from sim.grid import ConfigValue
+from sim.interrupts import terminated_like_interrupted
 
 MOST_DEVICES = 32
 _SERVER_APP, _OUTCOME = "deployment-server-app", "deployment-outcome"
@@ -168,23 +167,6 @@ def _process(arguments: list[str], environment: dict[str, str], log: IO[bytes]) 
                 process.wait(10)
             except (ProcessLookupError, subprocess.TimeoutExpired):
                 continue
-
-
-@contextmanager
-def terminated_like_interrupted() -> Iterator[None]:
-    """Let SIGTERM unwind the stack as Ctrl-C does; else the processes would be left behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        sys.exit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _free_ports(count: int) -> list[int]:

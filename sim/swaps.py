@@ -12,7 +12,6 @@ If the choice of blocks means anything, ``swapped`` is worse than ``own``. Budge
 before every session.
 """
 
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from models.adaptation import DevicePart
 from models.checkpoint import load_device, load_mapper
 from models.seeds import numpy_generator
 from sim.errors import UserError
+from sim.runfile import finished_options
 
 NETWORKS = ("own", "swapped", "all-blocks", "other")
 CHUNK = 256
@@ -38,7 +38,7 @@ def replay(run: Path, method: str, seed: int) -> pd.DataFrame:
     ``path`` has bit k set if block k ran. Raises :class:`UserError` if the run is not finished or does not hold the
     method's model, or if the method's devices do not choose their blocks.
     """
-    options, model = _options(run), run / "models" / f"{method}-{seed}.safetensors"
+    options, model = finished_options(run), run / "models" / f"{method}-{seed}.safetensors"
     if not model.exists():
         raise UserError(f"{run} has no model of {method} with seed {seed}: play it with --methods {method}")
     part = load_device(model).part
@@ -117,10 +117,3 @@ def _sessions(storage: Storage, seats: np.ndarray, context: int) -> tuple[Tensor
 def _chunks(seats: np.ndarray) -> Iterator[np.ndarray]:
     for start in range(0, len(seats), CHUNK):
         yield seats[start : start + CHUNK]
-
-
-def _options(run: Path) -> dict[str, int]:
-    marker = run / "config.toml"
-    if not marker.is_file() or not (run / "sessions.parquet").is_file():
-        raise UserError(f"{run} is no finished run: play it to its end with sim.run first")
-    return dict(tomllib.loads(marker.read_text(encoding="utf-8"))["run"])

@@ -157,12 +157,12 @@ def test_what_there_is_not_is_one_clear_line(
 
 def test_a_folder_that_is_no_finished_run_is_one_clear_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(run / "models"), "--device", "0"]) == 2
-    assert "no run folder" in capsys.readouterr().err
+    assert "is not a run folder" in capsys.readouterr().err
     (run / "sessions.parquet").unlink()
     assert main([str(run), "--device", "0"]) == 2
     assert "is unfinished" in capsys.readouterr().err
     (run / "config.toml").write_text("[run]\nseed = 0\n")
-    with pytest.raises(UserError, match="another version"):
+    with pytest.raises(UserError, match=r"no table \[models\].*another version"):
         own_network(run, 0, None, None, None)
 
 

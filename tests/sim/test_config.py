@@ -64,6 +64,16 @@ def test_flwr_run_knows_every_option_with_its_default() -> None:
     assert replace(Config.from_flat(table), devices=Config().devices) == Config()
 
 
+def test_an_edited_data_file_is_another_run(tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_text("user,item,timestamp\na,x,1\n")
+    before = Config(dataset=str(file)).identity()
+    assert Config(dataset=str(file)).identity() == before
+    file.write_text("user,item,timestamp\na,y,1\nb,y,2\n")
+    assert Config(dataset=str(file)).identity() != before
+    assert Config(dataset="ml1m").identity() == Config(dataset="ml1m").identity()
+
+
 def test_an_edited_mix_or_drift_is_another_run_and_a_renamed_one_is_not(tmp_path: Path) -> None:
     mix, base, trace = tmp_path / "mix.toml", tmp_path / "base.toml", tmp_path / "busy.csv"
     drift = tmp_path / "drift.toml"
