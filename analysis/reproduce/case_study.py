@@ -114,6 +114,7 @@ def _draw(studies: dict[str, dict[str, Any]]) -> Figure:
         means.set_yticks([])
         means.invert_yaxis()
         means.set_xlabel("NDCG@10, all devices")
+        means.locator_params(axis="x", nbins=4)
         titles += [f"{whose}: paths", "Next item", f"All {found['simulated']:,} devices"]
     style.letter(axes, titles)
     style.legend(figure, axes[1])
