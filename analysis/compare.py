@@ -233,7 +233,7 @@ def _with_relative(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _lead(settings: Sequence[Setting]) -> str:
-    data = join(list(dict.fromkeys(protocol.dataset_title(setting.options) for setting in settings)))
+    data = join(list(dict.fromkeys(protocol.dataset_title(setting.runs[0]) for setting in settings)))
     splits = join(list(dict.fromkeys(protocol.split(setting.options, short=True) for setting in settings)))
     return f"{data}; split: {splits}; candidates: all items; cut-off 10; {protocol.plural(len(settings), 'setting')}."
 

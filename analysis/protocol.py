@@ -15,8 +15,15 @@ DATASETS = {
     "synthetic-stationary": "Synthetic data without changes",
     "ml1m": "MovieLens-1M",
     "ml10m": "MovieLens-10M",
-    "amazon-game": "Amazon Game",
-    "amazon-food": "Amazon Food",
+    **{
+        f"amazon-{short}{release}": f"Amazon {short.title()}{words}"
+        for short in ("game", "food")
+        for release, words in (
+            ("", ""),
+            ("-2014", " (2014 release)"),
+            ("-2014-5core", " (2014 release, users and items with 5 or more)"),
+        )
+    },
 }
 BACKBONES = {"sasrec": "SASRec", "nextitnet": "NextItNet"}
 
@@ -33,9 +40,15 @@ _SHORT_SPLITS = {
 _NOT_FLAGS = {"identity", "quiet", "out", "data_dir", "accelerator", "tensorboard"}
 
 
-def dataset_title(options: dict[str, Any]) -> str:
-    """The data set's name for readers."""
-    name = str(options.get("dataset", "unknown data set"))
+def dataset_title(run: Run) -> str:
+    """The name for readers of the data that were found, which may be another release than the one asked for."""
+    asked = str(run.options.get("dataset", "unknown data set"))
+    found = str(run.config.get("data", {}).get("name", asked))
+    return dataset_named(found if found in DATASETS else asked)
+
+
+def dataset_named(name: str) -> str:
+    """The same of a name or a path."""
     return DATASETS.get(name, name.replace("\\", "/").rsplit("/", 1)[-1])
 
 
@@ -82,7 +95,7 @@ def played(run: Run) -> str:
 def caption(run: Run) -> str:
     """The protocol in one sentence, for below a table."""
     return (
-        f"{dataset_title(run.options)}, {backbone_title(run.options)}, "
+        f"{dataset_title(run)}, {backbone_title(run.options)}, "
         f"context {run.options.get('context', '?')}; "
         f"split: {split(run.options, short=True)}; candidates: {candidates(run)}; cut-off 10; {played(run)}."
     )

@@ -55,7 +55,7 @@ def build_report(run_folder: str | Path) -> Path:
         sections.append(case)
     text = render(
         "report.html.j2",
-        title=f"{protocol.dataset_title(run.options)}: {protocol.plural(len(run.methods), 'method')} on devices",
+        title=f"{protocol.dataset_title(run)}: {protocol.plural(len(run.methods), 'method')} on devices",
         lead=protocol.caption(run),
         warnings=_warnings(run),
         findings=wording.in_short(run),
@@ -144,7 +144,7 @@ def _cost_table(run: Run) -> Table:
 def _protocol(run: Run) -> list[tuple[str, str]]:
     options = run.options
     facts = [
-        ("Data", ": ".join(part for part in (protocol.dataset_title(options), protocol.data_line(run)) if part)),
+        ("Data", ": ".join(part for part in (protocol.dataset_title(run), protocol.data_line(run)) if part)),
         ("Split", protocol.split(options)),
         ("Candidates, cut-off", f"{protocol.candidates(run)}, the first 10 count"),
         ("Played", protocol.played(run)),

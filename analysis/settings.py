@@ -140,7 +140,7 @@ def _words(key: str, value: object) -> str:
     if value is None:
         return f"no {key.replace('_', ' ')}"
     if key == "dataset":
-        return protocol.dataset_title({"dataset": value})
+        return protocol.dataset_named(str(value))
     if key in ("scenario", "drift"):
         return f"{key} {Path(str(value)).stem}"
     if key == "backbone":

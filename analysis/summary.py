@@ -202,7 +202,7 @@ def terminal_table(run: Run) -> Table:
     ]
     compared = any(column.key == "gain" for column in columns)
     table = Table(
-        title=f"{protocol.dataset_title(run.options)}: {protocol.plural(len(summary), 'method')}",
+        title=f"{protocol.dataset_title(run)}: {protocol.plural(len(summary), 'method')}",
         caption=_caption(run, compared, all_served),
         caption_justify="left",
         box=None,  # a rule between columns would cost nine characters

@@ -78,6 +78,7 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
                 "users": interactions.num_users,
                 "items": interactions.num_items,
                 "interactions": interactions.num_interactions,
+                "name": interactions.name,
                 "mean_length": round(interactions.mean_length, 4),
                 "sparsity": round(interactions.sparsity, 6),
                 "events": streams.num_events,

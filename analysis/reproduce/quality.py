@@ -124,7 +124,7 @@ def facts(target: str, options: Options, runs: Runs) -> list[str]:
     epochs = sorted({int(run.training["epoch"].max()) for run in some if len(run.training)})
     cloud = "every user" if chosen.get("cloud_users") == "all" else "the simulated devices"
     played_with = [
-        f"Protocol '{options.protocol}': {protocol.dataset_title(chosen)}",
+        f"Protocol '{options.protocol}': {protocol.dataset_title(first)}",
         protocol.split(chosen, short=True),
         f"candidates: {protocol.candidates(first)}, cut-off 10",
         f"{protocol.plural(count['devices'], 'device')}, {protocol.plural(count['events'] // count['seeds'], 'event')}",
