@@ -22,7 +22,6 @@ from pathlib import Path
 import pandas as pd
 import torch
 import tyro
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -186,11 +185,13 @@ def table(frame: pd.DataFrame) -> Table:
     out = Table(
         title=f"{first['threads']} thread(s), context {first['context']}: matrix product "
         f"{first['fp32_gflops']:.0f} GFLOP/s in fp32, {first['bf16_gflops']:.0f} in bf16",
-        box=box.SIMPLE,
+        box=None,
+        padding=(0, 0, 0, 2),
+        pad_edge=False,
     )
     out.add_column("method", no_wrap=True)
     for heading in ("targets/s", "M MACs", "of fp32", "of bf16", "x RecBole", "unchecked", "spread"):
-        out.add_column(heading, justify="right")
+        out.add_column(heading, justify="right", no_wrap=True)
     for row in frame.itertuples():
         out.add_row(
             str(row.method),
