@@ -152,7 +152,7 @@ class Mapper(nn.Module):
 
     def __init__(self, backbone: Backbone, generator: torch.Generator) -> None:
         super().__init__()
-        self.shapes = backbone.shapes
+        self.sizes = backbone.sizes
         self.unpack = backbone.unpack
         # One parameter a block, not one for all: the gradient of a slice would be a tensor as large as the whole.
         self.base = nn.ParameterList(backbone.initial_blocks(generator))
@@ -168,8 +168,7 @@ class Mapper(nn.Module):
         """Block ``k`` as training runs it: the shared network and the deviations of :meth:`block` apart."""
         if not self.training:
             return self.block(k, latent)
-        sizes = [size for inputs, outputs in self.shapes for size in (inputs * outputs, outputs)]
-        parts: tuple[Tensor, ...] = _Deviations.apply(latent / math.sqrt(DIM), self.heads[k], sizes)
+        parts: tuple[Tensor, ...] = _Deviations.apply(latent / math.sqrt(DIM), self.heads[k], self.sizes)
         shared = self.unpack(self.base[k].unsqueeze(0))
 
         def apply(layer: int, x: Tensor) -> Tensor:

@@ -113,10 +113,14 @@ class Backbone(nn.Module, ABC):
         """Fresh weights of all ``L`` blocks, each ``(block_size,)``."""
         return [self.initial_block(k, generator) for k in range(self.blocks)]
 
+    @property
+    def sizes(self) -> list[int]:
+        """Of each matrix and each bias, in the order of :attr:`shapes`: how many weights it has."""
+        return [size for inputs, outputs in self.shapes for size in (inputs * outputs, outputs)]
+
     def unpack(self, weights: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Flat ``(D, block_size)`` to the matrices ``(D, in, out)`` and biases ``(D, out)``, without copying."""
-        sizes = [size for inputs, outputs in self.shapes for size in (inputs * outputs, outputs)]
-        parts = weights.split(sizes, dim=1)
+        parts = weights.split(self.sizes, dim=1)
         return [
             (matrix.unflatten(1, shape), bias)
             for matrix, bias, shape in zip(parts[::2], parts[1::2], self.shapes, strict=True)

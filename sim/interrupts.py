@@ -8,7 +8,7 @@ then.
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -18,37 +18,46 @@ _pressed = threading.Event()
 @contextmanager
 def heard() -> Iterator[None]:
     """Write down that Ctrl-C was pressed while the block runs, besides raising KeyboardInterrupt as always."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def press(number: int, frame: FrameType | None) -> None:
         _pressed.set()
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, press)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        _pressed.clear()
+    with _handled(signal.SIGINT, press):
+        try:
+            yield
+        finally:
+            if _in_main():
+                _pressed.clear()
 
 
 @contextmanager
 def terminated_like_interrupted() -> Iterator[None]:
     """Let SIGTERM unwind the stack as Ctrl-C does; else processes and drafts would be left behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def leave(number: int, frame: FrameType | None) -> None:
         sys.exit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, leave)
+    with _handled(signal.SIGTERM, leave):
+        yield
+
+
+@contextmanager
+def _handled(number: signal.Signals, handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Answer a signal with ``handler`` while the block runs; in other threads than the main one, which signals do not
+    reach, change nothing."""
+    if not _in_main():
+        yield
+        return
+    before = signal.signal(number, handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(number, before)
+
+
+def _in_main() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def check() -> None:
