@@ -15,7 +15,7 @@ from strategies.windows import Batch
 class Recipe:
     """How to train; the same for every method that is compared."""
 
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     dropout: float = 0.2
     batch: int = 128
     """Most windows a step (with the default context, ten targets each); a small data set gets smaller batches."""
@@ -23,6 +23,9 @@ class Recipe:
     patience: int = 6
     """Epochs without a better validation NDCG@10, see :func:`judged`, that end training; 0: ``max_epochs`` epochs, no
     selection."""
+    averaged: float = 1.0
+    """Epochs over which the weights are averaged for validation and deployment (:mod:`strategies.averaging`); 0: the
+    weights after the last step."""
     penalty: float = 0.001
     """The paper's lambda, the weight of the compact constraint (equation 12)."""
     temperature: float = 5.0

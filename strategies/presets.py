@@ -50,6 +50,7 @@ def recipe_for(
 
     ``paper`` trains on one target for every (prefix, next item) with the paper's lambda and tau (those of MovieLens-1M
     for data the paper does not use) and for equally many epochs; ``stream`` trains on sessions, with early stopping.
+    Where an epoch is selected, it is by averaged weights; the paper's equal epochs end with those of the last step.
     """
     paper = protocol == "paper"
     standard = Recipe()
@@ -60,10 +61,13 @@ def recipe_for(
     if temperature is None:
         known = PAPER_TEMPERATURE[backbone]
         temperature = known.get(dataset, known["ml1m"]) if paper else standard.temperature
+    if patience is None:
+        patience = 0 if paper else standard.patience
     return Recipe(
         learning_rate=learning_rate or (PAPER_LEARNING_RATE[backbone] if paper else standard.learning_rate),
         max_epochs=epochs or (PAPER_EPOCHS if paper else standard.max_epochs),
-        patience=patience if patience is not None else (0 if paper else standard.patience),
+        patience=patience,
+        averaged=standard.averaged if patience else 0.0,
         penalty=penalty,
         temperature=temperature,
         targets=targets,

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from models.adaptation import DevicePart
 from models.ranking import hits, ndcg, ranks
+from strategies.averaging import Average
 from strategies.learner import Learner, Recipe
 from strategies.step import Stepper
 from strategies.windows import TrainingSet, WindowCutter
 
-CODE_VERSION = 5
+CODE_VERSION = 6
 """Part of every cache key: raise it when a change to models or training changes what training gives."""
 
 VALIDATION_BATCH = 256
@@ -75,6 +76,8 @@ def train(
     model.to(device)
     optimizer = adam(model, recipe)
     take = Stepper(learner, model, optimizer, recipe)
+    steps, search = cutter.count(), learner.search_epochs(recipe)
+    average = Average(model, recipe.averaged * steps) if recipe.averaged else None
     records: list[EpochRecord] = []
     best: dict[str, Tensor] = {}
     best_epoch = 0
@@ -82,10 +85,11 @@ def train(
         state = torch.load(checkpoint, map_location=device, weights_only=True)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
+        if average is not None:
+            average.load_state_dict(state["average"])
         records = [EpochRecord(**record) for record in state["records"]]
         best, best_epoch = state["best"], state["best_epoch"]
 
-    steps, search = cutter.count(), learner.search_epochs(recipe)
     while not _finished(records, best_epoch, recipe, search):
         epoch = len(records) + 1
         started = time.perf_counter()
@@ -95,17 +99,24 @@ def train(
         with take.working():
             for step, batch in enumerate(cutter.batches(epoch), start=1):
                 loss, count = take(batch.to(device))
+                if average is not None:
+                    average.note(step)
                 total, seen = total + loss * count, seen + count
                 on_batch(step, max(steps, step), records)
         learner.after_epoch(model, epoch, recipe)
-        hit, gain = validate(learner, model, cutter, recipe, device)
+        if average is not None and epoch == search:
+            average.restart()
+        judge = model if average is None else average.refresh()
+        hit, gain = validate(learner, judge, cutter, recipe, device)
         records.append(EpochRecord(epoch, total / max(seen, 1), gain, hit, time.perf_counter() - started))
         kept = epoch > search
         scores = judged(records[search:])
         if kept and (recipe.patience == 0 or scores[-1] > max(scores[:-1], default=-1.0)):
             best_epoch = epoch
-            best = {name: value.detach().clone() for name, value in model.state_dict().items()}
-        _save_checkpoint(checkpoint, model, optimizer, records, best, best_epoch)
+            best = {name: value.detach().clone() for name, value in judge.state_dict().items()}
+        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "best": best}
+        state |= {"best_epoch": best_epoch, "records": [asdict(record) for record in records]}
+        _save_checkpoint(checkpoint, state if average is None else state | {"average": average.state_dict()})
 
     model.load_state_dict(best)
     _part(model).popularity.copy_(popularity_ranks(data))
@@ -193,22 +204,8 @@ def _finished(records: list[EpochRecord], best_epoch: int, recipe: Recipe, searc
     return recipe.patience > 0 and len(records) - best_epoch >= recipe.patience and best_epoch > 0
 
 
-def _save_checkpoint(
-    path: Path,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    records: list[EpochRecord],
-    best: dict[str, Tensor],
-    best_epoch: int,
-) -> None:
+def _save_checkpoint(path: Path, state: dict[str, object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    state = {
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "records": [asdict(record) for record in records],
-        "best": best,
-        "best_epoch": best_epoch,
-    }
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     torch.save(state, temporary)
     os.replace(temporary, path)

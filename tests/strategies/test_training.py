@@ -1,7 +1,11 @@
-"""How epochs are compared."""
+"""What is compared of an epoch, and how epochs are compared."""
 
 import pytest
+import torch
+from torch import nn
 
+from strategies.averaging import EVERY, Average
+from strategies.presets import recipe_for
 from strategies.training import EpochRecord, judged
 
 
@@ -9,3 +13,62 @@ def test_an_epoch_is_judged_with_its_two_predecessors() -> None:
     records = [EpochRecord(i + 1, 1.0, ndcg, 0.0, 0.0) for i, ndcg in enumerate([0.1, 0.3, 0.2, 0.7, 0.0])]
     assert judged(records) == pytest.approx([0.1, 0.2, 0.2, 0.4, 0.3])
     assert judged([]) == []
+
+
+class Number(nn.Module):
+    """One weight, and a buffer that counts."""
+
+    seen: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.register_buffer("seen", torch.tensor(0))
+
+
+def averaged(values: list[float], steps: float) -> Average:
+    """After one look at each of these weights."""
+    average = Average(Number(), steps)
+    for value in values:
+        average.source.weight.data.fill_(value)
+        average.source.seen.add_(1)
+        for step in range(1, EVERY + 1):
+            average.note(step)
+    return average
+
+
+def test_the_first_looks_weigh_the_same_and_later_ones_push_the_old_out() -> None:
+    half = EVERY / 0.5  # each look from the third on weighs one half
+    assert averaged([1, 3], half).model.weight.item() == pytest.approx(2)
+    assert averaged([1, 3, 6, 10], half).model.weight.item() == pytest.approx(7)  # 2 -> 4 -> 7
+    assert averaged([1, 3, 5], 100 * EVERY).model.weight.item() == pytest.approx(3)
+
+
+def test_what_is_no_weight_is_taken_as_it_is() -> None:
+    average = averaged([1, 3], 100)
+    assert int(average.model.seen) == 0
+    assert average.refresh() is average.model
+    assert int(average.model.seen) == 2
+    assert average.source.weight.item() == 3
+
+
+def test_a_restart_forgets_and_a_saved_state_goes_on() -> None:
+    average = averaged([1, 3], 100)
+    other = Average(average.source, 100)
+    other.load_state_dict(average.state_dict())
+    average.restart()
+    assert average.model.weight.item() == 3
+    for each in (average, other):
+        each.source.weight.data.fill_(8)
+        each.note(EVERY)
+    assert average.model.weight.item() == 8
+    assert other.model.weight.item() == pytest.approx(4)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "patience", "epochs"), [("stream", None, 1.0), ("paper", None, 0.0), ("paper", 8, 1.0)]
+)
+def test_weights_are_averaged_where_an_epoch_is_selected(protocol: str, patience: int | None, epochs: float) -> None:
+    rest = dict.fromkeys(("targets", "learning_rate", "epochs", "penalty", "temperature"))
+    recipe = recipe_for(protocol=protocol, backbone="sasrec", dataset="ml1m", patience=patience, memory=50, **rest)
+    assert recipe.averaged == epochs
