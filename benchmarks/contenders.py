@@ -86,7 +86,7 @@ class Ours:
     def step(self) -> Work:
         batch = next(self.batches)
         _, targets = self.take(batch)
-        return Work(targets, TRAINING * forward_macs(self.model, batch))
+        return Work(targets, TRAINING * forward_macs(self.model, batch, self.learner.networks))
 
 
 class RecBoleSASRec:
@@ -171,20 +171,22 @@ def countable(model: nn.Module) -> bool:
     return plain or isinstance(model, AdaptiveModel)
 
 
-def forward_macs(model: nn.Module, batch: Batch) -> int:
+def forward_macs(model: nn.Module, batch: Batch, networks: int = 1) -> int:
     """Multiply-accumulates that the loss of ``batch`` takes: all blocks, the extractors, the mapper, the scores.
 
-    Only what has to be: scores for the positions that have a target, extractors for the items there are.
+    Only what has to be: scores for the positions that have a target, extractors for the items there are. Where a window
+    goes through several ``networks``, everything but the choice of blocks is as often.
     """
     assert isinstance(model, StaticModel | AdaptiveModel)
     part, windows = model.device_part, len(batch.windows)
     context, backbone = batch.windows.shape[1], part.backbone
-    macs = windows * backbone.blocks * backbone.block_macs(context)
-    macs += int((batch.targets > 0).sum()) * backbone.num_items * DIM
-    macs += sum(part.request_macs(items) for items in batch.lengths.tolist())
+    interest = 0 if part.interest is None else 6 * DIM * DIM * int(batch.lengths.sum())
+    choice = sum(part.request_macs(items) for items in batch.lengths.tolist()) - interest
+    each = interest + windows * backbone.blocks * backbone.block_macs(context)
+    each += int((batch.targets > 0).sum()) * backbone.num_items * DIM
     if isinstance(model, AdaptiveModel):
-        macs += windows * mapper_macs(model.mapper, backbone, context)
-    return macs
+        each += windows * mapper_macs(model.mapper, backbone, context)
+    return choice + networks * each
 
 
 def mapper_macs(mapper: AnyMapper, backbone: Backbone, context: int) -> int:

@@ -43,6 +43,8 @@ class Learner:
     """The method whose trained model this one learns from; it is trained first."""
     divisible: ClassVar[bool] = True
     """Whether a step may look at the windows of a batch in two halves (:mod:`strategies.step`)."""
+    networks: int = 1
+    """Through how many networks each window goes in training."""
 
     def configure(self, *, protocol: str, backbone: str, dataset: str) -> dict[str, float]:
         """Take the method's own hyperparameters from the presets; what they are belongs to the model's identity."""

@@ -1,13 +1,15 @@
 """DUET+ and Forward-OFA+: what holds up against a well-trained baseline. Ours, beyond the paper.
 
 The paper's full-rank heads have 8.1 million weights and learn the histories by heart before they have learnt what a
-converged DeviceRec knows. Four changes:
+converged DeviceRec knows. Five changes:
 
 * **Warm start.** Training begins with DeviceRec's trained network and a change of it that is zero.
 * **Low rank.** The change goes through 16 directions a layer and a shift of each bias (:mod:`models.lowrank`).
 * **Dropout where the memory is**: on items of the remembered history and on the latent interest.
 * **One model for every budget** (Forward-OFA+). In training most windows get a budget of blocks and keep the most
   probable ones within it; the extractor of the latent interest starts from the path that really runs.
+* **The whole teaches its parts** (Forward-OFA+). Every window also runs through all blocks, which learn from the
+  targets; what its path arrives at is drawn to what they arrive at ("in-place distillation", Yu and Huang 2019).
 
 And so that structure differs between devices, in place of the compact constraint: a reward for paths that do, the
 log-determinant of the covariance of the keep-probabilities over a batch. It grows when a block is kept by some devices
@@ -18,13 +20,16 @@ from dataclasses import replace
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.adaptation import AdaptiveModel, logistic
 from models.backbone import Backbone, Layers
 from models.checkpoint import Installed
 from models.dropout import dropout
+from models.loss import full_softmax_loss
 from models.lowrank import RANK, LowRankMapper
+from models.precision import product_type
 from strategies.base import AdaptiveStrategy
 from strategies.learner import Learner, Recipe
 from strategies.windows import Batch
@@ -40,6 +45,8 @@ KEEP_AT_FIRST = 2.0
 NOISE, TEMPERATURE = 1 / 3, 0.5
 """Of the gates. With the full Gumbel noise of equation 4 a block sees so many devices that it is not meant for that it
 becomes one for all."""
+DISTILLATION = 1.0
+"""Weight of the mean squared difference of a path's final states from those of all blocks."""
 FREE = 0.4
 """Share of the windows without a budget; the others have one of 1 block to two thirds of them, where it binds."""
 
@@ -51,13 +58,14 @@ class PlusLearner(Learner):
 
     def __init__(self, *, controller: bool) -> None:
         self.controller = controller
+        self.networks = 2 if controller else 1
 
     def configure(self, *, protocol: str, backbone: str, dataset: str) -> dict[str, float]:
         """The constants above, the same everywhere."""
         own = {"history_dropout": HISTORY_DROPOUT, "interest_dropout": INTEREST_DROPOUT, "rank": RANK}
         if self.controller:
             own |= {"diversity": DIVERSITY, "keep": KEEP_AT_FIRST, "noise": NOISE, "free": FREE}
-            own |= {"temperature": TEMPERATURE, "floor": FLOOR}
+            own |= {"temperature": TEMPERATURE, "floor": FLOOR, "distillation": DISTILLATION}
         return own
 
     def adjust(self, recipe: Recipe) -> Recipe:
@@ -83,35 +91,45 @@ class PlusLearner(Learner):
     def states(
         self, model: nn.Module, batch: Batch, recipe: Recipe, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Every window has its own network, a device of its own."""
+        """Every window has its own network, a device of its own; Forward-OFA+ in training two: its path, all blocks."""
         assert isinstance(model, AdaptiveModel)
         part, history = model.device_part, batch.history
         if model.training:
             lost = torch.rand(history.shape, generator=generator) < HISTORY_DROPOUT
             history = history.masked_fill(lost.to(history.device), 0)
-        embedded = part.embed_history(history)
-        extra, gates, keep = embedded.new_zeros(()), None, None
+        embedded, windows, lengths = part.embed_history(history), batch.windows, batch.lengths
+        gates, keep = None, None
         if part.controller is not None:
-            logits = part.controller(embedded, batch.lengths)
+            logits = part.controller(embedded, lengths)
             if model.training:
-                gates = budgeted_gates(logits, generator)
-                extra = -DIVERSITY * diversity(logits)
+                gates = torch.cat([budgeted_gates(logits, generator), torch.ones_like(logits)])
+                embedded, windows, lengths = (torch.cat([x, x]) for x in (embedded, windows, lengths))
             else:
                 keep = logits >= 0
-        latent = part.latent(embedded, batch.lengths, None, keep if gates is None else gates)
+        latent = part.latent(embedded, lengths, None, keep if gates is None else gates)
         latent = dropout(latent, INTEREST_DROPOUT, model.training)
 
         def weights(k: int, rows: Tensor | None) -> Tensor | Layers:
             return model.mapper.applied(k, latent if rows is None else latent[rows])
 
         states = part.backbone.encode(
-            batch.windows.unsqueeze(1),
+            windows.unsqueeze(1),
             weights,
             keep=keep,
             gates=gates,
             dropout=recipe.dropout if model.training else 0.0,
-        )
-        return states[:, 0], extra
+        )[:, 0]
+        if gates is None:
+            return states, states.new_zeros(())
+        states, whole = states.chunk(2)
+        return states, taught(states, whole, batch, part.backbone.items) - DIVERSITY * diversity(logits)
+
+
+def taught(states: Tensor, whole: Tensor, batch: Batch, items: Tensor) -> Tensor:
+    """The loss of all blocks' final states ``whole`` ``(B, n, d)`` on the targets, and what draws a path's to them."""
+    bears = batch.targets > 0
+    loss = full_softmax_loss(whole[bears], items, batch.targets[bears], precision=product_type(items.device))
+    return loss + DISTILLATION * F.mse_loss(states[bears], whole[bears].detach())
 
 
 def budgeted_gates(logits: Tensor, generator: torch.Generator) -> Tensor:

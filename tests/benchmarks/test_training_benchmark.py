@@ -48,23 +48,24 @@ def test_devicerec_takes_its_blocks_and_the_scores_of_all_items_three_times(one_
 
 
 @pytest.mark.parametrize(
-    ("method", "heads", "extractors", "logits"),
+    ("method", "heads", "choice", "networks"),
     [
-        ("duet", 6 * 64 * 20_800, 1, 0),
-        ("forward-ofa", 6 * 64 * 20_800, 2, 64 * 6),
+        ("duet", 6 * 64 * 20_800, 0, 1),
+        ("forward-ofa", 6 * 64 * 20_800, 1, 1),
         # 16 directions in and out of 64 -> 192, 64 -> 64, 64 -> 64 at ten positions; 16 + width numbers of the interest
-        ("duet-plus", 6 * (10 * 16 * (256 + 128 + 128) + 64 * (3 * 16 + 320)), 1, 0),
-        ("forward-ofa-plus", 6 * (10 * 16 * (256 + 128 + 128) + 64 * (3 * 16 + 320)), 2, 64 * 6),
+        ("duet-plus", 6 * (10 * 16 * (256 + 128 + 128) + 64 * (3 * 16 + 320)), 0, 1),
+        ("forward-ofa-plus", 6 * (10 * 16 * (256 + 128 + 128) + 64 * (3 * 16 + 320)), 1, 2),  # its path, and all blocks
     ],
 )
 def test_adaptation_adds_extractors_over_real_items_and_the_mapper(
-    one_user: TrainingSet, method: str, heads: int, extractors: int, logits: int
+    one_user: TrainingSet, method: str, heads: int, choice: int, networks: int
 ) -> None:
     _, work = step_of(method, one_user)
     cut = next(Ours(method, one_user, Sizes("sasrec", ML1M_ITEMS, 6, 10), Recipe(memory=50), 0).batches)
     windows, items = len(cut.windows), int(cut.lengths.sum())
-    expected = windows * (6 * BLOCK + heads + logits) + 20 * SCORING + items * extractors * GRU_STEP
-    assert work == Work(20, 3 * expected)
+    network = windows * (6 * BLOCK + heads) + 20 * SCORING + items * GRU_STEP
+    controller = windows * 64 * 6 + items * GRU_STEP
+    assert work == Work(20, 3 * (networks * network + choice * controller))
 
 
 def test_a_row_of_recbole_is_a_whole_window_for_one_target() -> None:

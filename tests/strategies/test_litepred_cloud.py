@@ -47,7 +47,7 @@ def config(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch
         blocks=BLOCKS,
         context=5,
         memory=8,
-        epochs=1,
+        epochs=3,  # enough that devices find different paths
         session_length=2,
         sessions=4,
         quiet=True,

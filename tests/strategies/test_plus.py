@@ -10,7 +10,9 @@ from models.adaptation import AdaptiveModel, StaticModel
 from models.checkpoint import Installed, Sizes, load_device, load_mapper, save_model
 from models.lowrank import LowRankMapper
 from models.sasrec import SASRec
-from strategies.plus import FLOOR, PlusLearner, budgeted_gates, diversity
+from strategies.learner import Recipe
+from strategies.plus import DISTILLATION, FLOOR, PlusLearner, budgeted_gates, diversity, taught
+from strategies.windows import Batch
 
 
 def warm_model() -> tuple[AdaptiveModel, StaticModel]:
@@ -84,3 +86,42 @@ def test_the_interest_knows_the_path_that_really_runs(tmp_path: Path) -> None:
     swapped = device.request(part, history, lengths, torch.tensor([3, 1]), redraw=lambda paths: paths[:, ::-1].copy())
     assert swapped.path.tolist() == [[True, True, True], [False, False, True]]
     assert not torch.allclose(swapped.latent[1], expected[1])
+
+
+def test_all_blocks_learn_from_the_targets_and_a_path_from_all_blocks() -> None:
+    path, whole = (torch.randn(1, 2, 64, generator=torch.Generator().manual_seed(i)).requires_grad_() for i in (0, 1))
+    items = torch.randn(5, 64, generator=torch.Generator().manual_seed(2))
+    nothing = torch.zeros(1, 0, dtype=torch.long)
+    batch = Batch(torch.tensor([[0, 3]]), torch.tensor([[0, 4]]), nothing, nothing)  # one target, at the last place
+    loss = taught(path, whole, batch, items)
+    entropy = -torch.log_softmax(whole[0, 1] @ items[1:].T, dim=0)[3]
+    torch.testing.assert_close(loss, entropy + DISTILLATION * (path - whole)[0, 1].square().mean(), rtol=0.01, atol=0)
+    d_path, d_whole = torch.autograd.grad(loss, [path, whole])
+    torch.testing.assert_close(d_path[0, 1], DISTILLATION * 2 / 64 * (path - whole)[0, 1])
+    assert not d_path[0, 0].any()
+    assert not d_whole[0, 0].any()
+    torch.testing.assert_close(d_whole[0, 1], torch.autograd.grad(entropy, whole)[0][0, 1], rtol=0.05, atol=0.02)
+
+
+def test_in_training_a_window_runs_with_its_path_and_with_all_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _ = warm_model()
+    learner = PlusLearner(controller=True)
+    seen: list[torch.Tensor] = []
+    encode = model.device_part.backbone.encode
+
+    def listening(windows: torch.Tensor, weights: object, **options: torch.Tensor) -> torch.Tensor:
+        seen.append(options["gates"])
+        assert torch.equal(*windows.chunk(2))
+        out: torch.Tensor = encode(windows, weights, **options)  # type: ignore[arg-type]
+        return out
+
+    monkeypatch.setattr(model.device_part.backbone, "encode", listening)
+    generator = torch.Generator().manual_seed(5)
+    items = torch.randint(1, 31, (40, 6), generator=generator)
+    batch = Batch(items[:, :5], items[:, 1:], items[:, :1], torch.ones(40, dtype=torch.long))
+    states, extra = learner.states(model.train(), batch, Recipe(), generator)
+    assert states.shape == (40, 5, 64)
+    assert extra.shape == ()
+    paths, whole = seen[0].chunk(2)
+    assert bool((whole == 1).all())
+    assert 1 <= int(paths.detach().sum(1).min()) < 3
