@@ -50,13 +50,14 @@ def report(
             "macs_adapt": 0 if macs_adapt is None else int(macs_adapt[row]),
             "macs_decide": 0 if macs_decide is None else int(macs_decide[row]),
             "param_bits": 32 * taken.weights if ok else 0,
-            "path": _bit_mask(paths[row]),
+            "path": int(path_bits(paths[row])),
             **({} if compared is None else compared[row]),
         }
         records.append({MEASURED: MetricRecord(measured)})
     return group.replies(records)
 
 
-def _bit_mask(path: np.ndarray) -> int:
-    """Bit 0 is the first block."""
-    return sum(1 << int(k) for k in np.nonzero(path)[0])
+def path_bits(paths: np.ndarray) -> np.ndarray:
+    """Paths ``(..., L)`` as numbers: bit 0 is the first block."""
+    bits: np.ndarray = paths @ (1 << np.arange(paths.shape[-1]))
+    return bits

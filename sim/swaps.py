@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from clients import device
+from clients.report import path_bits
 from clients.storage import Storage, recent, session_windows
 from models.adaptation import DevicePart
 from models.checkpoint import load_device, load_mapper
@@ -48,21 +49,20 @@ def replay(run: Path, method: str, seed: int) -> pd.DataFrame:
     storage = Storage(run / "world")
     rows = pd.read_parquet(run / "sessions.parquet", columns=["device", "session", "method", "seed"])
     seats = rows[(rows["method"] == method) & (rows["seed"] == seed)][["device", "session"]].to_numpy()
-    paths = np.concatenate([_request(storage, part, some, options["memory"]).path.numpy() for some in _chunks(seats)])
+    asked = [_request(storage, part, some, options["memory"]) for some in _chunks(seats)]
+    paths, latents = np.concatenate([one.path for one in asked]), torch.cat([one.latent for one in asked])
     whose = partners(seats[:, 0], numpy_generator(seed, "swaps"))
     frames = []
     for start in range(0, len(seats), CHUNK):
         these = slice(start, start + CHUNK)
         windows, targets = _sessions(storage, seats[these], options["context"])
         for network in NETWORKS:
-            asking, wanted = seats[these], paths[these]
-            if network == "swapped":
-                wanted = paths[whose[these]]
-            elif network == "all-blocks":
-                wanted = np.ones_like(wanted)
-            elif network == "other":
-                asking, wanted = seats[whose[these]], paths[whose[these]]
-            latent = _request(storage, part, asking, options["memory"], wanted).latent
+            wanted, latent = paths[these], latents[these]
+            if network == "other":
+                wanted, latent = paths[whose[these]], latents[whose[these]]
+            elif network != "own":
+                wanted = paths[whose[these]] if network == "swapped" else np.ones_like(wanted)
+                latent = _request(storage, part, seats[these], options["memory"], wanted).latent
 
             def weights(k: int, rows: Tensor | None, latent: Tensor = latent) -> Tensor:
                 return mapper.block(k, latent if rows is None else latent[rows])
@@ -78,7 +78,7 @@ def replay(run: Path, method: str, seed: int) -> pd.DataFrame:
                         "events": quality.events.numpy(),
                         "hits": quality.hits.numpy(),
                         "ndcg": quality.ndcg.numpy(),
-                        "path": wanted @ (1 << np.arange(wanted.shape[1])),
+                        "path": path_bits(wanted),
                         "blocks": wanted.sum(1),
                     }
                 )
