@@ -95,7 +95,7 @@ def test_deciding_by_the_latent_interest_takes_the_extractors_each_time(played: 
     assert (quiet[["bits_up", "bits_down"]] == 0).all().all()
 
 
-@pytest.mark.parametrize("policy", ["drift:0.1", "page-hinkley:0.1", "random:0.5", "mrd:0.5"])
+@pytest.mark.parametrize("policy", ["drift:0.1", "page-hinkley:0.1", "random:0.5", "mrd:0.1"])
 def test_a_killed_run_remembers(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str) -> None:
     config = replace(config, policy=policy)
     with monkeypatch.context() as patch:
