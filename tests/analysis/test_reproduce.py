@@ -1,57 +1,19 @@
-"""Reproducing tables: what is compared with what, what is played, and what a killed command finds again."""
+"""Reproducing tables: what is compared with what, what is said, and what a killed command finds again."""
 
-import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
 import pytest
-from fake_run import plausible_rows, write_run
+from fake_run import plausible_rows
+from fake_simulator import Simulator, written
 
-from analysis.names import title
-from analysis.reproduce import case_study, modules, quality, result, runs, times
+from analysis.reproduce import runs
 from analysis.reproduce.__main__ import main
 from analysis.reproduce.options import Options, parse
 from analysis.reproduce.result import Result, fill, markdown
 from analysis.reproduce.runs import CommandFailed, Runs
-from sim import measure
-from sim.data import statistics
 
 TARGETS = ["table1", "table2"]
-
-
-class Simulator:
-    """Stands for the commands of the simulator: writes run folders with known rows, and counts the calls."""
-
-    def __init__(self) -> None:
-        self.calls: list[dict[str, str]] = []
-        self.fails_after: int | None = None
-
-    def __call__(self, module: str, words: Sequence[str]) -> None:
-        if self.fails_after is not None and len(self.calls) >= self.fails_after:
-            raise CommandFailed([module], 130)
-        given = {key.removeprefix("--"): value for key, value in zip(words[::2], words[1::2], strict=True)}
-        self.calls.append({"module": module, **given})
-        methods = given["methods"].split(",")
-        seeds = range(int(given["seed"]), int(given["seed"]) + int(given["seeds"]))
-        rows = plausible_rows(10, 2, methods, seeds, blocks=int(given["blocks"]))
-        write_run(
-            Path(given["out"]), rows, methods=methods, backbone=given["backbone"], blocks=int(given["blocks"]),
-            dataset=given["dataset"], protocol="paper", context=5, memory=5,
-        )  # fmt: skip
-
-
-@pytest.fixture
-def simulator(monkeypatch: pytest.MonkeyPatch) -> Simulator:
-    fake = Simulator()
-    monkeypatch.setattr(runs, "execute", fake)
-    monkeypatch.setattr(result, "paint", lambda *_: None)  # seconds a picture
-    return fake
-
-
-def written(folder: Path, target: str) -> pd.DataFrame:
-    return pd.read_csv(folder / f"{target}.csv")
 
 
 def test_cells_hold_the_papers_number_ours_and_the_difference(tmp_path: Path, simulator: Simulator) -> None:
@@ -69,63 +31,6 @@ def test_cells_hold_the_papers_number_ours_and_the_difference(tmp_path: Path, si
     assert cell["difference"] == pytest.approx(cell["ours"] - 0.2043)
     assert (cell["dataset"], cell["protocol"], cell["devices"], cell["seeds"]) == ("ml1m", "paper", 10, 2)
     assert [call["methods"] for call in simulator.calls] == ["devicerec", "forward-ofa-controller", "duet"]
-
-
-def test_costs_are_the_papers_view_weighted_by_events(tmp_path: Path) -> None:
-    rows = plausible_rows(2, 1, ["devicerec"]).assign(
-        events=[3, 1], ndcg=[1.5, 0.0], hits=[2, 0], macs_paper=[624_400, 214_800], param_bits=[3_993_600, 1_331_200]
-    )
-    (run,) = [quality.measured(runs.load(write_run(tmp_path, rows, methods=["devicerec"])), "devicerec")]
-
-    assert run["ndcg"][0] == pytest.approx(1.5 / 4)
-    assert run["hit"][0] == pytest.approx(2 / 4)
-    assert run["flops"][0] == pytest.approx((3 * 0.6244 + 0.2148) / 4)
-    assert run["param"][0] == pytest.approx((3.9936 + 1.3312) / 2)
-    assert math.isnan(run["ndcg"][1])
-
-
-def test_data_the_paper_does_not_use_have_no_paper_numbers() -> None:
-    ours = pd.DataFrame(
-        [("sasrec", "duet", "ndcg", 0.3, math.nan)], columns=["backbone", "method", "metric", "ours", "spread"]
-    )
-    (cell,) = quality.compare("table2", Options(dataset="somewhere/shop.csv"), ours).to_dict("records")
-    assert (cell["dataset"], cell["ours"]) == ("shop.csv", 0.3)
-    assert math.isnan(cell["paper"])
-    assert math.isnan(cell["difference"])
-
-
-def test_improvement_is_forward_ofa_against_devicerec() -> None:
-    ours = pd.DataFrame(
-        [
-            ("sasrec", "devicerec", "ndcg", 0.1, math.nan),
-            ("sasrec", "forward-ofa", "ndcg", 0.12, math.nan),
-            ("sasrec", "devicerec", "flops", 0.6, math.nan),
-            ("sasrec", "forward-ofa", "flops", 0.4, math.nan),
-        ],
-        columns=["backbone", "method", "metric", "ours", "spread"],
-    )
-    cells = quality.compare("table1", Options(dataset="ml1m"), ours)
-    mine = cells[cells["method"] == "improvement"].set_index("metric")
-    assert mine.loc["ndcg", "ours"] == pytest.approx(20.0)
-    assert mine.loc["ndcg", "paper"] == pytest.approx(100 * (0.1182 / 0.0969 - 1))
-    assert mine.loc["flops", "ours"] == pytest.approx(1.5)
-
-
-def test_smaller_baselines_have_a_third_of_the_blocks(tmp_path: Path, simulator: Simulator) -> None:
-    assert main(["table4", "--dataset", "ml1m", "--devices", "10", "--out", str(tmp_path)]) == 0
-    blocks = {(call["backbone"], call["methods"]): int(call["blocks"]) for call in simulator.calls}
-    assert {blocks["sasrec", m] for m in ("devicerec", "duet", "gater")} == {2}
-    assert {blocks["nextitnet", m] for m in ("devicerec", "duet", "gater")} == {4}
-    assert (blocks["sasrec", "forward-ofa"], blocks["nextitnet", "forward-ofa"]) == (6, 12)
-
-
-def test_litepred_is_played_by_the_name_it_has_in_the_registry(tmp_path: Path, simulator: Simulator) -> None:
-    assert (
-        main(["table7", "--dataset", "ml1m", "--backbone", "nextitnet", "--devices", "10", "--out", str(tmp_path)]) == 0
-    )
-    assert [call["methods"] for call in simulator.calls] == ["devicerec", "finetune", "litepred", "forward-ofa"]
-    frame = written(tmp_path, "table7").set_index(["method", "metric"])
-    assert frame.loc[("litepred", "hit"), "paper"] == 0.1828
 
 
 def test_an_interrupted_table_is_finished_by_the_same_command(
@@ -153,19 +58,6 @@ def test_tables_share_runs_and_other_options_do_not(tmp_path: Path, simulator: S
     assert methods.count("devicerec") == 1
     assert main(["table2", *words, "--epochs", "3"]) == 0
     assert len(simulator.calls) == len(methods) + 3
-
-
-def test_methods_of_our_own_stand_beside_the_papers(tmp_path: Path, simulator: Simulator) -> None:
-    words = ["--dataset", "ml1m", "--backbone", "sasrec", "--devices", "10", "--out", str(tmp_path)]
-    assert main(["table4", "figure4", *words, "--also", "forward-ofa-plus,duet-plus"]) == 0
-    blocks = {call["methods"]: call["blocks"] for call in simulator.calls}
-    assert (blocks["duet-plus"], blocks["forward-ofa-plus"], blocks["duet"]) == ("2", "6", "2")
-    table = written(tmp_path, "table4").set_index(["method", "metric"])
-    assert math.isnan(table.loc[("forward-ofa-plus", "ndcg"), "paper"])
-    assert table.loc[("forward-ofa-plus", "ndcg"), "ours"] > 0
-    means = written(tmp_path, "figure4").query("metric == 'blocks'")
-    assert means["method"].tolist() == ["mean number of blocks", f"{title('forward-ofa-plus')}, mean number of blocks"]
-    assert means["paper"].notna().tolist() == [True, False]
 
 
 def test_the_two_protocols_as_sim_run_knows_them() -> None:
@@ -242,120 +134,3 @@ def test_columns_without_a_paper_number_show_ours_alone() -> None:
     page = markdown(Result("table2", "x", fill(rows), [["ndcg", "hit"]], lambda: None))  # type: ignore[arg-type, return-value]
     assert "| SASRec | NDCG@10 ours | Hit@10 paper | Hit@10 ours | Hit@10 diff. |" in page
     assert "| DUET | 0.2500 ± 0.0100 | 0.7500 | 0.5000 | −0.2500 |" in page
-
-
-MEASURED = {
-    "blocks": 6,
-    "gflops": {"device": 17.894, "cloud": 355.8},
-    "seconds": {"extract": 0.1, "generate": 0.5, "on-device": 10.0, "on-cloud": 20.0},
-    "macs": {"extract": 1_789_400, "generate": 35_580_000, "on-device": 178_940_000, "on-cloud": 355_800_000},
-}
-
-
-def test_seconds_are_translated_by_gflops_and_counted_by_operations() -> None:
-    translated = times.ways(MEASURED, "seconds")  # both sides are a hundredth of the paper's devices
-    assert translated["forward-ofa"] == pytest.approx(0.006)
-    assert translated["on-cloud"] == pytest.approx(0.2)
-    assert translated["on-device"] == pytest.approx(0.1)
-    assert times.ways(MEASURED, "here") == {"forward-ofa": 0.6, "on-cloud": 20.0, "on-device": 10.0}
-    counted = times.ways(MEASURED, "counted")
-    assert counted["forward-ofa"] == pytest.approx(2e-6 + 2e-6)
-    assert counted["on-device"] == pytest.approx(2e-4)
-
-
-def test_table_5_from_the_models_themselves(
-    tmp_path: Path, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runs, "execute", lambda module, words: measure.main(words))
-    assert main(["table5", "--out", str(tmp_path)]) == 0
-    frame = written(tmp_path, "table5").set_index(["backbone", "method", "metric"])
-    for key, exact in {
-        ("sasrec", "backbone", "flops"): 0.6244,
-        ("sasrec", "device", "size"): 0.050310,
-        ("nextitnet", "backbone", "size"): 9.58464,
-        ("nextitnet", "cloud", "flops"): 0.786432,
-        ("nextitnet", "cloud", "size"): 19.26912,
-        ("sasrec", "ratio", "size"): 50_310 / 124_800,
-    }.items():
-        assert frame.loc[key, "ours"] == pytest.approx(exact, abs=1e-9)
-    both = frame[frame["paper"].notna() & ~frame.index.isin(["ratio"], level=1)]
-    assert (both["difference"].abs() < 1.5e-4).all()
-
-
-def test_statistics_stand_beside_table_6(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = tmp_path / "data" / "ml-1m"
-    data.mkdir(parents=True)
-    lines = [f"{user}::{movie}::5::{movie}" for user in range(1, 26) for movie in (1, 2)]
-    (data / "ratings.dat").write_text("\n".join(lines))
-    (data / "movies.dat").write_text("1::A::Drama\n2::B::Drama\n")
-    options = Options(dataset="ml1m", data_dir=tmp_path / "data", out=tmp_path / "out")
-
-    monkeypatch.setattr(runs, "execute", lambda module, words: statistics.main(words))
-    cells = modules.statistics("table6", options, Runs(options)).cells.set_index("method")
-
-    assert cells.loc["users", "paper"] == 6040
-    assert cells.loc["users", "ours"] == 25
-    assert cells.loc["interactions", "difference"] == 50 - 994_852
-    assert cells.loc["mean length", "difference"] == pytest.approx(2 - 164.71)
-
-
-def test_communication_is_weights_over_40_mbit_a_second(
-    tmp_path: Path, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    counts = {"backbone": {"macs": 1, "weights": 124_800, "bits": 3_993_600}}
-    monkeypatch.setattr(times, "measured", lambda *_: {**MEASURED, "counts": counts})
-    options = Options(dataset="ml1m", backbone="sasrec", devices=10, out=tmp_path)
-    cells = times.communication("figure7", options, Runs(options)).cells.set_index(["method", "metric"])
-    assert cells.loc[("regular", "communication"), "ours"] == pytest.approx(0.09984)
-    assert cells.loc[("regular", "communication"), "paper"] == pytest.approx(0.09984)
-    assert cells.loc[("forward-ofa", "communication"), "paper"] == pytest.approx(3.6384 / 40)
-    sent = plausible_rows(10, 2, ["forward-ofa"])["blocks"].mean() * 20_800 * 32
-    assert cells.loc[("forward-ofa", "communication"), "ours"] == pytest.approx(sent / 40e6)
-
-
-def test_lambda_is_swept_and_blocks_are_counted(tmp_path: Path, simulator: Simulator) -> None:
-    words = ["--dataset", "ml1m", "--backbone", "sasrec", "--devices", "10", "--out", str(tmp_path)]
-    assert main(["figure4", "figure5", "--penalties", "0,0.01", *words]) == 0
-    assert [call.get("penalty") for call in simulator.calls] == [None, "0.0", "0.01"]
-    frame = written(tmp_path, "figure4").set_index(["method", "metric"])["ours"]
-    rows = plausible_rows(10, 2, ["forward-ofa"])
-    assert frame["k = 1", "selected"] == pytest.approx(100 * (rows["path"] & 1).mean())
-    assert frame["mean number of blocks", "blocks"] == pytest.approx(rows["blocks"].mean())
-    assert written(tmp_path, "figure5")["method"].unique().tolist() == ["lambda 0", "lambda 0.01"]
-
-
-def test_case_study_draws_what_the_simulator_found(tmp_path: Path, simulator: Simulator) -> None:
-    item = {"item": 1, "title": "Heat (1995)", "genres": ["Action", "Crime"]}
-    networks = [{"network": n, "path": [1, 0], "rank": r, "top": [item]} for n, r in (("own", 2), ("other", 40))]
-    one = {"device": 3, "path": [1, 0], "partner": 5, "recent": [item], "next": item, "networks": networks}
-    everyone = [{"network": n, "devices": 10, "hit@10": 0.4, "ndcg@10": 0.2, "blocks": 1.0} for n in ("own", "other")]
-    options = Options(backbone="sasrec", devices=10, out=tmp_path)
-    shelf = Runs(options)
-    run = shelf.play("sasrec", "devicerec,forward-ofa")
-    found = {"dataset": "x", "simulated": 10, "devices": [one], "everyone": everyone}
-    (run.path / case_study.FILE).write_text(json.dumps(found))
-
-    shown = case_study.reproduce("figure6", options, shelf)
-
-    cells = shown.cells.set_index(["method", "metric"])["ours"]
-    assert cells["device 3, another device's", "rank"] == 40
-    assert cells["all devices, its own network", "hit"] == 0.4
-    assert "device 3**, path ■□; recently Heat (1995) [Action/Crime]" in shown.text
-    assert "another device's (device 5): next item on place 40" in shown.text
-    assert shown.draw().axes
-
-
-@pytest.mark.slow
-def test_from_raw_data_to_a_table_with_the_real_simulator(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path / "cache"))
-    words = ["figure6", "--backbone", "sasrec", "--devices", "20", "--blocks", "2", "--epochs", "1"]
-    assert main([*words, "--out", str(tmp_path / "out")]) == 0, capfd.readouterr().err[-2000:]
-    frame = written(tmp_path / "out", "figure6")
-    everyone = frame[frame["method"] == "all devices, DeviceRec's (dense)"].set_index("metric")["ours"]
-    (folder,) = [p for p in (tmp_path / "out" / "runs").iterdir() if p.is_dir()]
-    played = pd.read_csv(folder / "summary.csv").set_index("method")
-    assert everyone["ndcg"] == pytest.approx(played.loc["devicerec", "ndcg@10"])
-    own = frame[frame["method"] == "all devices, its own network"].set_index("metric")["ours"]
-    assert own["ndcg"] == pytest.approx(played.loc["forward-ofa", "ndcg@10"])

@@ -1,0 +1,14 @@
+"""What tests of several files here share."""
+
+import pytest
+from fake_simulator import Simulator
+
+from analysis.reproduce import result, runs
+
+
+@pytest.fixture
+def simulator(monkeypatch: pytest.MonkeyPatch) -> Simulator:
+    fake = Simulator()
+    monkeypatch.setattr(runs, "execute", fake)
+    monkeypatch.setattr(result, "paint", lambda *_: None)  # seconds a picture
+    return fake
