@@ -11,9 +11,11 @@ converged DeviceRec knows. Five changes:
 * **The whole teaches its parts** (Forward-OFA+). Every window also runs through all blocks, which learn from the
   targets; what its path arrives at is drawn to what they arrive at ("in-place distillation", Yu and Huang 2019).
 
-And so that structure differs between devices, in place of the compact constraint: a reward for paths that do, the
-log-determinant of the covariance of the keep-probabilities over a batch. It grows when a block is kept by some devices
-and not by others, and when blocks are not all kept or dropped together.
+In place of the compact constraint, which drives all devices to the same blocks:
+
+* **Room.** Devices may run a share of the blocks in the mean; what is beyond it costs its square.
+* **A reward for paths that differ**: the log-determinant of the covariance of the keep-probabilities over a batch. It
+  grows when a block is kept by some devices and not by others, and when blocks are not all kept or dropped together.
 """
 
 from dataclasses import replace
@@ -38,6 +40,8 @@ HISTORY_DROPOUT, INTEREST_DROPOUT = 0.3, 0.3
 """Of the items that the extractors read, and of the latent interest."""
 DIVERSITY = 0.03
 """Weight of the reward for paths that differ."""
+ROOM, CONSTRAINT = 0.8, 4.0
+"""Share of the blocks that devices may run in the mean, and the weight of the squared share beyond it."""
 FLOOR = 1e-3
 """Added to the variances: devices that all do the same are penalised, not infinitely."""
 KEEP_AT_FIRST = 2.0
@@ -65,6 +69,7 @@ class PlusLearner(Learner):
         own = {"history_dropout": HISTORY_DROPOUT, "interest_dropout": INTEREST_DROPOUT, "rank": RANK}
         if self.controller:
             own |= {"diversity": DIVERSITY, "keep": KEEP_AT_FIRST, "noise": NOISE, "free": FREE}
+            own |= {"room": ROOM, "constraint": CONSTRAINT}
             own |= {"temperature": TEMPERATURE, "floor": FLOOR, "distillation": DISTILLATION}
         return own
 
@@ -122,7 +127,8 @@ class PlusLearner(Learner):
         if gates is None:
             return states, states.new_zeros(())
         states, whole = states.chunk(2)
-        return states, taught(states, whole, batch, part.backbone.items) - DIVERSITY * diversity(logits)
+        wishes = CONSTRAINT * beyond_room(logits) - DIVERSITY * diversity(logits)
+        return states, taught(states, whole, batch, part.backbone.items) + wishes
 
 
 def taught(states: Tensor, whole: Tensor, batch: Batch, items: Tensor) -> Tensor:
@@ -152,6 +158,16 @@ def diversity(logits: Tensor) -> Tensor:
     """Log-determinant of the covariance over devices of the keep-probabilities, from logits ``(B, L)``."""
     covariance = torch.cov(torch.sigmoid(logits).T, correction=0)
     return torch.logdet(covariance + FLOOR * torch.eye(logits.shape[1], device=logits.device))
+
+
+def beyond_room(logits: Tensor) -> Tensor:
+    """Square of the share of blocks beyond :data:`ROOM` that devices with these logits ``(B, L)`` run when deployed.
+
+    The gradient is that of the keep-probabilities.
+    """
+    soft = torch.sigmoid(logits)
+    share = ((logits >= 0).to(soft.dtype) + (soft - soft.detach())).mean()
+    return (share - ROOM).clamp(min=0).square()
 
 
 class DuetPlus(AdaptiveStrategy):

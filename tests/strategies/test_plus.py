@@ -11,7 +11,16 @@ from models.checkpoint import Installed, Sizes, load_device, load_mapper, save_m
 from models.lowrank import LowRankMapper
 from models.sasrec import SASRec
 from strategies.learner import Recipe
-from strategies.plus import DISTILLATION, FLOOR, PlusLearner, budgeted_gates, diversity, taught
+from strategies.plus import (
+    DISTILLATION,
+    FLOOR,
+    ROOM,
+    PlusLearner,
+    beyond_room,
+    budgeted_gates,
+    diversity,
+    taught,
+)
 from strategies.windows import Batch
 
 
@@ -54,6 +63,18 @@ def test_diversity_by_hand_and_in_order() -> None:
     together = torch.tensor([[2.0, 2.0], [2.0, 2.0], [-2.0, -2.0], [-2.0, -2.0]])
     same = torch.full((4, 2), 2.0)
     assert diversity(independent) > diversity(together) > diversity(same)
+
+
+def test_blocks_beyond_the_room_cost_the_square_of_their_share() -> None:
+    logits = torch.tensor([[2.0, 1.0, 0.5, 3.0, 2.0], [2.0, 1.0, 0.5, -3.0, 0.0]], requires_grad=True)  # 9 of 10 run
+    cost = beyond_room(logits)
+    assert cost.item() == pytest.approx((0.9 - ROOM) ** 2)
+    keep = torch.sigmoid(logits.detach())
+    (slope,) = torch.autograd.grad(cost, logits)
+    torch.testing.assert_close(slope, 2 * (0.9 - ROOM) * keep * (1 - keep) / 10)
+    within = logits.detach().clone()
+    within[0, 0] = -0.1
+    assert float(beyond_room(within)) == 0
 
 
 def test_training_starts_from_the_teachers_network() -> None:
