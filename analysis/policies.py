@@ -44,9 +44,9 @@ READING = (
     "calibrated on the devices' histories: how often devices then ask on the live streams is where the point stands. "
     "Better is up and left. At the same rate, what is above random asks at the right moments; the oracle knows the "
     "changes. Rates are of the sessions after a device's first; revenue captured is the share of the gain of all fresh "
-    "networks that lies in the sessions in which the device adapted. Finetune sends nothing: its cost is the device's "
-    "own time (simulated). Whether a difference at the same budget is more than noise is in the table; of differences "
-    "that are noise, one in twenty looks as if it were more."
+    "networks that lies in the sessions in which the device adapted, and is drawn where that gain is more than noise. "
+    "Finetune sends nothing: its cost is the device's own time (simulated). Whether a difference at the same budget is "
+    "more than noise is in the table; of differences that are noise, one in twenty looks as if it were more."
 )
 CHANGE_READING = (
     "Streams are named by what sets them apart. Before, during and after are of the devices that change: an abrupt "

@@ -1,5 +1,7 @@
 """What asking more often buys: quality and captured revenue of every request policy against its rate and its cost."""
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -23,6 +25,7 @@ LOOKS = {
     "oracle": Look("#CC79A7", "*", _SOLID),
 }
 """How a policy is drawn; colours as in :mod:`analysis.style`."""
+NOTE: dict[str, Any] = {"ha": "right", "va": "bottom", "size": "small", "color": style.LIGHT.muted}
 _OTHER = Look("#56B4E9", "h", _DOTTED)
 
 
@@ -55,8 +58,8 @@ def draw(frame: pd.DataFrame) -> Figure:
         for axis in third:
             known = mine[mine["captured_low"].notna()]
             _curves(axis, known, "rate", "captured")
-            if known.empty:
-                axis.text(0.5, 0.5, "no gain to capture", ha="center", va="center", color=style.LIGHT.muted)
+            if len(known) < len(mine):
+                axis.text(0.97, 0.03, _missing(len(mine) - len(known), len(mine)), **NOTE, transform=axis.transAxes)
             axis.plot([0, 1], [0, 1], color=style.LIGHT.grid, linewidth=1, zorder=1)
             axis.set_ylabel("revenue captured")
             style.percent_axis(axis)
@@ -64,10 +67,15 @@ def draw(frame: pd.DataFrame) -> Figure:
             axis.set_xlabel("sessions with an adaptation")
             axis.set_xlim(-0.04, 1.04)
             style.percent_axis(axis, "x")
-        titles += [f"{title(method)}: {what}" for what in ("rate", "cost", "revenue")][:columns]
+        titles += [f"{title(method)}: {what}" for what in ("rate", "cost", "gain")][:columns]
     style.letter(axes, titles)
     style.legend(figure, axes[0], columns=5)
     return figure
+
+
+def _missing(missing: int, points: int) -> str:
+    """Why there are fewer points of captured revenue than of the rest."""
+    return f"{missing} of {points} not drawn:\nthe gain may be none"
 
 
 def _curves(axis: Axes, frame: pd.DataFrame, across: str, up: str) -> None:

@@ -9,6 +9,7 @@ from fake_run import plausible_rows, write_run
 
 import analysis
 from analysis.compare import compare, printed
+from analysis.figures import request_curves
 from analysis.policies import by_world, called, measure, swept, worlds
 from analysis.settings import Setting, group
 
@@ -84,6 +85,14 @@ def test_the_page_of_a_sweep(tmp_path: Path) -> None:
     table = printed(page)
     assert table.row_count == 4
     assert called("always", math.nan) == "always"
+
+
+def test_the_picture_says_which_shares_of_the_gain_it_leaves_out(tmp_path: Path) -> None:
+    compare(sweep(tmp_path), tmp_path / "out")
+    frame = pd.read_csv(tmp_path / "out" / "policies.csv").iloc[:2].assign(method="duet", captured_low=[0.2, math.nan])
+    panel = request_curves.draw(frame).axes[2]
+    assert [text.get_text() for text in panel.texts] == ["1 of 2 not drawn:\nthe gain may be none"]
+    assert not request_curves.draw(frame.assign(captured_low=0.2)).axes[2].texts
 
 
 def test_streams_without_a_change_have_a_line_of_dashes(tmp_path: Path) -> None:
