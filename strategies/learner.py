@@ -1,5 +1,7 @@
 """What training needs to know of a method, and the recipe that is the same for all of them."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -67,6 +69,11 @@ class Learner:
 
     def after_epoch(self, model: nn.Module, epoch: int, recipe: Recipe) -> None:
         """Change the model at the end of an epoch (the first is 1), before it is validated."""
+
+    @contextmanager
+    def deployed(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[None]:
+        """Inside, ``model`` is what devices get: so it is validated and kept. ``batches``: all users' histories."""
+        yield
 
     def build(self, backbone: Backbone, generator: torch.Generator) -> nn.Module:
         """The untrained cloud model around a fresh backbone."""

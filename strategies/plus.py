@@ -13,11 +13,14 @@ converged DeviceRec knows. Five changes:
 
 In place of the compact constraint, which drives all devices to the same blocks:
 
-* **Room.** Devices may run a share of the blocks in the mean; what is beyond it costs its square.
+* **Room.** Where the controller would keep more, all keep-logits are lowered by one number before the model is
+  validated and deployed, so that devices run 80 % of the blocks in the mean: those that they want most.
 * **A reward for paths that differ**: the log-determinant of the covariance of the keep-probabilities over a batch. It
   grows when a block is kept by some devices and not by others, and when blocks are not all kept or dropped together.
 """
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import ClassVar
 
@@ -40,8 +43,8 @@ HISTORY_DROPOUT, INTEREST_DROPOUT = 0.3, 0.3
 """Of the items that the extractors read, and of the latent interest."""
 DIVERSITY = 0.03
 """Weight of the reward for paths that differ."""
-ROOM, CONSTRAINT = 0.8, 4.0
-"""Share of the blocks that devices may run in the mean, and the weight of the squared share beyond it."""
+ROOM = 0.8
+"""Share of the blocks that devices may run in the mean."""
 FLOOR = 1e-3
 """Added to the variances: devices that all do the same are penalised, not infinitely."""
 KEEP_AT_FIRST = 2.0
@@ -69,8 +72,7 @@ class PlusLearner(Learner):
         own = {"history_dropout": HISTORY_DROPOUT, "interest_dropout": INTEREST_DROPOUT, "rank": RANK}
         if self.controller:
             own |= {"diversity": DIVERSITY, "keep": KEEP_AT_FIRST, "noise": NOISE, "free": FREE}
-            own |= {"room": ROOM, "constraint": CONSTRAINT}
-            own |= {"temperature": TEMPERATURE, "floor": FLOOR, "distillation": DISTILLATION}
+            own |= {"temperature": TEMPERATURE, "floor": FLOOR, "distillation": DISTILLATION, "room": ROOM}
         return own
 
     def adjust(self, recipe: Recipe) -> Recipe:
@@ -127,8 +129,26 @@ class PlusLearner(Learner):
         if gates is None:
             return states, states.new_zeros(())
         states, whole = states.chunk(2)
-        wishes = CONSTRAINT * beyond_room(logits) - DIVERSITY * diversity(logits)
-        return states, taught(states, whole, batch, part.backbone.items) + wishes
+        return states, taught(states, whole, batch, part.backbone.items) - DIVERSITY * diversity(logits)
+
+    @contextmanager
+    def deployed(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[None]:
+        """With the controller's keep-logits as low as :data:`ROOM` asks."""
+        assert isinstance(model, AdaptiveModel)
+        part = model.device_part
+        if part.controller is None:
+            yield
+            return
+        bias = part.controller.head.bias
+        with torch.no_grad():
+            wishes = [part.controller(part.embed_history(batch.history), batch.lengths) for batch in batches]
+            lowered = surplus(torch.cat(wishes))
+            bias.sub_(lowered)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                bias.add_(lowered)
 
 
 def taught(states: Tensor, whole: Tensor, batch: Batch, items: Tensor) -> Tensor:
@@ -160,14 +180,9 @@ def diversity(logits: Tensor) -> Tensor:
     return torch.logdet(covariance + FLOOR * torch.eye(logits.shape[1], device=logits.device))
 
 
-def beyond_room(logits: Tensor) -> Tensor:
-    """Square of the share of blocks beyond :data:`ROOM` that devices with these logits ``(B, L)`` run when deployed.
-
-    The gradient is that of the keep-probabilities.
-    """
-    soft = torch.sigmoid(logits)
-    share = ((logits >= 0).to(soft.dtype) + (soft - soft.detach())).mean()
-    return (share - ROOM).clamp(min=0).square()
+def surplus(logits: Tensor) -> Tensor:
+    """By how much keep-logits ``(D, L)`` are too high for :data:`ROOM`, 0 where they are not."""
+    return torch.quantile(logits.flatten(), 1 - ROOM).clamp(min=0)
 
 
 class DuetPlus(AdaptiveStrategy):

@@ -107,13 +107,14 @@ def train(
         if average is not None and epoch == search:
             average.restart()
         judge = model if average is None else average.refresh()
-        hit, gain = validate(learner, judge, cutter, recipe, device)
-        records.append(EpochRecord(epoch, total / max(seen, 1), gain, hit, time.perf_counter() - started))
-        kept = epoch > search
-        scores = judged(records[search:])
-        if kept and (recipe.patience == 0 or scores[-1] > max(scores[:-1], default=-1.0)):
-            best_epoch = epoch
-            best = {name: value.detach().clone() for name, value in judge.state_dict().items()}
+        with learner.deployed(judge, (batch.to(device) for batch, _ in cutter.validation(VALIDATION_BATCH))):
+            hit, gain = validate(learner, judge, cutter, recipe, device)
+            records.append(EpochRecord(epoch, total / max(seen, 1), gain, hit, time.perf_counter() - started))
+            scores = judged(records[search:])
+            better = scores != [] and (recipe.patience == 0 or scores[-1] > max(scores[:-1], default=-1.0))
+            if better:
+                best_epoch = epoch
+                best = {name: value.detach().clone() for name, value in judge.state_dict().items()}
         state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "best": best}
         state |= {"best_epoch": best_epoch, "records": [asdict(record) for record in records]}
         _save_checkpoint(checkpoint, state if average is None else state | {"average": average.state_dict()})

@@ -16,7 +16,6 @@ from strategies.plus import (
     FLOOR,
     ROOM,
     PlusLearner,
-    beyond_room,
     budgeted_gates,
     diversity,
     taught,
@@ -65,16 +64,32 @@ def test_diversity_by_hand_and_in_order() -> None:
     assert diversity(independent) > diversity(together) > diversity(same)
 
 
-def test_blocks_beyond_the_room_cost_the_square_of_their_share() -> None:
-    logits = torch.tensor([[2.0, 1.0, 0.5, 3.0, 2.0], [2.0, 1.0, 0.5, -3.0, 0.0]], requires_grad=True)  # 9 of 10 run
-    cost = beyond_room(logits)
-    assert cost.item() == pytest.approx((0.9 - ROOM) ** 2)
-    keep = torch.sigmoid(logits.detach())
-    (slope,) = torch.autograd.grad(cost, logits)
-    torch.testing.assert_close(slope, 2 * (0.9 - ROOM) * keep * (1 - keep) / 10)
-    within = logits.detach().clone()
-    within[0, 0] = -0.1
-    assert float(beyond_room(within)) == 0
+def test_devices_run_the_blocks_they_want_most_and_no_more_than_there_is_room_for() -> None:
+    model, _ = warm_model()
+    part = model.device_part
+    assert part.controller is not None
+    generator = torch.Generator().manual_seed(6)
+    histories = [torch.randint(1, 31, (50, 7), generator=generator) for _ in range(2)]
+    full = torch.full((50,), 7)
+    batches = [Batch(history, history, history, full) for history in histories]
+
+    def wishes() -> torch.Tensor:
+        assert part.controller is not None
+        with torch.no_grad():
+            return part.controller(part.embed_history(torch.cat(histories)), torch.cat([full, full]))
+
+    before = wishes()
+    assert bool((before > 0).all())
+    with PlusLearner(controller=True).deployed(model, batches):
+        kept = wishes() >= 0
+    assert float(kept.float().mean()) == pytest.approx(ROOM, abs=0.005)
+    assert before[kept].min() > before[~kept].max()
+    torch.testing.assert_close(wishes(), before)
+    with torch.no_grad():
+        part.controller.head.bias.copy_(torch.tensor([9.0, 9.0, -9.0]))  # two thirds
+    before = wishes()
+    with PlusLearner(controller=True).deployed(model, batches):
+        assert torch.equal(wishes(), before)
 
 
 def test_training_starts_from_the_teachers_network() -> None:
