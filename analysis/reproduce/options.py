@@ -18,7 +18,7 @@ PROTOCOLS = {
         "context": "10",
         "memory": "50",
         "targets": "session",
-        "learning-rate": "0.002",
+        "learning-rate": "0.005",
         "patience": "8",
         "epochs": "60",
     },
