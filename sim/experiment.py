@@ -31,6 +31,7 @@ from sim.rundir import RunFolder, write_text
 from sim.scenario import Scenario, load_scenario
 from sim.streams import Protocol, Streams, build_streams, eligible_users, save
 from strategies.base import Seat
+from strategies.learner import Recipe
 from strategies.registry import METHODS
 from strategies.training import EpochRecord
 
@@ -99,10 +100,11 @@ def train_all(config: Config, run: RunFolder, world: World, display: Display) ->
             works = {name: display.training(METHODS[name].title) for name in in_order(config.method_names)}
             display.phase(f"training the cloud models{_of_seeds(config, seed)}", list(works.values()))
             for cloud_model, work in works.items():
+                recipe = METHODS[cloud_model].learner().adjust(recipe_of(config))
 
                 def on_batch(step: int, steps: int, records: list[EpochRecord]) -> None:
                     interrupts.check()
-                    work.batch(step, steps, records, _epochs_expected(config, records))  # noqa: B023
+                    work.batch(step, steps, records, _epochs_expected(recipe, records))  # noqa: B023
                     curves.epochs(cloud_model, seed, records)  # noqa: B023
 
                 with display.doing(work):
@@ -171,9 +173,8 @@ def _of_seeds(config: Config, seed: int) -> str:
     return f", seed {seed} ({seed - config.seed + 1} of {config.seeds})" if config.seeds > 1 else ""
 
 
-def _epochs_expected(config: Config, records: list[EpochRecord]) -> int:
+def _epochs_expected(recipe: Recipe, records: list[EpochRecord]) -> int:
     """A guess for the estimate: the last improvement plus the patience, at least a few epochs more."""
-    recipe = recipe_of(config)
     if recipe.patience == 0 or not records:
         return recipe.max_epochs
     best = max(records, key=lambda record: record.valid_ndcg).epoch

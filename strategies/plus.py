@@ -76,8 +76,9 @@ class PlusLearner(Learner):
         return own
 
     def adjust(self, recipe: Recipe) -> Recipe:
-        """Half the learning rate: most of the network is trained already."""
-        return replace(recipe, learning_rate=recipe.learning_rate / 2)
+        """Half the learning rate, and at most a third of the epochs (unless they are to be equal): most is trained."""
+        epochs = recipe.max_epochs if recipe.patience == 0 else -(-recipe.max_epochs // 3)
+        return replace(recipe, learning_rate=recipe.learning_rate / 2, max_epochs=epochs)
 
     def teach(self, teacher: Installed) -> None:
         self.known = teacher

@@ -139,6 +139,12 @@ def test_all_blocks_learn_from_the_targets_and_a_path_from_all_blocks() -> None:
     torch.testing.assert_close(d_whole[0, 1], torch.autograd.grad(entropy, whole)[0][0, 1], rtol=0.05, atol=0.02)
 
 
+def test_at_most_a_third_of_the_epochs_unless_they_are_to_be_equal() -> None:
+    learner = PlusLearner(controller=False)
+    assert learner.adjust(Recipe(max_epochs=61)).max_epochs == 21
+    assert learner.adjust(Recipe(max_epochs=61, patience=0)).max_epochs == 61
+
+
 def test_in_training_a_window_runs_with_its_path_and_with_all_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     model, _ = warm_model()
     learner = PlusLearner(controller=True)
