@@ -12,6 +12,8 @@ import pandas as pd
 BACKBONES = ("sasrec", "nextitnet")
 BLOCKS = {"sasrec": 6, "nextitnet": 12}
 """Blocks of the paper's backbones; those of Table 4 have a third of them."""
+CONTEXT = 5
+"""Items that a network reads at once."""
 
 IMPROVEMENT = "improvement"
 """Named like a method: Forward-OFA against DeviceRec, in per cent for quality, as a factor for costs."""

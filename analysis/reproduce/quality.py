@@ -137,6 +137,7 @@ def facts(target: str, options: Options, runs: Runs) -> list[str]:
     return [
         "; ".join(played_with) + ".",
         *other_data(options.dataset, first),
+        *other_context(first),
         f"Machine: {machine()}; {runs.seconds:.0f} s for the runs behind it; their training, as "
         f"logged when it was done: {training['seconds'].sum():.0f} s.",
         f"Command: {options.command(target)}",
@@ -152,6 +153,14 @@ def other_data(dataset: str, run: Run) -> list[str]:
         f"The data are another release than the paper's, or filtered otherwise: {protocol.data_line(run)} here; "
         f"{known[0]:,} users, {known[1]:,} items, {known[2]:,} interactions there."
     ]
+
+
+def other_context(run: Run) -> list[str]:
+    """A line that says so if computing is not counted at the paper's context."""
+    context = run.options.get("context")
+    if context == paper.CONTEXT:
+        return []
+    return [f"Multiply-accumulates grow with the context: ours are of {context} items, the paper's of {paper.CONTEXT}."]
 
 
 def draw(cells: pd.DataFrame) -> Figure:

@@ -26,7 +26,7 @@ class Simulator:
         rows = plausible_rows(10, 2, methods, seeds, blocks=int(given["blocks"]))
         write_run(
             Path(given["out"]), rows, methods=methods, backbone=given["backbone"], blocks=int(given["blocks"]),
-            dataset=given["dataset"], protocol="paper", context=5, memory=5,
+            dataset=given["dataset"], protocol="paper", context=int(given.get("context", 5)), memory=5,
         )  # fmt: skip
 
 

@@ -126,6 +126,14 @@ def test_data_that_only_share_the_name_are_told_apart(tmp_path: Path, simulator:
     assert said in (tmp_path / "amazon-game" / "table2.md").read_text()  # the fake run's data are ML-1M's
 
 
+def test_another_context_than_the_papers_is_said(tmp_path: Path, simulator: Simulator) -> None:
+    words = ["table2", "--dataset", "ml1m", "--backbone", "sasrec", "--devices", "10"]
+    said = "ours are of 10 items, the paper's of 5."
+    for protocol, differs in (("paper", False), ("tuned", True)):
+        assert main([*words, "--protocol", protocol, "--out", str(tmp_path / protocol)]) == 0
+        assert (said in (tmp_path / protocol / "table2.md").read_text()) is differs
+
+
 def test_columns_without_a_paper_number_show_ours_alone() -> None:
     rows: list[dict[str, object]] = [
         {"backbone": "sasrec", "method": "duet", "metric": "ndcg", "ours": 0.25, "spread": 0.01},
