@@ -52,10 +52,10 @@ def main(grid: Grid, context: Context) -> None:
     config = context.run_config
     if config["mistake"]:
         raise UserError(str(config["mistake"]))
-    nodes = register(grid, int(config["devices"]), timeout=60)
+    nodes = register(grid, int(config["devices"]), timeout=300)
     lines = []
     for _ in range(2):
-        replies = exchange(grid, [Message(RecordDict(), node, "train") for node in nodes], timeout=60).values()
+        replies = exchange(grid, [Message(RecordDict(), node, "train") for node in nodes], timeout=300).values()
         processes = {reply.content["process"]["id"] for reply in replies if reply and reply.has_content()}
         answers = [
             "lost" if r is None else f"error {r.error.code}" if r.has_error() else r.content["answer"]["value"]
