@@ -111,8 +111,7 @@ def train(
             hit, gain = validate(learner, judge, cutter, recipe, device)
             records.append(EpochRecord(epoch, total / max(seen, 1), gain, hit, time.perf_counter() - started))
             scores = judged(records[search:])
-            better = scores != [] and (recipe.patience == 0 or scores[-1] > max(scores[:-1], default=-1.0))
-            if better:
+            if scores and (recipe.patience == 0 or scores[-1] > max(scores[:-1], default=-1.0)):
                 best_epoch = epoch
                 best = {name: value.detach().clone() for name, value in judge.state_dict().items()}
         state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "best": best}

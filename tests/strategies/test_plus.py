@@ -11,15 +11,7 @@ from models.checkpoint import Installed, Sizes, load_device, load_mapper, save_m
 from models.lowrank import LowRankMapper
 from models.sasrec import SASRec
 from strategies.learner import Recipe
-from strategies.plus import (
-    DISTILLATION,
-    FLOOR,
-    ROOM,
-    PlusLearner,
-    budgeted_gates,
-    diversity,
-    taught,
-)
+from strategies.plus import DISTILLATION, FLOOR, ROOM, PlusLearner, budgeted_gates, diversity, taught
 from strategies.windows import Batch
 
 
