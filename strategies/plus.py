@@ -1,20 +1,22 @@
 """DUET+ and Forward-OFA+: what holds up against a well-trained baseline. Ours, beyond the paper.
 
 The paper's full-rank heads have 8.1 million weights and learn the histories by heart before they have learnt what a
-converged DeviceRec knows. Five changes:
+converged DeviceRec knows. Six changes:
 
 * **Warm start.** Training begins with DeviceRec's trained network and a change of it that is zero.
 * **Low rank.** The change goes through 16 directions a layer and a shift of each bias (:mod:`models.lowrank`).
 * **Dropout where the memory is**: on items of the remembered history and on the latent interest.
-* **One model for every budget** (Forward-OFA+). In training most windows get a budget of blocks and keep the most
-  probable ones within it; the extractor of the latent interest starts from the path that really runs.
+* **One model for every budget** (Forward-OFA+). In training two windows of five get a budget of blocks and keep
+  the most probable ones within it; the extractor of the latent interest starts from the path that really runs.
+* **A stem** (Forward-OFA+). Every path has the first block, so that a small budget means one well trained network and
+  not one of six, and the other blocks always read what it gives.
 * **The whole teaches its parts** (Forward-OFA+). Every window also runs through all blocks, which learn from the
   targets; what its path arrives at is drawn to what they arrive at ("in-place distillation", Yu and Huang 2019).
 
 In place of the compact constraint, which drives all devices to the same blocks:
 
 * **Room.** Where the controller would keep more, all keep-logits are lowered by one number before the model is
-  validated and deployed, so that devices run 80 % of the blocks in the mean: those that they want most.
+  validated and deployed, so that devices run three quarters of the blocks in the mean: those that they want most.
 * **A reward for paths that differ**: the log-determinant of the covariance of the keep-probabilities over a batch. It
   grows when a block is kept by some devices and not by others, and when blocks are not all kept or dropped together.
 """
@@ -43,18 +45,20 @@ HISTORY_DROPOUT, INTEREST_DROPOUT = 0.3, 0.3
 """Of the items that the extractors read, and of the latent interest."""
 DIVERSITY = 0.03
 """Weight of the reward for paths that differ."""
-ROOM = 0.8
+ROOM = 0.75
 """Share of the blocks that devices may run in the mean."""
 FLOOR = 1e-3
 """Added to the variances: devices that all do the same are penalised, not infinitely."""
 KEEP_AT_FIRST = 2.0
 """Keep-logit of a fresh controller."""
+STEM = 1000.0
+"""Keep-logit of the first block for everybody: so high that no gate has a gradient there, so that it stays."""
 NOISE, TEMPERATURE = 1 / 3, 0.5
 """Of the gates. With the full Gumbel noise of equation 4 a block sees so many devices that it is not meant for that it
 becomes one for all."""
 DISTILLATION = 1.0
 """Weight of the mean squared difference of a path's final states from those of all blocks."""
-FREE = 0.4
+FREE = 0.6
 """Share of the windows without a budget; the others have one of 1 block to two thirds of them, where it binds."""
 
 
@@ -71,7 +75,7 @@ class PlusLearner(Learner):
         """The constants above, the same everywhere."""
         own = {"history_dropout": HISTORY_DROPOUT, "interest_dropout": INTEREST_DROPOUT, "rank": RANK}
         if self.controller:
-            own |= {"diversity": DIVERSITY, "keep": KEEP_AT_FIRST, "noise": NOISE, "free": FREE}
+            own |= {"diversity": DIVERSITY, "keep": KEEP_AT_FIRST, "noise": NOISE, "free": FREE, "stem": STEM}
             own |= {"temperature": TEMPERATURE, "floor": FLOOR, "distillation": DISTILLATION, "room": ROOM}
         return own
 
@@ -93,7 +97,9 @@ class PlusLearner(Learner):
             for k in range(backbone.blocks):
                 model.mapper.base[k].copy_(network[k][0])
             if model.device_part.controller is not None:
-                model.device_part.controller.head.bias.fill_(KEEP_AT_FIRST)
+                head = model.device_part.controller.head
+                head.bias.fill_(KEEP_AT_FIRST)
+                head.bias[0], head.weight[0] = STEM, 0.0
         return model
 
     def states(
@@ -130,7 +136,7 @@ class PlusLearner(Learner):
         if gates is None:
             return states, states.new_zeros(())
         states, whole = states.chunk(2)
-        return states, taught(states, whole, batch, part.backbone.items) - DIVERSITY * diversity(logits)
+        return states, taught(states, whole, batch, part.backbone.items) - DIVERSITY * diversity(logits[:, 1:])
 
     @contextmanager
     def deployed(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[None]:
