@@ -20,7 +20,6 @@ from sim.errors import UserError
 from strategies.learner import Recipe
 from strategies.registry import METHODS
 from strategies.step import Stepper
-from strategies.training import adam
 from strategies.windows import Batch, TrainingSet, WindowCutter
 
 TRAINING = 3
@@ -76,7 +75,7 @@ class Ours:
                 f"--methods: the benchmark does not count what a training step of '{method}' multiplies; "
                 "it does for DeviceRec, DUET, Forward-OFA, their + variants and the ablations"
             )
-        self.take = Stepper(self.learner, self.model, adam(self.model, self.recipe), self.recipe)
+        self.take = Stepper(self.learner, self.model, self.recipe)
         self.take.seed(seed, 0)
         self.batches = endless(data, sizes.context, self.recipe, seed)
 

@@ -1,12 +1,14 @@
-"""One step of training: the batch in two shares, one processor each where there are two.
+"""One step of training with Adam: the batch in two shares, one processor each where there are two.
 
 Two threads that share every small operation wait for each other most of the time; two that each have half of the
-windows meet once a step. The shares are the same however many processors there are, and so are the numbers.
+windows, and then half of the weights to change, meet twice a step. The shares are the same however many processors
+there are, and so are the numbers.
 """
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,9 +29,14 @@ SMALLEST = 16
 class Stepper:
     """Takes training steps; :meth:`working` first."""
 
-    def __init__(self, learner: Learner, model: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe) -> None:
-        self.learner, self.model, self.optimizer, self.recipe = learner, model, optimizer, recipe
+    def __init__(self, learner: Learner, model: nn.Module, recipe: Recipe) -> None:
+        """``model`` on the device on which it will be trained."""
+        self.learner, self.model, self.recipe = learner, model, recipe
         self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.optimizers = [
+            torch.optim.Adam(self.parameters[share::SHARES], lr=recipe.learning_rate, fused=True)
+            for share in range(SHARES)
+        ]
         self.pool: ThreadPoolExecutor | None = None
         self.generators: list[torch.Generator] = []
 
@@ -63,13 +70,27 @@ class Stepper:
         whole = len(batch.windows), targets
         work = self.pool.map if self.pool is not None else map
         found = list(work(self._gradients, shares, [whole] * len(shares), self.generators))
-        for i, parameter in enumerate(self.parameters):
-            parts = [gradient for _, gradients in found if (gradient := gradients[i]) is not None]
+        list(work(self._change, range(SHARES), [[gradients for _, gradients in found]] * SHARES))
+        return sum(loss for loss, _ in found), targets
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """The optimisers', for a checkpoint."""
+        return [optimizer.state_dict() for optimizer in self.optimizers]
+
+    def load_state_dict(self, state: list[dict[str, Any]]) -> None:
+        for optimizer, mine in zip(self.optimizers, state, strict=True):
+            optimizer.load_state_dict(mine)
+
+    def _change(self, share: int, found: list[tuple[Tensor | None, ...]]) -> None:
+        """Change a share of the parameters by the sum of the gradients that were ``found``."""
+        for parameter, *gradients in zip(
+            self.parameters[share::SHARES], *(g[share::SHARES] for g in found), strict=True
+        ):
+            parts = [gradient for gradient in gradients if gradient is not None]
             for other in parts[1:]:
                 parts[0].add_(other)
             parameter.grad = parts[0] if parts else None
-        self.optimizer.step()
-        return sum(loss for loss, _ in found), targets
+        self.optimizers[share].step()
 
     def _gradients(
         self, share: Batch, whole: tuple[int, int], generator: torch.Generator

@@ -74,8 +74,7 @@ def train(
         seed=seed,
     )
     model.to(device)
-    optimizer = adam(model, recipe)
-    take = Stepper(learner, model, optimizer, recipe)
+    take = Stepper(learner, model, recipe)
     steps, search = cutter.count(), learner.search_epochs(recipe)
     average = Average(model, recipe.averaged * steps) if recipe.averaged else None
     records: list[EpochRecord] = []
@@ -84,7 +83,7 @@ def train(
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        take.load_state_dict(state["optimizers"])
         if average is not None:
             average.load_state_dict(state["average"])
         records = [EpochRecord(**record) for record in state["records"]]
@@ -114,7 +113,7 @@ def train(
             if scores and (recipe.patience == 0 or scores[-1] > max(scores[:-1], default=-1.0)):
                 best_epoch = epoch
                 best = {name: value.detach().clone() for name, value in judge.state_dict().items()}
-        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "best": best}
+        state = {"model": model.state_dict(), "optimizers": take.state_dict(), "best": best}
         state |= {"best_epoch": best_epoch, "records": [asdict(record) for record in records]}
         _save_checkpoint(checkpoint, state if average is None else state | {"average": average.state_dict()})
 
@@ -131,11 +130,6 @@ def judged(records: list[EpochRecord]) -> list[float]:
     """
     found = [record.valid_ndcg for record in records]
     return [sum(found[max(0, i - 2) : i + 1]) / min(i + 1, 3) for i in range(len(found))]
-
-
-def adam(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The optimiser that every cloud model is trained with."""
-    return torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, fused=True)
 
 
 @torch.no_grad()

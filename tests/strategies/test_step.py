@@ -13,7 +13,6 @@ from models.seeds import torch_generator
 from strategies.learner import Recipe
 from strategies.registry import METHODS
 from strategies.step import SHARES, Stepper, divide
-from strategies.training import adam
 from strategies.windows import Batch, TrainingSet, WindowCutter
 
 RECIPE = Recipe(batch=64, memory=12)
@@ -31,7 +30,7 @@ def stepper(method: str, recipe: Recipe = RECIPE) -> Stepper:
     learner = METHODS[method].learner()
     generator = torch_generator(0, "test")
     model = learner.build(Sizes("sasrec", 60, 2, 10).build(generator), generator).train()
-    take = Stepper(learner, model, adam(model, recipe), recipe)
+    take = Stepper(learner, model, recipe)
     take.seed(0, 1)
     return take
 
