@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import torch
@@ -11,13 +13,13 @@ from torch import nn
 
 from models.adaptation import AdaptiveModel, AnyMapper, StaticModel
 from models.backbone import DIM, Backbone
-from models.checkpoint import Installed, Sizes
+from models.checkpoint import Sizes, save_model
 from models.lowrank import RANK, LowRankMapper
 from models.networks import Network
 from models.sasrec import HEADS
 from models.seeds import torch_generator
 from sim.errors import UserError
-from strategies.learner import Recipe
+from strategies.learner import Learner, Recipe
 from strategies.registry import METHODS
 from strategies.step import Stepper
 from strategies.windows import Batch, TrainingSet, WindowCutter
@@ -57,6 +59,15 @@ class Contender(Protocol):
         ...
 
 
+def untrained(learner: Learner, sizes: Sizes, generator: torch.Generator, folder: Path) -> nn.Module:
+    """The model at the beginning of its training, its teachers untrained too: what they know costs no time."""
+    if learner.teacher is not None:
+        path = folder / learner.teacher
+        save_model(path, untrained(METHODS[learner.teacher].learner(), sizes, generator, folder), sizes, {})
+        learner.teach(path)
+    return learner.build(sizes.build(generator), generator)
+
+
 class Ours:
     """One of our methods, untrained, on batches of all epochs one after the other."""
 
@@ -64,12 +75,9 @@ class Ours:
         strategy, generator = METHODS[method], torch_generator(seed, "weights", method)
         self.title = strategy.title
         self.learner = strategy.learner()
-        if self.learner.teacher is not None:  # a fresh one: what it has learnt costs no time
-            known = METHODS[self.learner.teacher].learner().build(sizes.build(generator), generator)
-            assert isinstance(known, StaticModel)
-            self.learner.teach(Installed(known.device_part, known.network))
         self.recipe = self.learner.adjust(recipe)
-        self.model = self.learner.build(sizes.build(generator), generator).train()
+        with TemporaryDirectory() as folder:
+            self.model = untrained(self.learner, sizes, generator, Path(folder)).train()
         if not countable(self.model):
             raise UserError(
                 f"--methods: the benchmark does not count what a training step of '{method}' multiplies; "

@@ -12,14 +12,14 @@ import pandas as pd
 import pooch
 import torch
 
-from models.checkpoint import Sizes, load_device, read_header, save_model
+from models.checkpoint import Sizes, read_header, save_model
 from models.seeds import derive, torch_generator
 from sim.config import Config
 from sim.data.interactions import Interactions
 from sim.errors import UserError
 from sim.rundir import RunFolder
 from sim.streams import Protocol, Streams, build_streams, eligible_users
-from strategies.learner import Recipe
+from strategies.learner import Learner, Recipe
 from strategies.presets import recipe_for
 from strategies.registry import METHODS
 from strategies.training import EpochRecord, cache_key, train
@@ -100,18 +100,14 @@ def train_model(
 
     A method that learns from another one's model finds that in the run folder: see :func:`in_order`.
     """
-    learner = METHODS[cloud_model].learner()
-    recipe = learner.adjust(sized(recipe_of(config), data, config))
-    own = learner.configure(protocol=config.protocol, backbone=config.backbone, dataset=config.dataset)
-    sizes = Sizes(config.backbone, data.num_items, config.resolved_blocks, config.resolved_context)
-    key = cache_key(cloud_model, data, recipe, asdict(sizes), seed, own)
-    cached = cache_folder() / f"{cloud_model}-{key}.safetensors"
+    learner, recipe, own, sizes = _how(cloud_model, data, config)
+    cached = cache_folder() / f"{cloud_model}-{_key(cloud_model, data, config, seed)}.safetensors"
     fresh = not cached.exists()
     if fresh:
         cached.parent.mkdir(parents=True, exist_ok=True)
         generator = torch_generator(seed, "weights", cloud_model)
         if learner.teacher is not None:
-            learner.teach(load_device(model_path(run, learner.teacher, seed)))
+            learner.teach(model_path(run, learner.teacher, seed))
         model = learner.build(sizes.build(generator), generator)
         checkpoint = cached.with_suffix(".checkpoint")
         done = train(
@@ -139,6 +135,21 @@ def train_model(
         target.parent.mkdir(parents=True, exist_ok=True)
         _link(cached, target)
     return training_log(target, cloud_model, seed), fresh
+
+
+def _how(cloud_model: str, data: TrainingSet, config: Config) -> tuple[Learner, Recipe, dict[str, float], Sizes]:
+    """The learner, the recipe as it follows it, its own hyperparameters, and the sizes of its backbone."""
+    learner = METHODS[cloud_model].learner()
+    recipe = learner.adjust(sized(recipe_of(config), data, config))
+    own = learner.configure(protocol=config.protocol, backbone=config.backbone, dataset=config.dataset)
+    return learner, recipe, own, Sizes(config.backbone, data.num_items, config.resolved_blocks, config.resolved_context)
+
+
+def _key(cloud_model: str, data: TrainingSet, config: Config, seed: int) -> str:
+    """Names the trained model by everything that decides what it is, its teacher included."""
+    learner, recipe, own, sizes = _how(cloud_model, data, config)
+    teacher = None if learner.teacher is None else _key(learner.teacher, data, config, seed)
+    return cache_key(cloud_model, data, recipe, asdict(sizes), seed, own, teacher)
 
 
 def training_log(path: Path, cloud_model: str, seed: int) -> pd.DataFrame:

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from models.backbone import Backbone
-from models.checkpoint import Installed
 from strategies.windows import Batch
 
 
@@ -41,7 +41,7 @@ class Recipe:
 class Learner:
     """What training needs to know of a method; every strategy names one."""
 
-    teacher: ClassVar[str | None] = None
+    teacher: str | None = None
     """The method whose trained model this one learns from; it is trained first."""
     divisible: ClassVar[bool] = True
     """Whether a step may look at the windows of a batch in two halves (:mod:`strategies.step`)."""
@@ -56,8 +56,8 @@ class Learner:
         """The method's own changes to the recipe; they belong to the model's identity."""
         return recipe
 
-    def teach(self, teacher: Installed) -> None:
-        """Hand over the trained model of :attr:`teacher`."""
+    def teach(self, teacher: Path) -> None:
+        """Read what is needed of the trained model of :attr:`teacher`."""
         raise TypeError(f"{type(self).__name__} learns from no other model")
 
     def search_epochs(self, recipe: Recipe) -> int:

@@ -3,7 +3,9 @@
 The paper's full-rank heads have 8.1 million weights and learn the histories by heart before they have learnt what a
 converged DeviceRec knows. Six changes:
 
-* **Warm start.** Training begins with DeviceRec's trained network and a change of it that is zero.
+* **Warm start.** DUET+ begins with DeviceRec's trained network and a change of it that is zero, Forward-OFA+ with the
+  trained DUET+: first the weights learn to adapt, then the structure (as in Cai et al. 2020, whose large network is
+  trained before the small ones in it).
 * **Low rank.** The change goes through 16 directions a layer and a shift of each bias (:mod:`models.lowrank`).
 * **Dropout where the memory is**: on items of the remembered history and on the latent interest.
 * **One model for every budget** (Forward-OFA+). In training two windows of five get a budget of blocks and keep
@@ -24,6 +26,7 @@ In place of the compact constraint, which drives all devices to the same blocks:
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -32,7 +35,7 @@ from torch import Tensor, nn
 
 from models.adaptation import AdaptiveModel, logistic
 from models.backbone import Backbone, Layers
-from models.checkpoint import Installed
+from models.checkpoint import load_device, load_mapper
 from models.dropout import dropout
 from models.loss import full_softmax_loss
 from models.lowrank import RANK, LowRankMapper
@@ -65,11 +68,10 @@ FREE = 0.6
 class PlusLearner(Learner):
     """Extractors, low-rank mapper and (for Forward-OFA+) controller, on DeviceRec's trained network."""
 
-    teacher: ClassVar[str | None] = "devicerec"
-
     def __init__(self, *, controller: bool) -> None:
         self.controller = controller
         self.networks = 2 if controller else 1
+        self.teacher = "duet-plus" if controller else "devicerec"
 
     def configure(self, *, protocol: str, backbone: str, dataset: str) -> dict[str, float]:
         """The constants above, the same everywhere."""
@@ -84,22 +86,29 @@ class PlusLearner(Learner):
         epochs = recipe.max_epochs if recipe.patience == 0 else -(-recipe.max_epochs // 3)
         return replace(recipe, learning_rate=recipe.learning_rate / 2, max_epochs=epochs)
 
-    def teach(self, teacher: Installed) -> None:
-        self.known = teacher
+    def teach(self, teacher: Path) -> None:
+        self.known, self.mapper = load_device(teacher), load_mapper(teacher) if self.controller else None
 
     def build(self, backbone: Backbone, generator: torch.Generator) -> nn.Module:
-        """Around the teacher's backbone and network."""
+        """Around the teacher's backbone, with its network; Forward-OFA+ also with its extractor and mapper."""
         model = AdaptiveModel(backbone, generator, controller=self.controller, structure="path", mapper=LowRankMapper)
-        network = self.known.network
-        assert network is not None
-        backbone.load_state_dict(self.known.part.backbone.state_dict())
+        part, known = model.device_part, self.known.part
+        part.backbone.load_state_dict(known.backbone.state_dict())
+        if part.controller is None or self.mapper is None:
+            network = self.known.network
+            assert network is not None
+            with torch.no_grad():
+                for k in range(backbone.blocks):
+                    model.mapper.base[k].copy_(network[k][0])
+            return model
+        assert part.interest is not None
+        assert known.interest is not None
+        part.interest.load_state_dict(known.interest.state_dict())
+        model.mapper.load_state_dict(self.mapper.state_dict())
+        head = part.controller.head
         with torch.no_grad():
-            for k in range(backbone.blocks):
-                model.mapper.base[k].copy_(network[k][0])
-            if model.device_part.controller is not None:
-                head = model.device_part.controller.head
-                head.bias.fill_(KEEP_AT_FIRST)
-                head.bias[0], head.weight[0] = STEM, 0.0
+            head.bias.fill_(KEEP_AT_FIRST)
+            head.bias[0], head.weight[0] = STEM, 0.0
         return model
 
     def states(

@@ -6,6 +6,7 @@ and predictive terms recombine hot and cold *items* in the compressed embedding 
 student learns from DeviceRec's trained model, and has item embeddings of its own.
 """
 
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from models.adaptation import StaticModel
 from models.backbone import Backbone
-from models.checkpoint import Installed
+from models.checkpoint import load_device
 from models.loss import distillation_loss
 from models.sttd import FactoredNetwork
 from strategies.base import SessionStrategy
@@ -28,10 +29,10 @@ DISTILLATION = 0.8
 class DistilledLearner(StaticLearner):
     """Cross-entropy, and the divergence from what the teacher predicts at the same positions."""
 
-    teacher: ClassVar[str | None] = "devicerec"
+    teacher = "devicerec"
 
-    def teach(self, teacher: Installed) -> None:
-        self.known = teacher
+    def teach(self, teacher: Path) -> None:
+        self.known = load_device(teacher)
 
     def build(self, backbone: Backbone, generator: torch.Generator) -> nn.Module:
         return StaticModel(backbone, generator, network=FactoredNetwork)

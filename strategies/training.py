@@ -164,12 +164,18 @@ def cache_key(
     sizes: dict[str, object],
     seed: int,
     own: dict[str, float] | None = None,
+    teacher: str | None = None,
 ) -> str:
-    """Names a trained model by everything that decides what it is; ``own`` are the method's own hyperparameters."""
+    """Names a trained model by everything that decides what it is.
+
+    ``own`` are the method's own hyperparameters, ``teacher`` is the name of the model that it learns from.
+    """
     digest = hashlib.sha256()
     facts = {"method": method, "recipe": asdict(recipe), "sizes": sizes, "seed": seed, "code": CODE_VERSION}
     if own:
         facts["own"] = own
+    if teacher:
+        facts["teacher"] = teacher
     digest.update(json.dumps(facts, sort_keys=True).encode())
     for array in (data.offsets, data.items, data.validation):
         digest.update(np.ascontiguousarray(array).astype(np.int64).tobytes())

@@ -6,23 +6,49 @@ import pytest
 import torch
 
 from clients import device
-from models.adaptation import AdaptiveModel, StaticModel
-from models.checkpoint import Installed, Sizes, load_device, load_mapper, save_model
+from models.adaptation import AdaptiveModel, AnyMapper, DevicePart, StaticModel
+from models.checkpoint import Sizes, load_device, load_mapper, save_model
 from models.lowrank import LowRankMapper
-from models.sasrec import SASRec
 from strategies.learner import Recipe
 from strategies.plus import DISTILLATION, FLOOR, ROOM, PlusLearner, budgeted_gates, diversity, taught
 from strategies.windows import Batch
 
+SIZES = Sizes("sasrec", 30, 3, 5)
 
-def warm_model() -> tuple[AdaptiveModel, StaticModel]:
-    generator = torch.Generator().manual_seed(0)
-    teacher = StaticModel(SASRec(30, 3, 5, generator), generator).eval()
-    learner = PlusLearner(controller=True)
-    learner.teach(Installed(teacher.device_part, teacher.network))
-    model = learner.build(SASRec(30, 3, 5, torch.Generator().manual_seed(9)), torch.Generator().manual_seed(9))
+
+def taught_by(path: Path, *, controller: bool) -> AdaptiveModel:
+    """What begins its training with the model in the file."""
+    learner, generator = PlusLearner(controller=controller), torch.Generator().manual_seed(9)
+    learner.teach(path)
+    model = learner.build(SIZES.build(generator), generator)
     assert isinstance(model, AdaptiveModel)
-    return model.eval(), teacher
+    return model.eval()
+
+
+@pytest.fixture
+def devicerec(tmp_path: Path) -> Path:
+    generator = torch.Generator().manual_seed(0)
+    path = tmp_path / "devicerec.safetensors"
+    save_model(path, StaticModel(SIZES.build(generator), generator), SIZES, {})
+    return path
+
+
+@pytest.fixture
+def duet_plus(devicerec: Path) -> Path:
+    """A DUET+ that has learnt something."""
+    model, generator = taught_by(devicerec, controller=False), torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    path = devicerec.with_name("duet-plus.safetensors")
+    save_model(path, model, SIZES, {})
+    return path
+
+
+@pytest.fixture
+def forward_ofa_plus(duet_plus: Path) -> AdaptiveModel:
+    """At the beginning of its training."""
+    return taught_by(duet_plus, controller=True)
 
 
 def test_gates_are_the_most_probable_blocks_within_budgets_of_every_size() -> None:
@@ -56,9 +82,10 @@ def test_diversity_by_hand_and_in_order() -> None:
     assert diversity(independent) > diversity(together) > diversity(same)
 
 
-def test_devices_run_the_blocks_they_want_most_and_no_more_than_there_is_room_for() -> None:
-    model, _ = warm_model()
-    part = model.device_part
+def test_devices_run_the_blocks_they_want_most_and_no_more_than_there_is_room_for(
+    forward_ofa_plus: AdaptiveModel,
+) -> None:
+    part = forward_ofa_plus.device_part
     assert part.controller is not None
     generator = torch.Generator().manual_seed(6)
     histories = [torch.randint(1, 31, (50, 7), generator=generator) for _ in range(2)]
@@ -72,7 +99,7 @@ def test_devices_run_the_blocks_they_want_most_and_no_more_than_there_is_room_fo
 
     before = wishes()
     assert bool((before > 0).all())
-    with PlusLearner(controller=True).deployed(model, batches):
+    with PlusLearner(controller=True).deployed(forward_ofa_plus, batches):
         kept = wishes() >= 0
     assert bool(kept[:, 0].all())  # the stem
     assert float(kept.float().mean()) == pytest.approx(ROOM, abs=0.005)
@@ -81,26 +108,40 @@ def test_devices_run_the_blocks_they_want_most_and_no_more_than_there_is_room_fo
     with torch.no_grad():
         part.controller.head.bias.copy_(torch.tensor([9.0, 9.0, -9.0]))  # two thirds
     before = wishes()
-    with PlusLearner(controller=True).deployed(model, batches):
+    with PlusLearner(controller=True).deployed(forward_ofa_plus, batches):
         assert torch.equal(wishes(), before)
 
 
-def test_training_starts_from_the_teachers_network() -> None:
-    model, teacher = warm_model()
+def test_duet_plus_starts_from_devicerecs_network(devicerec: Path) -> None:
+    model, teacher = taught_by(devicerec, controller=False), load_device(devicerec)
+    network = teacher.network
+    assert network is not None
     windows = torch.randint(1, 31, (2, 3, 5), generator=torch.Generator().manual_seed(2))
     latent = torch.randn(2, 64, generator=torch.Generator().manual_seed(3))
     mine = model.device_part.backbone.encode(windows, lambda k, rows: model.mapper.block(k, latent))
-    torch.testing.assert_close(mine, teacher.device_part.backbone.encode(windows, teacher.block))
+    torch.testing.assert_close(mine, teacher.part.backbone.encode(windows, lambda k, rows: network[k]))
 
 
-def test_the_interest_knows_the_path_that_really_runs(tmp_path: Path) -> None:
-    model, _ = warm_model()
+def test_forward_ofa_plus_starts_from_duet_plus(forward_ofa_plus: AdaptiveModel, duet_plus: Path) -> None:
+    teacher, mapper = load_device(duet_plus).part, load_mapper(duet_plus)
+    windows = torch.randint(1, 31, (2, 3, 5), generator=torch.Generator().manual_seed(2))
+    history, lengths = windows[:, 0], torch.tensor([5, 4])
+
+    def states(part: DevicePart, mapper: AnyMapper) -> torch.Tensor:
+        latent = part.latent(part.embed_history(history), lengths, None)
+        return part.backbone.encode(windows, lambda k, rows: mapper.block(k, latent))
+
+    torch.testing.assert_close(states(forward_ofa_plus.device_part, forward_ofa_plus.mapper), states(teacher, mapper))
+
+
+def test_the_interest_knows_the_path_that_really_runs(forward_ofa_plus: AdaptiveModel, tmp_path: Path) -> None:
+    model = forward_ofa_plus
     with torch.no_grad():  # logits 3, 2, 1 for everybody
         assert model.device_part.controller is not None
         model.device_part.controller.head.weight.zero_()
         model.device_part.controller.head.bias.copy_(torch.tensor([3.0, 2.0, 1.0]))
     path = tmp_path / "model.safetensors"
-    save_model(path, model, Sizes("sasrec", 30, 3, 5), {})
+    save_model(path, model, SIZES, {})
     assert isinstance(load_mapper(path), LowRankMapper)
     part = load_device(path).part
     history = torch.randint(1, 31, (2, 4), generator=torch.Generator().manual_seed(4))
@@ -138,8 +179,10 @@ def test_at_most_a_third_of_the_epochs_unless_they_are_to_be_equal() -> None:
     assert learner.adjust(Recipe(max_epochs=61, patience=0)).max_epochs == 61
 
 
-def test_in_training_a_window_runs_with_its_path_and_with_all_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, _ = warm_model()
+def test_in_training_a_window_runs_with_its_path_and_with_all_blocks(
+    forward_ofa_plus: AdaptiveModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = forward_ofa_plus
     learner = PlusLearner(controller=True)
     seen: list[torch.Tensor] = []
     encode = model.device_part.backbone.encode
