@@ -66,7 +66,7 @@ FREE = 0.6
 
 
 class PlusLearner(Learner):
-    """Extractors, low-rank mapper and (for Forward-OFA+) controller, on DeviceRec's trained network."""
+    """Extractors, low-rank mapper and (for Forward-OFA+) controller."""
 
     def __init__(self, *, controller: bool) -> None:
         self.controller = controller
