@@ -101,7 +101,7 @@ def train_model(
     A method that learns from another one's model finds that in the run folder: see :func:`in_order`.
     """
     learner, recipe, own, sizes = _how(cloud_model, data, config)
-    cached = cache_folder() / f"{cloud_model}-{_key(cloud_model, data, config, seed)}.safetensors"
+    cached = cache_folder() / f"{cloud_model}-{model_key(cloud_model, data, config, seed)}.safetensors"
     fresh = not cached.exists()
     if fresh:
         cached.parent.mkdir(parents=True, exist_ok=True)
@@ -145,10 +145,10 @@ def _how(cloud_model: str, data: TrainingSet, config: Config) -> tuple[Learner, 
     return learner, recipe, own, Sizes(config.backbone, data.num_items, config.resolved_blocks, config.resolved_context)
 
 
-def _key(cloud_model: str, data: TrainingSet, config: Config, seed: int) -> str:
+def model_key(cloud_model: str, data: TrainingSet, config: Config, seed: int) -> str:
     """Names the trained model by everything that decides what it is, its teacher included."""
     learner, recipe, own, sizes = _how(cloud_model, data, config)
-    teacher = None if learner.teacher is None else _key(learner.teacher, data, config, seed)
+    teacher = None if learner.teacher is None else model_key(learner.teacher, data, config, seed)
     return cache_key(cloud_model, data, recipe, asdict(sizes), seed, own, teacher)
 
 

@@ -17,11 +17,13 @@ from models.nextitnet import NextItNet
 from models.sasrec import SASRec
 from models.sparse import RareGemModel
 from sim import play, run
-from sim.cloud import in_order
+from sim.cloud import in_order, model_key
 from sim.config import Config
+from strategies.devicerec import StaticLearner
 from strategies.learner import Recipe
 from strategies.rare_gem import RareGemLearner, prunings
 from strategies.registry import METHODS
+from strategies.windows import TrainingSet
 
 SESSIONS, BLOCKS, CONTEXT, MEMORY = 4, 2, 5, 8
 ABLATIONS = "forward-ofa-controller,forward-ofa-no-structure,forward-ofa-random,forward-ofa-first,forward-ofa-last"
@@ -183,7 +185,28 @@ def test_the_path_of_an_ablation_by_hand() -> None:
 
 def test_a_teacher_is_trained_before_its_student_and_each_model_once() -> None:
     assert in_order(["sttd", "finetune", "forward-ofa-last", "forward-ofa"]) == ["devicerec", "sttd", "forward-ofa"]
+    assert in_order(["forward-ofa-plus-random"]) == ["devicerec", "duet-plus", "forward-ofa-plus"]
     assert {METHODS[name].cloud_model for name in METHODS} <= set(METHODS)
+
+
+def test_a_models_name_says_what_its_teachers_learnt_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    items = np.arange(1, 41)
+    data, config = TrainingSet(np.array([0, 40]), items, items[:1], 40), Config()
+
+    def names() -> dict[str, str]:
+        return {
+            name: model_key(name, data, config, 0) for name in ("devicerec", "duet", "duet-plus", "forward-ofa-plus")
+        }
+
+    before = names()
+    assert len(set(before.values())) == 4
+    assert names() == before
+    monkeypatch.setattr(StaticLearner, "adjust", lambda self, recipe: replace(recipe, dropout=0.5))
+    assert {name for name, key in names().items() if key != before[name]} == {
+        "devicerec",
+        "duet-plus",
+        "forward-ofa-plus",
+    }
 
 
 def test_rare_gem_prunes_every_fifth_epoch_down_to_its_share_and_then_trains() -> None:
