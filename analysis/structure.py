@@ -2,9 +2,9 @@
 
     python -m analysis.structure RUN [--method forward-ofa-plus] [--out DIR]
 
-Plays the sessions of a finished run again (see :mod:`sim.swaps`), prints a table and writes ``structure.csv`` (the
-table) and ``structure_blocks.csv`` (how often each block runs, and how many different paths there are) to the run
-folder. Differences are paired over devices, which are drawn together over seeds.
+Plays the sessions of a finished run again (see :mod:`sim.swaps`), prints a table and writes ``structure-METHOD.csv``
+(the table) and ``structure-METHOD-blocks.csv`` (how often each block runs, and how many different paths there are) to
+the run folder. Differences are paired over devices, which are drawn together over seeds.
 """
 
 import argparse
@@ -123,8 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     table, used = compare(rows), usage(rows, blocks)
     folder = given.out or given.run
     folder.mkdir(parents=True, exist_ok=True)
-    write(folder / "structure.csv", table.to_csv(index=False, float_format="%.6g"))
-    write(folder / "structure_blocks.csv", used.to_csv(index=False, float_format="%.6g"))
+    write(folder / f"structure-{given.method}.csv", table.to_csv(index=False, float_format="%.6g"))
+    write(folder / f"structure-{given.method}-blocks.csv", used.to_csv(index=False, float_format="%.6g"))
     console = Console()
     for one in show(table, used, f"{title(given.method)}: {rows['device'].nunique():,} devices, seeds {run.seeds}"):
         console.print(one)

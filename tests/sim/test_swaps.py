@@ -52,12 +52,12 @@ def test_every_session_gets_another_devices_and_each_is_dealt_once() -> None:
 def test_the_command_writes_its_tables(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert structure.main([str(folder), "--method", "forward-ofa", "--out", str(tmp_path)]) == 0
     assert "another device's path" in " ".join(capsys.readouterr().out.split())
-    table = pd.read_csv(tmp_path / "structure.csv").set_index("network")
+    table = pd.read_csv(tmp_path / "structure-forward-ofa.csv").set_index("network")
     rows = pd.concat([replay(folder, "forward-ofa", seed) for seed in (0, 1)])
     for network, part in rows.groupby("network"):
         assert table.loc[network, "ndcg@10"] == pytest.approx(part["ndcg"].sum() / part["events"].sum(), rel=1e-4)
     assert table.loc["own", "to_own_percent"] == 0
-    used = pd.read_csv(tmp_path / "structure_blocks.csv").set_index("sessions")
+    used = pd.read_csv(tmp_path / "structure-forward-ofa-blocks.csv").set_index("sessions")
     measured = pd.read_parquet(folder / "sessions.parquet")
     mine = measured[measured["method"] == "forward-ofa"]
     assert used.loc["all", "paths"] == mine.groupby("seed")["path"].nunique().mean()
