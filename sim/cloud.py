@@ -100,10 +100,10 @@ def train_model(
 
     A method that learns from another one's model finds that in the run folder: see :func:`in_order`.
     """
-    learner, recipe, own, sizes = _how(cloud_model, data, config)
     cached = cache_folder() / f"{cloud_model}-{model_key(cloud_model, data, config, seed)}.safetensors"
     fresh = not cached.exists()
     if fresh:
+        learner, recipe, own, sizes = _how(cloud_model, data, config)
         cached.parent.mkdir(parents=True, exist_ok=True)
         generator = torch_generator(seed, "weights", cloud_model)
         if learner.teacher is not None:

@@ -6,6 +6,7 @@ that standard output holds the result only.
 """
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ NARROW = 100
 """Columns of a terminal below which space is saved."""
 
 
-class Work:
+class Work(ABC):
     """One piece of work with a known length, and when it began."""
 
     def __init__(self, title: str, total: float, display: "Display | None" = None) -> None:
@@ -54,13 +55,13 @@ class Work:
             return "waiting"
         return "" if self.left is None else clock(self.left)
 
+    @abstractmethod
     def cells(self) -> list[str]:
         """Its numbers, in the order of the header of its phase."""
-        raise NotImplementedError
 
+    @abstractmethod
     def words(self) -> str:
         """Its numbers, for a plain line."""
-        raise NotImplementedError
 
     def _changed(self) -> None:
         if self._display is not None:

@@ -175,7 +175,7 @@ def taught(states: Tensor, whole: Tensor, batch: Batch, items: Tensor) -> Tensor
 
 
 def budgeted_gates(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """Straight-through gates ``(B, L)`` within budgets of 1 to L blocks, drawn for most of the rows.
+    """Straight-through gates ``(B, L)`` within budgets of 1 to L blocks, drawn for some of the rows.
 
     As in equations 4 and 5, and of the blocks that the noise keeps the most probable ones within the budget. The
     gradient is that of the relaxed gate, for the others too: it tells what they would have been worth.
