@@ -178,4 +178,4 @@ def _epochs_expected(recipe: Recipe, records: list[EpochRecord]) -> int:
     if recipe.patience == 0 or not records:
         return recipe.max_epochs
     best = max(records, key=lambda record: record.valid_ndcg).epoch
-    return min(recipe.max_epochs, max(best + recipe.patience, len(records) + 1))
+    return min(recipe.max_epochs, max(max(best, recipe.settling) + recipe.patience, len(records) + 1))

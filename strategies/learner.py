@@ -25,6 +25,9 @@ class Recipe:
     patience: int = 6
     """Epochs without a better validation NDCG@10, see :func:`judged`, that end training; 0: ``max_epochs`` epochs, no
     selection."""
+    settling: int = 9
+    """The first epochs, which do not count as epochs without a better one: a network that begins with another one's
+    weights gets worse before it gets better."""
     averaged: float = 1.0
     """Epochs over which the weights are averaged for validation and deployment (:mod:`strategies.averaging`); 0: the
     weights after the last step."""

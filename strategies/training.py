@@ -201,7 +201,8 @@ def _part(model: nn.Module) -> DevicePart:
 def _finished(records: list[EpochRecord], best_epoch: int, recipe: Recipe, search: int) -> bool:
     if len(records) >= search + recipe.max_epochs:
         return True
-    return recipe.patience > 0 and len(records) - best_epoch >= recipe.patience and best_epoch > 0
+    waited = len(records) - max(best_epoch, search + recipe.settling)
+    return recipe.patience > 0 and waited >= recipe.patience
 
 
 def _save_checkpoint(path: Path, state: dict[str, object]) -> None:

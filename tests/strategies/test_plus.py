@@ -173,10 +173,10 @@ def test_all_blocks_learn_from_the_targets_and_a_path_from_all_blocks() -> None:
     torch.testing.assert_close(d_whole[0, 1], torch.autograd.grad(entropy, whole)[0][0, 1], rtol=0.05, atol=0.02)
 
 
-def test_at_most_a_third_of_the_epochs_unless_they_are_to_be_equal() -> None:
-    learner = PlusLearner(controller=False)
-    assert learner.adjust(Recipe(max_epochs=61)).max_epochs == 21
-    assert learner.adjust(Recipe(max_epochs=61, patience=0)).max_epochs == 61
+def test_half_the_learning_rate_and_everything_else_like_the_others() -> None:
+    assert PlusLearner(controller=True).adjust(Recipe(max_epochs=61, learning_rate=0.01)) == Recipe(
+        max_epochs=61, learning_rate=0.005
+    )
 
 
 def test_in_training_a_window_runs_with_its_path_and_with_all_blocks(

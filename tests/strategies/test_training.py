@@ -1,18 +1,48 @@
 """What is compared of an epoch, and how epochs are compared."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from models.sasrec import SASRec
 from strategies.averaging import EVERY, Average
+from strategies.devicerec import DeviceRec
+from strategies.learner import Recipe
 from strategies.presets import recipe_for
-from strategies.training import EpochRecord, judged
+from strategies.training import EpochRecord, judged, train
+from strategies.windows import TrainingSet
 
 
 def test_an_epoch_is_judged_with_its_two_predecessors() -> None:
     records = [EpochRecord(i + 1, 1.0, ndcg, 0.0, 0.0) for i, ndcg in enumerate([0.1, 0.3, 0.2, 0.7, 0.0])]
     assert judged(records) == pytest.approx([0.1, 0.2, 0.2, 0.4, 0.3])
     assert judged([]) == []
+
+
+@pytest.mark.parametrize(("patience", "most", "epochs"), [(3, 60, 7), (3, 6, 6), (0, 9, 9)])
+def test_the_first_epochs_do_not_count_as_epochs_without_a_better_one(
+    patience: int, most: int, epochs: int, tmp_path: Path
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    model = DeviceRec.learner().build(SASRec(20, 1, 5, generator), generator)
+    histories = np.random.default_rng(0).integers(1, 21, (6, 12))
+    data = TrainingSet(np.arange(7) * 12, histories.flatten(), np.arange(1, 7), 20)
+    standstill = Recipe(learning_rate=0.0, patience=patience, max_epochs=most, settling=4)
+    done = train(
+        DeviceRec.learner(),
+        model,
+        data,
+        standstill,
+        context=5,
+        seed=0,
+        device=torch.device("cpu"),
+        checkpoint=tmp_path / "checkpoint",
+    )
+    assert len(done.records) == epochs
+    assert done.best_epoch == (1 if patience else epochs)
 
 
 class Number(nn.Module):
