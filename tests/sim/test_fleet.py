@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from test_run import sessions, write_csv
 
+import analysis
 from models.seeds import derive
 from sim import run
 from sim.availability import Trace
@@ -134,6 +135,7 @@ def test_fates_are_as_frequent_as_their_chances_and_the_same_for_everybody() -> 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(analysis, "build_report", lambda folder: folder)
 
 
 @pytest.fixture

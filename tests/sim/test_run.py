@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord
 
+import analysis
 from clients import asking
 from clients.app import app as client_app
 from models.checkpoint import load_device
@@ -24,11 +25,14 @@ from sim.rundir import RunFolder
 from strategies.forward_ofa import ForwardOFA
 
 DEVICES = 12
+BUILD_REPORT = analysis.build_report
 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no figures, which take longer than so small a run; who needs them restores :data:`BUILD_REPORT`."""
     monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(analysis, "build_report", lambda folder: folder)
 
 
 def write_csv(path: Path) -> Path:
@@ -62,7 +66,8 @@ def sessions(folder: Path) -> pd.DataFrame:
     return pd.read_parquet(folder / "sessions.parquet")
 
 
-def test_every_device_session_is_accounted_for_by_every_method(config: Config) -> None:
+def test_every_device_session_is_accounted_for_by_every_method(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(analysis, "build_report", BUILD_REPORT)
     run.main(config)
     assert config.out is not None
     for name in ("config.toml", "summary.csv", "training.csv", "report.html", "figures/block_usage.png"):
