@@ -1,6 +1,7 @@
 """Tables 1, 2, 3, 4 and 7: methods by their quality, and in Table 1 by what they cost."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -115,13 +116,23 @@ def played(run: Run) -> dict[str, object]:
     }
 
 
+def lengths(some: Sequence[Run]) -> list[int]:
+    """Epochs of each training behind these runs, the shortest first."""
+    return sorted(
+        int(epochs)
+        for run in some
+        if len(run.training)
+        for epochs in run.training.groupby(["method", "seed"]).epoch.max()
+    )
+
+
 def facts(target: str, options: Options, runs: Runs) -> list[str]:
     """Protocol, machine, time and command of what was just played."""
     some = list(runs.used.values())
     first = some[0]
     chosen, count = first.options, protocol.sizes(first)
     training = pd.concat([run.training for run in some]).drop_duplicates(["method", "seed", "epoch", "seconds"])
-    epochs = sorted({int(run.training["epoch"].max()) for run in some if len(run.training)})
+    epochs = lengths(some)
     cloud = "every user" if chosen.get("cloud_users") == "all" else "the simulated devices"
     played_with = [
         f"Protocol '{options.protocol}': {protocol.dataset_title(first)}",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fake_run import plausible_rows, write_run
+from fake_run import plausible_rows, plausible_training, write_run
 from fake_simulator import Simulator, written
 
 from analysis.names import title
@@ -29,6 +29,15 @@ def test_costs_are_the_papers_view_weighted_by_events(tmp_path: Path) -> None:
     assert run["flops"][0] == pytest.approx((3 * 0.6244 + 0.2148) / 4)
     assert run["param"][0] == pytest.approx((3.9936 + 1.3312) / 2)
     assert math.isnan(run["ndcg"][1])
+
+
+def test_the_shortest_and_the_longest_training_are_said_of_all_seeds(tmp_path: Path) -> None:
+    short = plausible_training(["duet"], seeds=[0], epochs=5)
+    long = plausible_training(["duet"], seeds=[1], epochs=9)
+    rows, some = plausible_rows(2, 1, ["duet"], [0, 1]), []
+    for name, training in (("one", pd.concat([short, long])), ("two", None)):
+        some.append(runs.load(write_run(tmp_path / name, rows, training, methods=["duet"])))
+    assert quality.lengths(some) == [5, 9]
 
 
 def test_data_the_paper_does_not_use_have_no_paper_numbers() -> None:
