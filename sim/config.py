@@ -82,8 +82,8 @@ class Config:
     epochs: int | None = None
     """most epochs of cloud training (default: 60; with --protocol paper exactly 20)"""
     patience: int | None = None
-    """epochs without a better validation NDCG@10 (mean of three epochs) that end training (default: 6; with --protocol
-    paper 0, never)"""
+    """epochs without a better validation NDCG@10 (mean of three epochs) that end training; the first nine do not count
+    (default: 6; with --protocol paper 0, never)"""
     learning_rate: float | None = None
     """of Adam, in cloud training (default: 0.002; with --protocol paper 0.001 for sasrec and 0.002 for nextitnet)"""
     targets: str | None = None
