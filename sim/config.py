@@ -85,7 +85,7 @@ class Config:
     """epochs without a better validation NDCG@10 (mean of three epochs) that end training; the first nine do not count
     (default: 6; with --protocol paper 0, never)"""
     learning_rate: float | None = None
-    """of Adam, in cloud training (default: 0.002; with --protocol paper 0.001 for sasrec and 0.002 for nextitnet)"""
+    """of Adam, in cloud training (default: 0.005; with --protocol paper 0.001 for sasrec and 0.002 for nextitnet)"""
     targets: str | None = None
     """session: train on windows of --context next items; last: on one (prefix, next item) at a time, as the paper does
     (default: session; last with --protocol paper)"""

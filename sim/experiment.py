@@ -174,8 +174,8 @@ def _of_seeds(config: Config, seed: int) -> str:
 
 
 def _epochs_expected(recipe: Recipe, records: list[EpochRecord]) -> int:
-    """A guess for the estimate: the last improvement plus the patience, at least a few epochs more."""
-    if recipe.patience == 0 or not records:
+    """A guess for the estimate: as if no epoch were better than the best so far, and at least one more."""
+    if not records:
         return recipe.max_epochs
     best = max(records, key=lambda record: record.valid_ndcg).epoch
-    return min(recipe.max_epochs, max(max(best, recipe.settling) + recipe.patience, len(records) + 1))
+    return min(recipe.max_epochs, max(recipe.ends(best), len(records) + 1))

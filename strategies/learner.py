@@ -40,6 +40,11 @@ class Recipe:
     memory: int = 50
     """Items that the extractors read."""
 
+    def ends(self, best: int, search: int = 0) -> int:
+        """The epoch that is the last if none is better than epoch ``best``; see :meth:`Learner.search_epochs`."""
+        most = search + self.max_epochs
+        return most if self.patience == 0 else min(most, max(best, search + self.settling) + self.patience)
+
 
 class Learner:
     """What training needs to know of a method; every strategy names one."""

@@ -89,7 +89,7 @@ def train(
         records = [EpochRecord(**record) for record in state["records"]]
         best, best_epoch = state["best"], state["best_epoch"]
 
-    while not _finished(records, best_epoch, recipe, search):
+    while len(records) < recipe.ends(best_epoch, search):
         epoch = len(records) + 1
         started = time.perf_counter()
         model.train()
@@ -196,13 +196,6 @@ def _part(model: nn.Module) -> DevicePart:
     part = model.device_part
     assert isinstance(part, DevicePart)
     return part
-
-
-def _finished(records: list[EpochRecord], best_epoch: int, recipe: Recipe, search: int) -> bool:
-    if len(records) >= search + recipe.max_epochs:
-        return True
-    waited = len(records) - max(best_epoch, search + recipe.settling)
-    return recipe.patience > 0 and waited >= recipe.patience
 
 
 def _save_checkpoint(path: Path, state: dict[str, object]) -> None:

@@ -107,7 +107,7 @@ def _from_zip(path: Path, folder: str, name: str) -> bytes:
                 found = ", ".join(archive.namelist()[:8]) or "nothing"
                 raise UserError(f"{path} has no member {member} (it holds {found}); get the publisher's file again")
             return archive.read(member)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
         raise UserError(f"{path} is not a readable zip file ({error}); delete it and get it again") from error
 
 
