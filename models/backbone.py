@@ -157,24 +157,27 @@ class Backbone(nn.Module, ABC):
 
         ``keep`` ``(D, L)`` bool says which device runs which block (``None``: everything). A block outside a device's
         path costs nothing: its weights are not asked for, and the device's states are not touched. ``gates`` ``(D, L)``
-        is the differentiable form for training, where every block runs and is mixed with its skip (equation 2).
+        is the differentiable form for training, where every block runs and is mixed with its skip (equation 2); not
+        both.
         ``units`` ``(D, R, L, linears * d)`` multiplies the outputs of the linear layers, see :meth:`run_block`.
         """
         x, real = self.embed(windows)
         x = drop(x, dropout, self.training)
         for k in range(self.blocks):
-            mine = None if units is None else units[:, :, k]
             rows = None if keep is None or bool(keep[:, k].all()) else keep[:, k].nonzero().squeeze(1)
-            if rows is None:
-                y = self.run_block(k, x, weights(k, None), mine)
-                if dropout:
-                    y = x + drop(y - x, dropout, self.training)
-                if gates is not None:
-                    y = torch.lerp(x, y, gates[:, k, None, None, None])
-                x = y * real
-            elif len(rows):
-                mine = None if mine is None else mine[rows]
-                x = x.index_copy(0, rows, self.run_block(k, x[rows], weights(k, rows), mine) * real[rows])
+            if rows is not None and not len(rows):
+                continue
+            mine = None if units is None else units[:, :, k]
+            before, there = x, real
+            if rows is not None:
+                before, there, mine = x[rows], real[rows], None if mine is None else mine[rows]
+            y = self.run_block(k, before, weights(k, rows), mine)
+            if dropout:
+                y = before + drop(y - before, dropout, self.training)
+            if gates is not None:
+                y = torch.lerp(before, y, gates[:, k, None, None, None])
+            y = y * there
+            x = y if rows is None else x.index_copy(0, rows, y)
         return self.finish(x, windows)
 
     def score(self, states: Tensor) -> Tensor:

@@ -108,7 +108,9 @@ def train_model(
         generator = torch_generator(seed, "weights", cloud_model)
         if learner.teacher is not None:
             learner.teach(model_path(run, learner.teacher, seed))
-        model = learner.build(sizes.build(generator), generator)
+        with torch.random.fork_rng(devices=[]):  # PyTorch's own layers draw their first weights from here
+            torch.manual_seed(derive(seed, "weights", cloud_model))
+            model = learner.build(sizes.build(generator), generator)
         checkpoint = cached.with_suffix(".checkpoint")
         done = train(
             learner,

@@ -72,6 +72,9 @@ class Learner:
         """Epochs before the ones of the recipe, in which the method searches and no epoch's model is kept."""
         return 0
 
+    def before_epoch(self, epoch: int, recipe: Recipe) -> None:
+        """Hears which epoch begins (the first is 1), also when a training continues."""
+
     def before_step(self, model: nn.Module) -> None:
         """Change the model before a step looks at it; its states may be asked for by several threads at once."""
 

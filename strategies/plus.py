@@ -1,19 +1,22 @@
 """DUET+ and Forward-OFA+: what holds up against a well-trained baseline. Ours, beyond the paper.
 
 The paper's full-rank heads have 8.1 million weights and learn the histories by heart before they have learnt what a
-converged DeviceRec knows. Six changes:
+converged DeviceRec knows. Seven changes:
 
 * **Warm start.** DUET+ begins with DeviceRec's trained network and a change of it that is zero, Forward-OFA+ with the
   trained DUET+: first the weights learn to adapt, then the structure (as in Cai et al. 2020, whose large network is
   trained before the small ones in it).
 * **Low rank.** The change goes through 16 directions a layer and a shift of each bias (:mod:`models.lowrank`).
 * **Dropout where the memory is**: on items of the remembered history and on the latent interest.
-* **One model for every budget** (Forward-OFA+). In training two windows of five get a budget of blocks and keep
-  the most probable ones within it; the extractor of the latent interest starts from the path that really runs.
+* **One model for every budget** (Forward-OFA+). In training windows get a budget of blocks, small ones more often, and
+  keep the most probable blocks within it; the extractor of the latent interest starts from the path that really runs.
 * **A stem** (Forward-OFA+). Every path has the first block, so that a small budget means one well trained network and
   not one of six, and the other blocks always read what it gives.
-* **The whole teaches its parts** (Forward-OFA+). Every window also runs through all blocks, which learn from the
-  targets; what its path arrives at is drawn to what they arrive at ("in-place distillation", Yu and Huang 2019).
+* **First the choice, then the weights for it** (Forward-OFA+). The controller learns for :data:`SEARCH` epochs; after
+  that its choice stays, and the weights learn what devices really run.
+* **The whole teaches its parts** (Forward-OFA+). Every window also runs through all blocks, later through all of its
+  path, which learn from the targets; what it arrives at within its budget is drawn to what they arrive at ("in-place
+  distillation", Yu and Huang 2019).
 
 In place of the compact constraint, which drives all devices to the same blocks:
 
@@ -60,9 +63,11 @@ NOISE, TEMPERATURE = 1 / 3, 0.5
 """Of the gates. With the full Gumbel noise of equation 4 a block sees so many devices that it is not meant for that it
 becomes one for all."""
 DISTILLATION = 1.0
-"""Weight of the mean squared difference of a path's final states from those of all blocks."""
-FREE = 0.6
-"""Share of the windows without a budget; the others have one of 1 block to two thirds of them, where it binds."""
+"""Weight of the mean squared difference of the final states within a budget from those of the whole."""
+SEARCH = 10
+"""Most epochs in which the controller learns."""
+FREE = 0.5
+"""Share of the windows without a budget while the controller learns."""
 
 
 class PlusLearner(Learner):
@@ -71,6 +76,7 @@ class PlusLearner(Learner):
     def __init__(self, *, controller: bool) -> None:
         self.controller = controller
         self.networks = 2 if controller else 1
+        self.searching = controller
         self.teacher = "duet-plus" if controller else "devicerec"
 
     def configure(self, *, protocol: str, backbone: str, dataset: str) -> dict[str, float]:
@@ -79,11 +85,19 @@ class PlusLearner(Learner):
         if self.controller:
             own |= {"diversity": DIVERSITY, "keep": KEEP_AT_FIRST, "noise": NOISE, "free": FREE, "stem": STEM}
             own |= {"temperature": TEMPERATURE, "floor": FLOOR, "distillation": DISTILLATION, "room": ROOM}
+            own |= {"search": SEARCH}
         return own
 
     def adjust(self, recipe: Recipe) -> Recipe:
         """Half the learning rate: most is trained."""
         return replace(recipe, learning_rate=recipe.learning_rate / 2)
+
+    def search_epochs(self, recipe: Recipe) -> int:
+        """Of the controller; the epochs of the recipe follow, for the weights."""
+        return min(recipe.max_epochs, SEARCH) if self.controller else 0
+
+    def before_epoch(self, epoch: int, recipe: Recipe) -> None:
+        self.searching = epoch <= self.search_epochs(recipe)
 
     def teach(self, teacher: Path) -> None:
         self.known, self.mapper = load_device(teacher), load_mapper(teacher) if self.controller else None
@@ -113,23 +127,25 @@ class PlusLearner(Learner):
     def states(
         self, model: nn.Module, batch: Batch, recipe: Recipe, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Every window has its own network, a device of its own; Forward-OFA+ in training two: its path, all blocks."""
+        """Every window has its own network, a device of its own; Forward-OFA+ in training two, see :meth:`gates`."""
         assert isinstance(model, AdaptiveModel)
         part, history = model.device_part, batch.history
         if model.training:
             lost = torch.rand(history.shape, generator=generator) < HISTORY_DROPOUT
             history = history.masked_fill(lost.to(history.device), 0)
         embedded, windows, lengths = part.embed_history(history), batch.windows, batch.lengths
-        gates, keep = None, None
+        path, extra = None, embedded.new_zeros(())
+        learning = model.training and self.searching
         if part.controller is not None:
             logits = part.controller(embedded, lengths)
             if model.training:
-                gates = torch.cat([budgeted_gates(logits, generator), torch.ones_like(logits)])
+                path = self.paths(logits, generator)
                 embedded, windows, lengths = (torch.cat([x, x]) for x in (embedded, windows, lengths))
             else:
-                keep = logits >= 0
-        latent = part.latent(embedded, lengths, None, keep if gates is None else gates)
-        latent = dropout(latent, INTEREST_DROPOUT, model.training)
+                path = logits >= 0
+            if learning:
+                extra = -DIVERSITY * diversity(logits[:, 1:])
+        latent = dropout(part.latent(embedded, lengths, None, path), INTEREST_DROPOUT, model.training)
 
         def weights(k: int, rows: Tensor | None) -> Tensor | Layers:
             return model.mapper.applied(k, latent if rows is None else latent[rows])
@@ -137,14 +153,32 @@ class PlusLearner(Learner):
         states = part.backbone.encode(
             windows.unsqueeze(1),
             weights,
-            keep=keep,
-            gates=gates,
+            keep=None if learning else path,
+            gates=path if learning else None,
             dropout=recipe.dropout if model.training else 0.0,
         )[:, 0]
-        if gates is None:
-            return states, states.new_zeros(())
+        if path is None or not model.training:
+            return states, extra
         states, whole = states.chunk(2)
-        return states, taught(states, whole, batch, part.backbone.items) - DIVERSITY * diversity(logits[:, 1:])
+        return states, extra + taught(states, whole, batch, part.backbone.items)
+
+    def paths(self, logits: Tensor, generator: torch.Generator) -> Tensor:
+        """Paths ``(2 B, L)`` from keep-logits ``(B, L)``: each window's within a budget, then each window's whole.
+
+        While the controller learns these are gates, the whole is all blocks, and half of the budgets are no limit.
+        Later they are bool, the whole is what a device has room for, and every window has a budget.
+        """
+        windows, blocks = logits.shape
+        most = budgets(windows, blocks, generator).to(logits.device)
+        if not self.searching:
+            settled = logits - surplus(logits)
+            return torch.cat([likely(settled, most), settled >= 0])
+        most[torch.rand(windows, generator=generator) < FREE] = blocks
+        noisy = logits + NOISE * logistic(logits, generator)
+        soft = torch.sigmoid(noisy / TEMPERATURE)
+        # Straight through (equations 4 and 5): a block that is not run hears what it would have been worth.
+        gates = likely(noisy, most).to(soft.dtype) + (soft - soft.detach())
+        return torch.cat([gates, torch.ones_like(logits)])
 
     @contextmanager
     def deployed(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[None]:
@@ -167,26 +201,21 @@ class PlusLearner(Learner):
 
 
 def taught(states: Tensor, whole: Tensor, batch: Batch, items: Tensor) -> Tensor:
-    """The loss of all blocks' final states ``whole`` ``(B, n, d)`` on the targets, and what draws a path's to them."""
+    """The loss of the whole's final states ``(B, n, d)`` on the targets, and what draws a budget's to them."""
     bears = batch.targets > 0
     loss = full_softmax_loss(whole[bears], items, batch.targets[bears], precision=product_type(items.device))
     return loss + DISTILLATION * F.mse_loss(states[bears], whole[bears].detach())
 
 
-def budgeted_gates(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """Straight-through gates ``(B, L)`` within budgets of 1 to L blocks, drawn for some of the rows.
+def budgets(windows: int, blocks: int, generator: torch.Generator) -> Tensor:
+    """Budgets ``(windows,)`` of 1 block to all but one, small ones more often: of six blocks, 45 % are one block."""
+    return (torch.rand(windows, generator=generator) ** 2 * max(1, blocks - 1)).long() + 1
 
-    As in equations 4 and 5, and of the blocks that the noise keeps the most probable ones within the budget. The
-    gradient is that of the relaxed gate, for the others too: it tells what they would have been worth.
-    """
-    rows, blocks = logits.shape
-    noisy = logits + NOISE * logistic(logits, generator)
-    budget = torch.randint(1, max(1, round(2 * blocks / 3)) + 1, (rows,), generator=generator)
-    budget[torch.rand(rows, generator=generator) < FREE] = blocks
-    place = noisy.argsort(dim=1, descending=True).argsort(dim=1)
-    runs = (noisy >= 0) & (place < budget.to(logits.device).unsqueeze(1))
-    soft = torch.sigmoid(noisy / TEMPERATURE)
-    return runs.to(soft.dtype) + (soft - soft.detach())
+
+def likely(logits: Tensor, most: Tensor) -> Tensor:
+    """Paths ``(B, L)`` of devices with these keep-logits and room for ``most`` ``(B,)`` blocks: the most probable ones."""
+    place = logits.argsort(dim=1, descending=True).argsort(dim=1)
+    return (logits >= 0) & (place < most.unsqueeze(1))
 
 
 def diversity(logits: Tensor) -> Tensor:

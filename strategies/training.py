@@ -21,7 +21,7 @@ from strategies.learner import Learner, Recipe
 from strategies.step import Stepper
 from strategies.windows import TrainingSet, WindowCutter
 
-CODE_VERSION = 6
+CODE_VERSION = 7
 """Part of every cache key: raise it when a change to models or training changes what training gives."""
 
 VALIDATION_BATCH = 256
@@ -92,6 +92,7 @@ def train(
     while len(records) < recipe.ends(best_epoch, search):
         epoch = len(records) + 1
         started = time.perf_counter()
+        learner.before_epoch(epoch, recipe)
         model.train()
         total, seen = 0.0, 0
         take.seed(seed, epoch)

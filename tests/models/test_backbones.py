@@ -75,6 +75,17 @@ def test_hard_gates_in_training_form_equal_the_path_that_is_deployed(name: str) 
     torch.testing.assert_close(gated, backbone.encode(windows, pick(stack), keep=keep))
 
 
+@pytest.mark.parametrize("chosen", [False, True])
+def test_in_training_what_a_block_adds_is_dropped_wherever_it_runs(
+    monkeypatch: pytest.MonkeyPatch, chosen: bool
+) -> None:
+    backbone, windows, stack = some("sasrec", 3)
+    keep = torch.tensor([[True, True, False], [True, True, True], [False, False, False]]) if chosen else None
+    monkeypatch.setattr("models.backbone.drop", lambda x, rate, training: 0 * x)
+    assert not backbone.encode(windows, pick(stack), keep=keep, dropout=0.5).any()
+    assert backbone.encode(windows, pick(stack), keep=keep).any()
+
+
 @pytest.mark.parametrize("name", BACKBONES)
 def test_no_position_sees_a_later_item_and_padding_changes_nothing(name: str) -> None:
     backbone, windows, stack = some(name, 3)

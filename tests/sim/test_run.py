@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord
+from safetensors.torch import load_file
 
 import analysis
 from clients import asking
@@ -64,6 +66,20 @@ def config(tmp_path: Path) -> Config:
 
 def sessions(folder: Path) -> pd.DataFrame:
     return pd.read_parquet(folder / "sessions.parquet")
+
+
+def test_a_trained_model_does_not_depend_on_what_was_trained_before_it(
+    config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = []
+    for methods in ("devicerec,forward-ofa", "forward-ofa"):
+        monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path / f"cache-{methods}"))
+        torch.manual_seed(len(methods))  # what a model that was trained before would have left
+        out = tmp_path / f"run-{methods}"
+        run.main(replace(config, methods=methods, epochs=1, out=out))
+        found.append(load_file(out / "models" / "forward-ofa-0.safetensors"))
+    for name, weights in found[0].items():
+        assert torch.equal(weights, found[1][name]), name
 
 
 def test_every_device_session_is_accounted_for_by_every_method(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from models.adaptation import AdaptiveModel, AnyMapper, DevicePart, StaticModel
 from models.checkpoint import Sizes, load_device, load_mapper, save_model
 from models.lowrank import LowRankMapper
 from strategies.learner import Recipe
-from strategies.plus import DISTILLATION, FLOOR, ROOM, PlusLearner, budgeted_gates, diversity, taught
+from strategies.plus import DISTILLATION, FLOOR, ROOM, SEARCH, PlusLearner, budgets, diversity, likely, taught
 from strategies.windows import Batch
 
 SIZES = Sizes("sasrec", 30, 3, 5)
@@ -51,22 +51,30 @@ def forward_ofa_plus(duet_plus: Path) -> AdaptiveModel:
     return taught_by(duet_plus, controller=True)
 
 
-def test_gates_are_the_most_probable_blocks_within_budgets_of_every_size() -> None:
-    logits = torch.tensor([[40.0, 80.0, 120.0, -90.0]]).expand(4000, 4)  # far beyond any noise
-    gates = budgeted_gates(logits, torch.Generator().manual_seed(0))
-    paths = {tuple(row) for row in gates.int().tolist()}
-    assert paths == {(0, 0, 1, 0), (0, 1, 1, 0), (1, 1, 1, 0)}
-    # Of four blocks, two fifths of the rows have a budget of 1, 2 or 3, a third of them each.
-    counts = gates.sum(1)
-    assert float((counts == 1).float().mean()) == pytest.approx(2 / 15, abs=0.02)
-    assert float((counts == 3).float().mean()) == pytest.approx(3 / 5 + 2 / 15, abs=0.02)
+def test_budgets_go_up_to_all_blocks_but_one_and_small_ones_are_more_frequent() -> None:
+    drawn = budgets(20_000, 5, torch.Generator().manual_seed(0))
+    share = torch.bincount(drawn, minlength=6) / 20_000
+    # A number from 0 to 1 is below 1/2 when its square is below 1/4, and so on: of four sizes, half are the smallest.
+    torch.testing.assert_close(share, torch.tensor([0, 0.5, 0.2071, 0.1589, 0.1340, 0]), rtol=0, atol=0.01)
+    assert budgets(3, 1, torch.Generator()).tolist() == [1, 1, 1]
+
+
+def test_a_path_has_the_most_probable_blocks_within_the_budget() -> None:
+    logits = torch.tensor([[0.4, 0.8, 1.2, -0.9]]).expand(4, 4)
+    assert likely(logits, torch.tensor([1, 2, 3, 4])).int().tolist() == [
+        [0, 0, 1, 0],
+        [0, 1, 1, 0],
+        [1, 1, 1, 0],
+        [1, 1, 1, 0],
+    ]
 
 
 def test_a_block_outside_the_budget_learns_what_it_would_have_been_worth() -> None:
-    logits = torch.zeros(50, 3, requires_grad=True)
-    gates = budgeted_gates(logits, torch.Generator().manual_seed(1))
+    logits = torch.tensor([[5.0, 1.0, -5.0]]).expand(60, 3).clone().requires_grad_()  # budgets of one and two
+    gates, whole = PlusLearner(controller=True).paths(logits, torch.Generator().manual_seed(1)).chunk(2)
+    assert bool((whole == 1).all())
+    assert {tuple(row) for row in gates.detach().int().tolist()} == {(1, 0, 0), (1, 1, 0)}
     (slope,) = torch.autograd.grad(gates.sum(), logits)
-    assert bool((gates == 0).any())
     assert bool((slope > 0).all())
 
 
@@ -144,8 +152,7 @@ def test_the_interest_knows_the_path_that_really_runs(forward_ofa_plus: Adaptive
     save_model(path, model, SIZES, {})
     assert isinstance(load_mapper(path), LowRankMapper)
     part = load_device(path).part
-    history = torch.randint(1, 31, (2, 4), generator=torch.Generator().manual_seed(4))
-    lengths = torch.tensor([4, 3])
+    history, lengths = torch.tensor([[7, 30, 2, 9], [1, 4, 4, 0]]), torch.tensor([4, 3])
     made = device.request(part, history, lengths, torch.tensor([3, 1]))
     assert made.path.tolist() == [[True, True, True], [True, False, False]]
     start = torch.zeros(2, 64)
@@ -179,16 +186,19 @@ def test_half_the_learning_rate_and_everything_else_like_the_others() -> None:
     )
 
 
-def test_in_training_a_window_runs_with_its_path_and_with_all_blocks(
-    forward_ofa_plus: AdaptiveModel, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("searching", [True, False])
+def test_in_training_a_window_runs_within_a_budget_and_as_a_whole(
+    forward_ofa_plus: AdaptiveModel, monkeypatch: pytest.MonkeyPatch, searching: bool
 ) -> None:
     model = forward_ofa_plus
     learner = PlusLearner(controller=True)
+    learner.before_epoch(SEARCH if searching else SEARCH + 1, Recipe())
     seen: list[torch.Tensor] = []
     encode = model.device_part.backbone.encode
 
     def listening(windows: torch.Tensor, weights: object, **options: torch.Tensor) -> torch.Tensor:
-        seen.append(options["gates"])
+        seen.append(options["gates" if searching else "keep"])
+        assert options["keep" if searching else "gates"] is None
         assert torch.equal(*windows.chunk(2))
         out: torch.Tensor = encode(windows, weights, **options)  # type: ignore[arg-type]
         return out
@@ -196,21 +206,35 @@ def test_in_training_a_window_runs_with_its_path_and_with_all_blocks(
     monkeypatch.setattr(model.device_part.backbone, "encode", listening)
     generator = torch.Generator().manual_seed(5)
     items = torch.randint(1, 31, (40, 6), generator=generator)
-    batch = Batch(items[:, :5], items[:, 1:], items[:, :1], torch.ones(40, dtype=torch.long))
+    batch = Batch(items[:, :5], items[:, 1:], items, torch.full((40,), 6))
     states, extra = learner.states(model.train(), batch, Recipe(), generator)
     assert states.shape == (40, 5, 64)
     assert extra.shape == ()
-    paths, whole = seen[0].chunk(2)
-    assert bool((whole == 1).all())
-    assert 1 <= int(paths.detach().sum(1).min()) < 3
+    paths, whole = seen[0].detach().float().chunk(2)
+    assert 1 <= int(paths.sum(1).min()) < 3
     assert bool((paths[:, 0] == 1).all())  # the stem
-    # ... and it stays: nothing that the gates or the reward say moves its keep-logit.
+    assert bool((paths <= whole).all())
     head = model.device_part.controller
     assert head is not None
-    d_bias, d_weight = torch.autograd.grad(states.sum() + extra, [head.head.bias, head.head.weight])
+    weights = [head.head.bias, head.head.weight]
+    if not searching:  # the whole is what there is room for, and the choice stays
+        assert float(whole.mean()) == pytest.approx(ROOM, abs=0.01)
+        assert torch.autograd.grad(states.sum() + extra, weights, allow_unused=True) == (None, None)
+        return
+    assert bool((whole == 1).all())
+    # The stem stays: nothing that the gates or the reward say moves its keep-logit.
+    d_bias, d_weight = torch.autograd.grad(states.sum() + extra, weights)
     assert d_bias[0] == 0
     assert not d_weight[0].any()
     assert bool((d_bias[1:] != 0).all())
+
+
+def test_the_controller_learns_first_and_the_weights_for_its_choice_afterwards() -> None:
+    recipe = Recipe(max_epochs=60)
+    learner = PlusLearner(controller=True)
+    assert learner.search_epochs(recipe) == SEARCH
+    assert learner.search_epochs(Recipe(max_epochs=3)) == 3
+    assert PlusLearner(controller=False).search_epochs(recipe) == 0
 
 
 def test_with_one_block_there_is_nothing_to_choose() -> None:
