@@ -213,7 +213,7 @@ def budgets(windows: int, blocks: int, generator: torch.Generator) -> Tensor:
 
 
 def likely(logits: Tensor, most: Tensor) -> Tensor:
-    """Paths ``(B, L)`` of devices with these keep-logits and room for ``most`` ``(B,)`` blocks: the most probable ones."""
+    """Paths ``(B, L)`` of devices with these keep-logits and room for ``most`` ``(B,)`` blocks."""
     place = logits.argsort(dim=1, descending=True).argsort(dim=1)
     return (logits >= 0) & (place < most.unsqueeze(1))
 
