@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import analysis
 from sim import play, run
 from sim.config import Config
 from sim.errors import UserError
 from sim.rundir import RunFolder
+from tests.shortcuts import without_report
 from tests.sim.test_run import Stopped, sessions, stop_after, write_csv
 
 ASKING = ("finetune", "forward-ofa")
@@ -22,7 +22,7 @@ ASKING = ("finetune", "forward-ofa")
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(analysis, "build_report", lambda folder: folder)
+    without_report(monkeypatch)
     return Config(
         dataset=str(write_csv(tmp_path / "tiny.csv")),
         devices=12,

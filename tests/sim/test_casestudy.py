@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 import torch
 
-import analysis
 from sim import casestudy, run
 from sim.config import Config
+from tests.shortcuts import without_report
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("study")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SIM_CACHE_DIR", str(home / "cache"))
-        patch.setattr(analysis, "build_report", lambda folder: folder)
+        without_report(patch)
         config = Config(
             devices=8,
             methods="devicerec,forward-ofa",

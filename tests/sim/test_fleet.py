@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from test_run import sessions, write_csv
 
-import analysis
 from models.seeds import derive
 from sim import run
 from sim.availability import Trace
@@ -22,6 +21,7 @@ from sim.play import Played, RowMaker
 from sim.scenario import Cloud, Failures, Limits, Scenario, Tier, load_scenario
 from sim.streams import build_streams
 from strategies.base import Outcome, Seat
+from tests.shortcuts import without_report
 
 WEAK = Tier(
     name="weak",
@@ -135,7 +135,7 @@ def test_fates_are_as_frequent_as_their_chances_and_the_same_for_everybody() -> 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(analysis, "build_report", lambda folder: folder)
+    without_report(monkeypatch)
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 from handmade import install
 
-import analysis
 from analysis.statistics import paired
 from sim import asking, run
 from sim.config import Config
 from sim.data import load
 from sim.streams import Streams, sessions_since_switch
+from tests.shortcuts import without_report
 from tests.sim.test_run import sessions
 
 USERS, LENGTH, GROUP, SITTING = 24, 75, 8, 3
@@ -24,7 +24,7 @@ Play = Callable[..., pd.DataFrame]
 
 @pytest.fixture(autouse=True)
 def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(analysis, "build_report", lambda folder: folder)
+    without_report(monkeypatch)
 
 
 def player(config: Config) -> Play:
@@ -101,7 +101,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFram
     """The generated data set with its own changes; networks recommend the genres of the device's recent films."""
     folder = tmp_path_factory.mktemp("generated")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(analysis, "build_report", lambda folder: folder)
+        without_report(patch)
         films = load("synthetic")
         install(films.genres.argmax(axis=1), np.bincount(films.items, minlength=len(films.genres)), 0.8, patch)
         play = player(Config(devices=150, methods="duet", blocks=1, context=4, quiet=True, out=folder))

@@ -25,6 +25,7 @@ from sim.grid import InProcessGrid
 from sim.play import seats_by_round
 from sim.rundir import RunFolder
 from strategies.forward_ofa import ForwardOFA
+from tests.shortcuts import without_report
 
 DEVICES = 12
 BUILD_REPORT = analysis.build_report
@@ -34,7 +35,7 @@ BUILD_REPORT = analysis.build_report
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And no figures, which take longer than so small a run; who needs them restores :data:`BUILD_REPORT`."""
     monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(analysis, "build_report", lambda folder: folder)
+    without_report(monkeypatch)
 
 
 def write_csv(path: Path) -> Path:

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import analysis
 from analysis import structure
 from sim import run
 from sim.config import Config
 from sim.errors import UserError
 from sim.swaps import partners, replay
+from tests.shortcuts import without_report
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("swaps")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SIM_CACHE_DIR", str(home / "cache"))
-        patch.setattr(analysis, "build_report", lambda folder: folder)
+        without_report(patch)
         methods = "devicerec,duet,forward-ofa,forward-ofa-plus"
         config = Config(devices=10, methods=methods, blocks=3, epochs=2, seeds=2, quiet=True, out=home / "run")
         run.main(config.absolute())

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 import torch
 
-import analysis
 from models.nextitnet import NextItNet
 from sim import play, run
 from sim.config import Config
@@ -16,6 +15,7 @@ from sim.rundir import RunFolder
 from strategies.learner import Recipe
 from strategies.litepred import SupernetLearner, random_paths
 from strategies.windows import Batch
+from tests.shortcuts import without_report
 from tests.sim.test_run import Stopped, sessions, stop_after, write_csv
 
 BLOCKS = 4
@@ -39,7 +39,7 @@ nanojoule_per_bit_up = 100
 @pytest.fixture
 def config(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Config:
     monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "litepred cache"))
-    monkeypatch.setattr(analysis, "build_report", lambda folder: folder)
+    without_report(monkeypatch)
     return Config(
         dataset=str(write_csv(tmp_path / "tiny.csv")),
         devices=10,

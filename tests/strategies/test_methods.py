@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 import torch
 
-import analysis
 from clients import ablations
 from clients.protocol import Order
 from models.adaptation import StaticModel
@@ -24,6 +23,7 @@ from strategies.learner import Recipe
 from strategies.rare_gem import RareGemLearner, prunings
 from strategies.registry import METHODS
 from strategies.windows import TrainingSet
+from tests.shortcuts import without_report
 
 SESSIONS, BLOCKS, CONTEXT, MEMORY = 4, 2, 5, 8
 ABLATIONS = "forward-ofa-controller,forward-ofa-no-structure,forward-ofa-random,forward-ofa-first,forward-ofa-last"
@@ -46,7 +46,7 @@ ONE_TERAFLOPS = (
 @pytest.fixture(autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "methods cache"))
-    monkeypatch.setattr(analysis, "build_report", lambda folder: folder)
+    without_report(monkeypatch)
 
 
 @pytest.fixture
