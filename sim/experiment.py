@@ -100,11 +100,13 @@ def train_all(config: Config, run: RunFolder, world: World, display: Display) ->
             works = {name: display.training(METHODS[name].title) for name in in_order(config.method_names)}
             display.phase(f"training the cloud models{_of_seeds(config, seed)}", list(works.values()))
             for cloud_model, work in works.items():
-                recipe = METHODS[cloud_model].learner().adjust(recipe_of(config))
+                learner = METHODS[cloud_model].learner()
+                recipe = learner.adjust(recipe_of(config))
+                search = learner.search_epochs(recipe)
 
                 def on_batch(step: int, steps: int, records: list[EpochRecord]) -> None:
                     interrupts.check()
-                    work.batch(step, steps, records, _epochs_expected(recipe, records))  # noqa: B023
+                    work.batch(step, steps, records, epochs_expected(recipe, search, records))  # noqa: B023
                     curves.epochs(cloud_model, seed, records)  # noqa: B023
 
                 with display.doing(work):
@@ -173,9 +175,10 @@ def _of_seeds(config: Config, seed: int) -> str:
     return f", seed {seed} ({seed - config.seed + 1} of {config.seeds})" if config.seeds > 1 else ""
 
 
-def _epochs_expected(recipe: Recipe, records: list[EpochRecord]) -> int:
+def epochs_expected(recipe: Recipe, search: int, records: list[EpochRecord]) -> int:
     """A guess for the estimate: as if no epoch were better than the best so far, and at least one more."""
-    if not records:
-        return recipe.max_epochs
-    best = max(records, key=lambda record: record.valid_ndcg).epoch
-    return min(recipe.max_epochs, max(recipe.ends(best), len(records) + 1))
+    judged = records[search:]
+    if not judged:
+        return search + recipe.max_epochs
+    best = max(judged, key=lambda record: record.valid_ndcg).epoch
+    return min(search + recipe.max_epochs, max(recipe.ends(best, search), len(records) + 1))

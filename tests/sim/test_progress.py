@@ -20,9 +20,10 @@ from clients.app import app
 from sim import progress, run
 from sim.config import Config
 from sim.curves import curves_in
-from sim.experiment import execute
+from sim.experiment import epochs_expected, execute
 from sim.grid import InProcessGrid
 from sim.progress import Display, Playing, Training, clock
+from strategies.learner import Recipe
 from strategies.training import EpochRecord
 
 
@@ -177,6 +178,18 @@ class Terminal:
 def play_all(config: Config) -> None:
     """The run in this process."""
     execute(config.check().absolute(), InProcessGrid(app, config.devices, seed=config.seed))
+
+
+def test_the_estimate_of_a_training_counts_its_search() -> None:
+    recipe = Recipe(max_epochs=30, patience=3, settling=4)
+    rising = [EpochRecord(epoch, 1.0, 0.1 - 0.01 * abs(epoch - 9), 0.1, 1.0) for epoch in range(1, 16)]  # best: 9
+    assert epochs_expected(recipe, 0, []) == 30
+    assert epochs_expected(recipe, 5, rising[:5]) == 35
+    assert epochs_expected(recipe, 0, rising[:3]) == 7  # the first four do not count
+    assert epochs_expected(recipe, 0, rising[:10]) == 12
+    assert epochs_expected(recipe, 5, rising[:8]) == 12
+    assert epochs_expected(recipe, 10, rising[:12]) == 17  # epoch 9 is not kept
+    assert epochs_expected(recipe, 0, rising[:14]) == 15
 
 
 @pytest.mark.slow
