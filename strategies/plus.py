@@ -89,8 +89,12 @@ class PlusLearner(Learner):
         return own
 
     def adjust(self, recipe: Recipe) -> Recipe:
-        """Half the learning rate: most is trained."""
-        return replace(recipe, learning_rate=recipe.learning_rate / 2)
+        """Half the learning rate, as most is trained; for DUET+, which has no search, twice as long until it counts.
+
+        What DeviceRec's network loses when it begins to adapt, it may have regained before the tenth epoch or after it.
+        """
+        settling = recipe.settling if self.controller else 2 * recipe.settling
+        return replace(recipe, learning_rate=recipe.learning_rate / 2, settling=settling)
 
     def search_epochs(self, recipe: Recipe) -> int:
         """Of the controller; the epochs of the recipe follow, for the weights."""

@@ -1,5 +1,6 @@
 """Forward-OFA+: budgets in training, the reward for paths that differ, and the warm start."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -180,10 +181,11 @@ def test_all_blocks_learn_from_the_targets_and_a_path_from_all_blocks() -> None:
     torch.testing.assert_close(d_whole[0, 1], torch.autograd.grad(entropy, whole)[0][0, 1], rtol=0.05, atol=0.02)
 
 
-def test_half_the_learning_rate_and_everything_else_like_the_others() -> None:
-    assert PlusLearner(controller=True).adjust(Recipe(max_epochs=61, learning_rate=0.01)) == Recipe(
-        max_epochs=61, learning_rate=0.005
-    )
+def test_half_the_learning_rate_and_a_later_judgement_of_duet_plus() -> None:
+    recipe = Recipe(max_epochs=61, learning_rate=0.01, settling=7)
+    expected = replace(recipe, learning_rate=0.005)
+    assert PlusLearner(controller=True).adjust(recipe) == expected
+    assert PlusLearner(controller=False).adjust(recipe) == replace(expected, settling=14)
 
 
 @pytest.mark.parametrize("searching", [True, False])
