@@ -131,7 +131,7 @@ class PlusLearner(Learner):
     def states(
         self, model: nn.Module, batch: Batch, recipe: Recipe, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Every window has its own network, a device of its own; Forward-OFA+ in training two, see :meth:`gates`."""
+        """Every window has its own network, a device of its own; Forward-OFA+ in training two, see :meth:`paths`."""
         assert isinstance(model, AdaptiveModel)
         part, history = model.device_part, batch.history
         if model.training:
