@@ -5,12 +5,13 @@
 For every budget of 1 to L blocks: Forward-OFA+ whose devices may hold so many blocks and no more (a device mix with a
 ceiling on the model's size), the same with random, first and last blocks (the choices of the paper's Table 3), and a
 DeviceRec trained with ``--blocks k``. Everything is played by ``python -m sim.run`` with the same devices and streams;
-what an earlier call has finished is not played again. Writes ``budgets.csv`` and ``budgets.png``.
+what an earlier call has finished is not played again. Writes ``budgets.csv`` and ``budgets.png``; the columns
+``ndcg@10_delta...`` are differences from the DeviceRec of the same budget, paired over devices.
 """
 
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -18,10 +19,13 @@ import tyro
 
 import analysis
 from analysis import style
+from analysis.loading import Run
+from analysis.statistics import paired
 from models.sasrec import SASRec
 
 CHOSEN = ("forward-ofa-plus", "forward-ofa-plus-random", "forward-ofa-plus-first", "forward-ofa-plus-last")
 DEDICATED = "devicerec"
+DIFFERENCE = ("ndcg@10_delta", "ndcg@10_delta_low", "ndcg@10_delta_high", "ndcg@10_p")
 
 
 @dataclass(frozen=True)
@@ -51,15 +55,32 @@ def main(options: Options) -> None:
     frames = []
     for k in range(1, options.blocks + 1):
         mix = _mix(options.runs, k)
-        frames.append(
-            _play(options, f"chosen-{k}", CHOSEN, k, ["--scenario", str(mix), "--blocks", str(options.blocks)])
-        )
-        frames.append(_play(options, f"dedicated-{k}", (DEDICATED,), k, ["--blocks", str(k)]))
+        chosen = _play(options, f"chosen-{k}", CHOSEN, ["--scenario", str(mix), "--blocks", str(options.blocks)])
+        dedicated = _play(options, f"dedicated-{k}", (DEDICATED,), ["--blocks", str(k)])
+        summary = pd.concat([compared(chosen, dedicated), dedicated.summary], ignore_index=True)
+        summary.insert(0, "budget", k)
+        frames.append(summary)
     table = pd.concat(frames, ignore_index=True)
     options.out.mkdir(parents=True, exist_ok=True)
     table.to_csv(options.out / "budgets.csv", index=False)
     _draw(table, options)
     print(table.pivot(index="budget", columns="method", values="ndcg@10").round(4).to_string())
+    ours = table[table["method"] == CHOSEN[0]].set_index("budget")
+    level = ours["ndcg@10"] - ours["ndcg@10_delta"]
+    print("\nForward-OFA+ to the DeviceRec of the same budget, % (95 % interval)")
+    for budget, (delta, low, high) in (100 * ours[list(DIFFERENCE[:3])].div(level, axis=0)).iterrows():
+        print(f"{budget}  {delta:+.1f} ({low:+.1f} to {high:+.1f})")
+
+
+def compared(chosen: Run, dedicated: Run) -> pd.DataFrame:
+    """The summary of ``chosen`` with NDCG@10 against the one method of ``dedicated``, paired over devices."""
+    summary = chosen.summary.set_index("method")
+    base = dedicated.sessions.groupby("device")[["ndcg", "events"]].sum()
+    for method, rows in chosen.sessions.groupby("method"):
+        mine = rows.groupby("device")[["ndcg", "events"]].sum().loc[base.index]
+        tops, bottoms = ((base[name].to_numpy(float), mine[name].to_numpy(float)) for name in ("ndcg", "events"))
+        summary.loc[method, list(DIFFERENCE)] = astuple(paired(tops, bottoms))
+    return summary.reset_index()
 
 
 def _mix(folder: Path, blocks: int) -> Path:
@@ -75,7 +96,7 @@ def _mix(folder: Path, blocks: int) -> Path:
     return path
 
 
-def _play(options: Options, name: str, methods: tuple[str, ...], budget: int, extra: list[str]) -> pd.DataFrame:
+def _play(options: Options, name: str, methods: tuple[str, ...], extra: list[str]) -> Run:
     folder = options.runs / name
     command = [sys.executable, "-m", "sim.run", "--dataset", options.dataset, "--devices", str(options.devices)]
     command += ["--methods", ",".join(methods), "--cloud-users", options.cloud_users, "--seeds", str(options.seeds)]
@@ -83,9 +104,7 @@ def _play(options: Options, name: str, methods: tuple[str, ...], budget: int, ex
     if options.epochs is not None:
         command += ["--epochs", str(options.epochs)]
     subprocess.run(command, check=True)
-    summary = analysis.load(folder).summary
-    summary.insert(0, "budget", budget)
-    return summary
+    return analysis.load(folder)
 
 
 def _draw(table: pd.DataFrame, options: Options) -> None:
