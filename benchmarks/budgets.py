@@ -11,7 +11,7 @@ what an earlier call has finished is not played again. Writes ``budgets.csv`` an
 
 import subprocess
 import sys
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -19,13 +19,11 @@ import tyro
 
 import analysis
 from analysis import style
-from analysis.loading import Run
-from analysis.statistics import paired
+from analysis.summary import summarise
 from models.sasrec import SASRec
 
 CHOSEN = ("forward-ofa-plus", "forward-ofa-plus-random", "forward-ofa-plus-first", "forward-ofa-plus-last")
 DEDICATED = "devicerec"
-DIFFERENCE = ("ndcg@10_delta", "ndcg@10_delta_low", "ndcg@10_delta_high", "ndcg@10_p")
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ def main(options: Options) -> None:
         mix = _mix(options.runs, k)
         chosen = _play(options, f"chosen-{k}", CHOSEN, ["--scenario", str(mix), "--blocks", str(options.blocks)])
         dedicated = _play(options, f"dedicated-{k}", (DEDICATED,), ["--blocks", str(k)])
-        summary = pd.concat([compared(chosen, dedicated), dedicated.summary], ignore_index=True)
+        summary = summarise(pd.concat([chosen, dedicated]), [*CHOSEN, DEDICATED])
         summary.insert(0, "budget", k)
         frames.append(summary)
     table = pd.concat(frames, ignore_index=True)
@@ -66,21 +64,10 @@ def main(options: Options) -> None:
     _draw(table, options)
     print(table.pivot(index="budget", columns="method", values="ndcg@10").round(4).to_string())
     ours = table[table["method"] == CHOSEN[0]].set_index("budget")
-    level = ours["ndcg@10"] - ours["ndcg@10_delta"]
+    shares = ours[["ndcg@10_delta", "ndcg@10_delta_low", "ndcg@10_delta_high"]]
     print("\nForward-OFA+ to the DeviceRec of the same budget, % (95 % interval)")
-    for budget, (delta, low, high) in (100 * ours[list(DIFFERENCE[:3])].div(level, axis=0)).iterrows():
+    for budget, (delta, low, high) in shares.div(ours["ndcg@10"] - ours["ndcg@10_delta"], axis=0).mul(100).iterrows():
         print(f"{budget}  {delta:+.1f} ({low:+.1f} to {high:+.1f})")
-
-
-def compared(chosen: Run, dedicated: Run) -> pd.DataFrame:
-    """The summary of ``chosen`` with NDCG@10 against the one method of ``dedicated``, paired over devices."""
-    summary = chosen.summary.set_index("method")
-    base = dedicated.sessions.groupby("device")[["ndcg", "events"]].sum()
-    for method, rows in chosen.sessions.groupby("method"):
-        mine = rows.groupby("device")[["ndcg", "events"]].sum().loc[base.index]
-        tops, bottoms = ((base[name].to_numpy(float), mine[name].to_numpy(float)) for name in ("ndcg", "events"))
-        summary.loc[method, list(DIFFERENCE)] = astuple(paired(tops, bottoms))
-    return summary.reset_index()
 
 
 def _mix(folder: Path, blocks: int) -> Path:
@@ -96,7 +83,8 @@ def _mix(folder: Path, blocks: int) -> Path:
     return path
 
 
-def _play(options: Options, name: str, methods: tuple[str, ...], extra: list[str]) -> Run:
+def _play(options: Options, name: str, methods: tuple[str, ...], extra: list[str]) -> pd.DataFrame:
+    """Its device-sessions."""
     folder = options.runs / name
     command = [sys.executable, "-m", "sim.run", "--dataset", options.dataset, "--devices", str(options.devices)]
     command += ["--methods", ",".join(methods), "--cloud-users", options.cloud_users, "--seeds", str(options.seeds)]
@@ -104,7 +92,7 @@ def _play(options: Options, name: str, methods: tuple[str, ...], extra: list[str
     if options.epochs is not None:
         command += ["--epochs", str(options.epochs)]
     subprocess.run(command, check=True)
-    return analysis.load(folder)
+    return analysis.load(folder).sessions
 
 
 def _draw(table: pd.DataFrame, options: Options) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.adaptation import DevicePart
+from models.adaptation import DevicePart, chosen_path
 from models.backbone import BlockWeights
 from models.ranking import hits, ndcg, ranks
 
@@ -59,10 +59,7 @@ def request(
         path = torch.ones(len(history), part.backbone.blocks, dtype=torch.bool)
         return Request(path, part.latent(embedded, lengths, None))
     logits = part.controller(embedded, lengths)
-    chosen = logits >= 0
-    if most is not None:
-        place = logits.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-        chosen &= place < most.unsqueeze(1)
+    chosen = chosen_path(logits, most)
     if redraw is not None:
         chosen = torch.from_numpy(redraw(chosen.numpy()))
     return Request(chosen, part.latent(embedded, lengths, logits, chosen))
@@ -78,7 +75,7 @@ def path(part: DevicePart, history: Tensor, lengths: Tensor, fits: Callable[[int
     assert part.controller is not None
     logits = part.controller(part.embed_history(history), lengths)
     likely = logits.argsort(dim=1, descending=True, stable=True).tolist()
-    chosen: np.ndarray = (logits >= 0).numpy()
+    chosen: np.ndarray = chosen_path(logits).numpy()
     for d, blocks in enumerate(likely):
         while chosen[d].any() and not fits(d, chosen[d]):
             chosen[d, next(k for k in reversed(blocks) if chosen[d, k])] = False

@@ -65,6 +65,18 @@ class Controller(nn.Module):
         return logits
 
 
+def chosen_path(logits: Tensor, most: Tensor | None = None) -> Tensor:
+    """The path ``(D, L)`` bool of devices with these keep-logits: blocks with a logit of at least 0 (equation 3).
+
+    Where there is room for ``most`` ``(D,)`` blocks only, those of them with the highest logits.
+    """
+    path = logits >= 0
+    if most is not None:
+        place = logits.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+        path &= place < most.unsqueeze(1)
+    return path
+
+
 def logistic(logits: Tensor, generator: torch.Generator) -> Tensor:
     """Logistic noise in the shape of ``logits``: the difference of two Gumbel variables."""
     uniform = torch.rand(logits.shape, generator=generator).to(logits.device).clamp(1e-7, 1 - 1e-7)

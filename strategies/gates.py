@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from models.adaptation import compact_constraint, sample_gates
+from models.adaptation import chosen_path, compact_constraint, sample_gates
 from strategies.learner import Recipe
 
 
@@ -26,6 +26,6 @@ def gate(logits: Tensor | None, recipe: Recipe, generator: torch.Generator | Non
     if logits is None:
         return Gating()
     if generator is None:
-        return Gating(keep=logits >= 0)
+        return Gating(keep=chosen_path(logits))
     gates = sample_gates(logits, recipe.temperature, generator)
     return Gating(gates, penalty=recipe.penalty * compact_constraint(logits))

@@ -36,7 +36,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.adaptation import AdaptiveModel, logistic
+from models.adaptation import AdaptiveModel, chosen_path, logistic
 from models.backbone import Backbone, Layers
 from models.checkpoint import load_device, load_mapper
 from models.dropout import dropout
@@ -146,7 +146,7 @@ class PlusLearner(Learner):
                 path = self.paths(logits, generator)
                 embedded, windows, lengths = (torch.cat([x, x]) for x in (embedded, windows, lengths))
             else:
-                path = logits >= 0
+                path = chosen_path(logits)
             if learning:
                 extra = -DIVERSITY * diversity(logits[:, 1:])
         latent = dropout(part.latent(embedded, lengths, None, path), INTEREST_DROPOUT, model.training)
@@ -176,12 +176,12 @@ class PlusLearner(Learner):
         most = budgets(windows, blocks, generator).to(logits.device)
         if not self.searching:
             settled = logits - surplus(logits)
-            return torch.cat([likely(settled, most), settled >= 0])
+            return torch.cat([chosen_path(settled, most), chosen_path(settled)])
         most[torch.rand(windows, generator=generator) < FREE] = blocks
         noisy = logits + NOISE * logistic(logits, generator)
         soft = torch.sigmoid(noisy / TEMPERATURE)
         # Straight through (equations 4 and 5): a block that is not run hears what it would have been worth.
-        gates = likely(noisy, most).to(soft.dtype) + (soft - soft.detach())
+        gates = chosen_path(noisy, most).to(soft.dtype) + (soft - soft.detach())
         return torch.cat([gates, torch.ones_like(logits)])
 
     @contextmanager
@@ -214,12 +214,6 @@ def taught(states: Tensor, whole: Tensor, batch: Batch, items: Tensor) -> Tensor
 def budgets(windows: int, blocks: int, generator: torch.Generator) -> Tensor:
     """Budgets ``(windows,)`` of 1 block to all but one, small ones more often: of six blocks, 45 % are one block."""
     return (torch.rand(windows, generator=generator) ** 2 * max(1, blocks - 1)).long() + 1
-
-
-def likely(logits: Tensor, most: Tensor) -> Tensor:
-    """Paths ``(B, L)`` of devices with these keep-logits and room for ``most`` ``(B,)`` blocks."""
-    place = logits.argsort(dim=1, descending=True).argsort(dim=1)
-    return (logits >= 0) & (place < most.unsqueeze(1))
 
 
 def diversity(logits: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 import analysis
 from analysis.statistics import p_value, paired, ratios
-from analysis.summary import SUMMARY_COLUMNS, summarise, terminal_table
+from analysis.summary import SUMMARY_COLUMNS, compare_devices, device_sums, of_method, summarise, terminal_table
 
 CONTRACT = [
     *("method", "devices", "sessions", "events", "hit@10", "ndcg@10", "macs_m", "param_mbit"),
@@ -234,3 +234,16 @@ def test_the_terminal_table_of_one_method_marks_nothing(tmp_path: Path) -> None:
     run = analysis.load(write_run(tmp_path, rows, methods=("forward-ofa",)))
 
     assert "*" not in _print(run, 80).split("* best")[0]
+
+
+def test_two_methods_of_different_runs_are_compared_device_by_device() -> None:
+    def sums(method: str, ndcg: list[float]) -> pd.DataFrame:
+        rows = {"method": method, "device": [0, 0, 1], "ndcg": ndcg, "hits": 0, "events": [2, 2, 4]}
+        return of_method(device_sums(pd.DataFrame(rows)), method)
+
+    # 3 and 1 of 8 events, against 1: each device gains 1 of 4; then device 0 loses 1/2 and device 1 gains 1/2.
+    known = sums("known", [0.5, 0.5, 0.0])
+    ahead, level = (compare_devices(known, sums("new", ndcg)) for ndcg in ([1.0, 1.0, 1.0], [0.5, 0.0, 0.5]))
+    names = ("ndcg@10_delta", "ndcg@10_delta_low", "ndcg@10_delta_high")
+    assert [ahead[name] for name in names] == [0.25, 0.25, 0.25]
+    assert [level[name] for name in names] == [0.0, -0.125, 0.125]

@@ -4,7 +4,15 @@ import math
 
 import torch
 
-from models.adaptation import AdaptiveModel, DevicePart, Extractor, Mapper, compact_constraint, sample_gates
+from models.adaptation import (
+    AdaptiveModel,
+    DevicePart,
+    Extractor,
+    Mapper,
+    chosen_path,
+    compact_constraint,
+    sample_gates,
+)
 from models.sasrec import SASRec
 
 
@@ -56,6 +64,16 @@ def test_a_head_is_one_linear_layer_from_latent_interest_to_weights() -> None:
     expected = latent / 8 @ mapper.heads[1] + mapper.base[1]
     torch.testing.assert_close(mapper.block(1, latent), expected)
     assert mapper.macs(2) == 2 * 64 * 20_800
+
+
+def test_a_path_has_the_most_probable_blocks_within_the_budget() -> None:
+    logits = torch.tensor([[0.4, 0.8, 1.2, -0.9]]).expand(4, 4)
+    assert chosen_path(logits, torch.tensor([1, 2, 3, 4])).int().tolist() == [
+        [0, 0, 1, 0],
+        [0, 1, 1, 0],
+        [1, 1, 1, 0],
+        [1, 1, 1, 0],
+    ]
 
 
 def test_the_interest_extractor_starts_from_the_structure() -> None:

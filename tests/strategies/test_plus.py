@@ -11,7 +11,7 @@ from models.adaptation import AdaptiveModel, AnyMapper, DevicePart, StaticModel
 from models.checkpoint import Sizes, load_device, load_mapper, save_model
 from models.lowrank import LowRankMapper
 from strategies.learner import Recipe
-from strategies.plus import DISTILLATION, FLOOR, ROOM, SEARCH, PlusLearner, budgets, diversity, likely, taught
+from strategies.plus import DISTILLATION, FLOOR, ROOM, SEARCH, PlusLearner, budgets, diversity, taught
 from strategies.windows import Batch
 
 SIZES = Sizes("sasrec", 30, 3, 5)
@@ -58,16 +58,6 @@ def test_budgets_go_up_to_all_blocks_but_one_and_small_ones_are_more_frequent() 
     # A number from 0 to 1 is below 1/2 when its square is below 1/4, and so on: of four sizes, half are the smallest.
     torch.testing.assert_close(share, torch.tensor([0, 0.5, 0.2071, 0.1589, 0.1340, 0]), rtol=0, atol=0.01)
     assert budgets(3, 1, torch.Generator()).tolist() == [1, 1, 1]
-
-
-def test_a_path_has_the_most_probable_blocks_within_the_budget() -> None:
-    logits = torch.tensor([[0.4, 0.8, 1.2, -0.9]]).expand(4, 4)
-    assert likely(logits, torch.tensor([1, 2, 3, 4])).int().tolist() == [
-        [0, 0, 1, 0],
-        [0, 1, 1, 0],
-        [1, 1, 1, 0],
-        [1, 1, 1, 0],
-    ]
 
 
 def test_a_block_outside_the_budget_learns_what_it_would_have_been_worth() -> None:
