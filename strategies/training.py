@@ -21,10 +21,13 @@ from strategies.learner import Learner, Recipe
 from strategies.step import Stepper
 from strategies.windows import TrainingSet, WindowCutter
 
-CODE_VERSION = 7
+CODE_VERSION = 8
 """Part of every cache key: raise it when a change to models or training changes what training gives."""
 
 VALIDATION_BATCH = 256
+
+JUDGED = 3
+"""Epochs in the mean by which they are compared."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,8 @@ def train(
         with learner.deployed(judge, (batch.to(device) for batch, _ in cutter.validation(VALIDATION_BATCH))):
             hit, gain = validate(learner, judge, cutter, recipe, device)
             records.append(EpochRecord(epoch, total / max(seen, 1), gain, hit, time.perf_counter() - started))
-            scores = judged(records[search:])
-            if scores and (recipe.patience == 0 or scores[-1] > max(scores[:-1], default=-1.0)):
+            counted = records[search:]
+            if counted and (recipe.patience == 0 or is_best(counted)):
                 best_epoch = epoch
                 best = {name: value.detach().clone() for name, value in judge.state_dict().items()}
         state = {"model": model.state_dict(), "optimizers": take.state_dict(), "best": best}
@@ -125,12 +128,21 @@ def train(
 
 
 def judged(records: list[EpochRecord]) -> list[float]:
-    """Validation NDCG@10 by which epochs are compared: the mean of an epoch's and its two predecessors'.
+    """Validation NDCG@10 by which epochs are compared, of the third and all later ones: the mean of the last three.
 
     One item a device is a noisy judge: with 1,000 devices, epochs of the same quality differ by three percent.
     """
     found = [record.valid_ndcg for record in records]
-    return [sum(found[max(0, i - 2) : i + 1]) / min(i + 1, 3) for i in range(len(found))]
+    return [sum(found[end - JUDGED : end]) / JUDGED for end in range(JUDGED, len(found) + 1)]
+
+
+def is_best(records: list[EpochRecord]) -> bool:
+    """Whether the last of these epochs is better than all before it; the first three, of which that cannot be said, are.
+
+    A model that begins well would else be kept for a single lucky epoch: the fewer in a mean, the more it scatters.
+    """
+    scores = judged(records)
+    return len(scores) < 2 or scores[-1] > max(scores[:-1])
 
 
 @torch.no_grad()

@@ -12,19 +12,38 @@ from strategies.averaging import EVERY, Average
 from strategies.devicerec import DeviceRec
 from strategies.learner import Recipe
 from strategies.presets import recipe_for
-from strategies.training import EpochRecord, judged, train
+from strategies.training import EpochRecord, is_best, judged, train
 from strategies.windows import TrainingSet
 
 
+def epochs(*found: float) -> list[EpochRecord]:
+    """Epochs with these validation NDCG@10."""
+    return [EpochRecord(i + 1, 1.0, ndcg, 0.0, 0.0) for i, ndcg in enumerate(found)]
+
+
 def test_an_epoch_is_judged_with_its_two_predecessors() -> None:
-    records = [EpochRecord(i + 1, 1.0, ndcg, 0.0, 0.0) for i, ndcg in enumerate([0.1, 0.3, 0.2, 0.7, 0.0])]
-    assert judged(records) == pytest.approx([0.1, 0.2, 0.2, 0.4, 0.3])
-    assert judged([]) == []
+    assert judged(epochs(0.1, 0.3, 0.2, 0.7, 0.0)) == pytest.approx([0.2, 0.4, 0.3])
+    assert judged(epochs(0.1, 0.3)) == []
 
 
-@pytest.mark.parametrize(("patience", "most", "epochs"), [(3, 60, 7), (3, 6, 6), (0, 9, 9)])
+def test_an_epoch_is_the_best_if_its_mean_of_three_is() -> None:
+    found = epochs(0.9, 0.1, 0.2, 0.3, 0.5, 0.2)  # means of three: 0.4, 0.2, 0.33, 0.33...
+    assert [is_best(found[:end]) for end in range(1, 7)] == [True, True, True, False, False, False]
+    found = epochs(0.9, 0.1, 0.2, 0.3, 0.8, 0.2)  # 0.4, 0.2, 0.43, 0.43...
+    assert [is_best(found[:end]) for end in range(4, 7)] == [False, True, False]
+
+
+def test_one_lucky_epoch_at_the_beginning_is_not_kept() -> None:
+    """0.146 alone is above every mean of three that follows, and no better."""
+    found = epochs(0.146, 0.145, 0.142, 0.144, 0.146)
+    assert [is_best(found[:end]) for end in range(1, 6)] == [True, True, True, False, False]
+    found = epochs(0.146, 0.141, 0.142, 0.145, 0.144)
+    assert [is_best(found[:end]) for end in range(1, 6)] == [True, True, True, False, True]
+
+
+@pytest.mark.parametrize(("patience", "most", "trained"), [(3, 60, 7), (3, 6, 6), (0, 9, 9)])
 def test_the_first_epochs_do_not_count_as_epochs_without_a_better_one(
-    patience: int, most: int, epochs: int, tmp_path: Path
+    patience: int, most: int, trained: int, tmp_path: Path
 ) -> None:
     generator = torch.Generator().manual_seed(0)
     model = DeviceRec.learner().build(SASRec(20, 1, 5, generator), generator)
@@ -41,8 +60,8 @@ def test_the_first_epochs_do_not_count_as_epochs_without_a_better_one(
         device=torch.device("cpu"),
         checkpoint=tmp_path / "checkpoint",
     )
-    assert len(done.records) == epochs
-    assert done.best_epoch == (1 if patience else epochs)
+    assert len(done.records) == trained
+    assert done.best_epoch == (3 if patience else trained)
 
 
 class Number(nn.Module):
