@@ -26,6 +26,7 @@ SESSION_COLUMNS = {
     "blocks": "number of blocks that the device ran",
     "macs": "multiply-accumulates of one inference, counted from the layers that ran",
     "macs_paper": "multiply-accumulates of one inference, counted as the paper does",
+    "macs_session": "multiply-accumulates of the device in a session: predictions, extractors, own training",
     "param_bits": "bits of the weights of the network that the device ran (32 a weight)",
     "bits_down": "bits from the cloud to the device",
     "bits_up": "bits from the device to the cloud",
@@ -51,7 +52,13 @@ EXTRA_COLUMNS = {
 }
 """Further ones that ``Run.sessions`` has where the run has them."""
 
-ADDED_LATER = {"seconds_wait": 0.0, "status": "ok", "adapted": False, "budget_macs": float("inf")}
+ADDED_LATER = {
+    "macs_session": float("nan"),
+    "seconds_wait": 0.0,
+    "status": "ok",
+    "adapted": False,
+    "budget_macs": float("inf"),
+}
 """What stands in for a column that a run was written without; before there was ``adapted``, no policy decided."""
 
 TRAINING_COLUMNS = {

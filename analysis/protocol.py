@@ -94,9 +94,10 @@ def played(run: Run) -> str:
 
 def caption(run: Run) -> str:
     """The protocol in one sentence, for below a table."""
+    memory = f" (to adapt: {run.options['memory']})" if "memory" in run.options else ""
     return (
         f"{dataset_title(run)}, {backbone_title(run.options)}, "
-        f"context {run.options.get('context', '?')}; "
+        f"context {run.options.get('context', '?')}{memory}; "
         f"split: {split(run.options, short=True)}; candidates: {candidates(run)}; cut-off 10; {played(run)}."
     )
 

@@ -121,6 +121,7 @@ def _cost_table(run: Run) -> Table:
         ("Blocks", "", rows["blocks"]),
         ("MACs", "M, counted", rows["macs_m"]),
         ("MACs", "M, paper's", rows["macs_paper_m"]),
+        ("MACs", "M a session", rows["macs_session_m"]),
         ("Model", "Mbit", rows["param_mbit"]),
         ("Requests", "", rows["requests_per_session"]),
         ("Uplink", "kbit", rows["uplink_kbit"]),
@@ -129,13 +130,15 @@ def _cost_table(run: Run) -> Table:
         ("Inference", "µs", 1e6 * rows["seconds_inference"]),
         ("Energy", "mJ", 1e3 * rows["joules"]),
     ]
+    shown = [column for column in shown if column[2].notna().any()]  # a run of an earlier version lacks some
     columns = [[Cell(title(method)) for method in rows["method"]]]
     for _, _, values in shown:
         numbers = [float(value) for value in values]
         columns.append(column(numbers, [number(value) for value in numbers], min(numbers)))
     header = [("Method", ""), *((name, unit) for name, unit, _ in shown)]
     caption = (
-        "● least of its column. MACs and inference: mean of one inference. Requests, uplink, downlink, adaptation and "
+        "● least of its column. MACs (counted, paper's) and inference: mean of one inference. MACs a session: all "
+        "that the device multiplies, extractors and its own training included. Requests, uplink, downlink, adaptation, "
         "energy: mean of a device-session."
     )
     return Table(caption, header, [list(cells) for cells in zip(*columns, strict=True)])

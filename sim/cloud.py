@@ -98,13 +98,17 @@ def train_model(
 ) -> tuple[pd.DataFrame, bool]:
     """Make sure the run folder holds the trained model; give its training log and whether it had to be trained.
 
-    A method that learns from another one's model finds that in the run folder: see :func:`in_order`.
+    A method that learns from another one's model finds that in the run folder: see :func:`in_order`. What the run
+    folder holds from an earlier start counts only if it is this very model.
     """
-    cached = cache_folder() / f"{cloud_model}-{model_key(cloud_model, data, config, seed)}.safetensors"
+    key = model_key(cloud_model, data, config, seed)
+    cached, target = cache_folder() / f"{cloud_model}-{key}.safetensors", model_path(run, cloud_model, seed)
+    there = target.exists() and read_header(target)[1].get("key") == key
+    if there and not cached.exists():
+        _link(target, cached)
     fresh = not cached.exists()
     if fresh:
         learner, recipe, own, sizes = _how(cloud_model, data, config)
-        cached.parent.mkdir(parents=True, exist_ok=True)
         generator = torch_generator(seed, "weights", cloud_model)
         if learner.teacher is not None:
             learner.teach(model_path(run, learner.teacher, seed))
@@ -126,15 +130,14 @@ def train_model(
         extra = {
             "memory": recipe.memory,
             "method": cloud_model,
+            "key": key,
             "recipe": asdict(recipe) | own,
             "best_epoch": done.best_epoch,
             "records": [asdict(record) for record in done.records],
         }
         save_model(cached, model, sizes, extra)
         checkpoint.unlink(missing_ok=True)
-    target = model_path(run, cloud_model, seed)
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
+    if not there:
         _link(cached, target)
     return training_log(target, cloud_model, seed), fresh
 
@@ -168,6 +171,7 @@ def training_log(path: Path, cloud_model: str, seed: int) -> pd.DataFrame:
 
 def _link(source: Path, target: Path) -> None:
     """A hard link where possible: the run keeps its model even if the cache is cleared."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     try:
         os.link(source, temporary)

@@ -28,6 +28,11 @@ class Counts:
     bits_up: int
     bits_down: int
 
+    @property
+    def macs_device(self) -> int:
+        """All that the device multiplied: predictions, extractors, training."""
+        return self.events * self.macs + self.macs_request + self.macs_adapt
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -74,9 +79,8 @@ def cost(counts: Counts, tier: Tier, scenario: Scenario, factor: float = 1.0, qu
         + FLOPS_PER_MAC * counts.macs_cloud / (scenario.cloud.gflops * 1e9)
         + counts.bits_down / (tier.downlink_mbit_s * 1e6)
     )
-    computed = counts.events * counts.macs + counts.macs_request + counts.macs_adapt
     joules = (
-        computed * tier.picojoule_per_mac * 1e-12
+        counts.macs_device * tier.picojoule_per_mac * 1e-12
         + counts.bits_down * tier.nanojoule_per_bit_down * 1e-9
         + counts.bits_up * tier.nanojoule_per_bit_up * 1e-9
         + (tier.tail_joules if counts.bits_up + counts.bits_down > 0 else 0.0)

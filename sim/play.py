@@ -25,7 +25,7 @@ from strategies.base import Outcome, Seat, SessionStrategy
 WAVE = 256
 """Devices whose networks are alive at once: with six blocks of SASRec, 128 MB."""
 TIMEOUT = 600.0
-"""Seconds to wait for the devices of a wave."""
+"""Seconds to wait for each chunk of a wave (:func:`sim.exchange.exchange`)."""
 
 
 def seats_by_round(streams: Streams, nodes: list[int]) -> dict[int, list[Seat]]:
@@ -206,6 +206,7 @@ class RowMaker:
             "blocks": int(measured["path"]).bit_count(),
             "macs": counts.macs,
             "macs_paper": int(measured["macs_paper"]),
+            "macs_session": counts.macs_device,
             "param_bits": int(measured["param_bits"]),
             "bits_down": counts.bits_down,
             "bits_up": counts.bits_up,
@@ -233,6 +234,7 @@ DTYPES = {
     "path": "int64",
     "macs": "int64",
     "macs_paper": "int64",
+    "macs_session": "int64",
     "param_bits": "int64",
     "bits_down": "int64",
     "bits_up": "int64",

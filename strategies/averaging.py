@@ -11,21 +11,23 @@ import torch
 from torch import nn
 
 EVERY = 4
-"""Steps of an epoch from one look at the weights to the next: as good as every step, at a quarter of the cost."""
+"""Steps of an epoch from one look at the weights to the next: as good as every step, at a quarter of the cost. Where
+there are few steps, more often: twice an epoch at least."""
 
 
 class Average:
     """A copy of ``model`` whose parameters are its running mean."""
 
-    def __init__(self, model: nn.Module, steps: float) -> None:
-        """``steps``: over about how many the mean goes."""
+    def __init__(self, model: nn.Module, epochs: float, steps: int) -> None:
+        """``epochs``: over about how many the mean goes; ``steps`` of one of them."""
         self.source, self.model = model, copy.deepcopy(model)
-        self.weight, self.looks = min(EVERY / steps, 1.0), 0
+        self.every, self.looks = max(1, min(EVERY, steps // 2)), 0
+        self.weight = min(self.every / (epochs * steps), 1.0)
 
     @torch.no_grad()
     def note(self, step: int) -> None:
         """Look at the weights if ``step`` (of the epoch, the first is 1) is due; the first looks all weigh the same."""
-        if step % EVERY == 0:
+        if step % self.every == 0:
             self.looks += 1
             torch._foreach_lerp_(
                 list(self.model.parameters()), list(self.source.parameters()), max(self.weight, 1 / self.looks)

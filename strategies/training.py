@@ -79,7 +79,7 @@ def train(
     model.to(device)
     take = Stepper(learner, model, recipe)
     steps, search = cutter.count(), learner.search_epochs(recipe)
-    average = Average(model, recipe.averaged * steps) if recipe.averaged else None
+    average = Average(model, recipe.averaged, steps) if recipe.averaged else None
     records: list[EpochRecord] = []
     best: dict[str, Tensor] = {}
     best_epoch = 0
@@ -137,7 +137,7 @@ def judged(records: list[EpochRecord]) -> list[float]:
 
 
 def is_best(records: list[EpochRecord]) -> bool:
-    """Whether the last of these epochs is better than all before it; the first three, of which that cannot be said, are.
+    """Whether the last of these epochs is better than all before it; each of the first three passes for that.
 
     A model that begins well would else be kept for a single lucky epoch: the fewer in a mean, the more it scatters.
     """

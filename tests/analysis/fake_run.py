@@ -84,6 +84,7 @@ def plausible_rows(
                     "blocks": ran.ravel().astype(np.int32),
                     "macs": (ran * BLOCK_MACS).ravel().astype(np.int64),
                     "macs_paper": (fixed + ran * BLOCK_MACS).ravel().astype(np.int64),
+                    "macs_session": (events * ran * BLOCK_MACS + asks * 2_000_000).ravel().astype(np.int64),
                     "param_bits": (ran * BLOCK_WEIGHTS * 32).ravel().astype(np.int64),
                     "bits_down": down.ravel().astype(np.int64),
                     "bits_up": up.ravel().astype(np.int64),

@@ -19,12 +19,19 @@ CONTRACT = [
 ]
 COMMON = {
     **{"seed": 0, "requested": False, "path": 0b11, "blocks": 2, "macs": 2_000_000, "macs_paper": 2_500_000},
-    **{"param_bits": 4_000_000, "bits_down": 0, "bits_up": 0, "seconds_adapt": 0.0, "joules": 0.0},
+    **{
+        "macs_session": 9_000_000,
+        "param_bits": 4_000_000,
+        "bits_down": 0,
+        "bits_up": 0,
+        "seconds_adapt": 0.0,
+        "joules": 0.0,
+    },
     **{"seconds_inference": 0.001, "served": True, "tier": "phone", "phase": "stationary"},
 }
 UNSERVED = {"served": False, "macs": 0, "path": 0, "blocks": 0, "param_bits": 0}
 ASKED = {"requested": True, "bits_up": 2000, "bits_down": 6_000_000, "joules": 3.0, "seconds_adapt": 0.6}
-SHORT = {"path": 0b1, "blocks": 1, "macs": 1_000_000, "param_bits": 1_000_000}
+SHORT = {"path": 0b1, "blocks": 1, "macs": 1_000_000, "macs_session": 4_000_000, "param_bits": 1_000_000}
 
 
 def _row(
@@ -74,6 +81,7 @@ def test_the_summary_is_what_one_computes_by_hand(two_devices: pd.DataFrame) -> 
     assert ofa["ndcg@10"] == pytest.approx(3.0 / 10)
     assert ofa["macs_m"] == pytest.approx((2 * 2 + 6 * 1 + 2 * 2) / 10)
     assert ofa["macs_paper_m"] == pytest.approx(2.5)
+    assert ofa["macs_session_m"] == pytest.approx((9 + 4 + 9) / 3)
     assert ofa["param_mbit"] == pytest.approx((4 + 1 + 4) / 3)
     assert ofa["requests_per_session"] == pytest.approx(2 / 3)
     assert ofa["uplink_kbit"] == pytest.approx(3.0 / 3)

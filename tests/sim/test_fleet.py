@@ -68,7 +68,7 @@ def test_ceilings_by_hand() -> None:
     assert math.isclose(first.macs, 500_000)
     assert math.isclose(second.macs, 1_000_000)
     assert (first.model_bits, first.update_bits, first.joules) == (800_000, 1_500_000, math.inf)
-    assert first.predictions == 3
+    assert first.predictions == fleet.longest == 3
     assert math.isclose(first.joules_tail, 2.0)
     strong = fleet.budget(Seat(8, 1, 0))
     assert math.isclose(strong.macs, 100_000_000)
@@ -102,6 +102,7 @@ def test_rows_of_a_round_by_hand() -> None:
     # 3 and 2 events of 10^5 MACs and 10^6 of the extractors at 10 pJ; traffic; one tail of 2 J
     traffic = 665_608 * 100e-9 + 2_000 * 500e-9 + 2.0
     assert np.allclose(rows.joules, [1.3e6 * 10e-12 + traffic, 1.2e6 * 10e-12 + traffic])
+    assert rows.macs_session.tolist() == [1_300_000, 1_200_000]
     assert rows.tier.tolist() == ["weak", "strong"]
     assert rows.status.tolist() == ["ok", "ok"]
 

@@ -1,5 +1,7 @@
 """The main command from end to end on a small CSV file: files, accounting, resuming, rejecting, bad input."""
 
+import os
+import shutil
 import sys
 import tomllib
 from collections.abc import Callable
@@ -10,15 +12,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from flwr.app import Array, ArrayRecord, ConfigRecord
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message
+from flwr.server.superlink.linkstate.utils import create_message_error_unavailable_res_message
 from safetensors.torch import load_file
 
 import analysis
 from clients import asking
 from clients.app import app as client_app
+from clients.ownnet import own_network
 from models.checkpoint import load_device
-from sim import play, run
+from sim import play, run, train
 from sim.config import Config
+from sim.errors import UserError
 from sim.exchange import register
 from sim.experiment import prepare
 from sim.grid import InProcessGrid
@@ -130,6 +135,9 @@ def test_bits_and_macs_follow_the_path(config: Config) -> None:
     assert not static.requested.any()
     assert (static[["bits_up", "bits_down"]] == 0).all().all()
     assert (rows[rows.method == "duet"].path == 0b11).all()
+    # Every history has the 8 items that a GRU reads; of two, the controller's also has a layer of 64 x 2.
+    once = rows.method.map({"devicerec": 0, "duet": 8 * 6 * 4096, "forward-ofa": 2 * 8 * 6 * 4096 + 128})
+    assert (rows.macs_session == rows.events * rows.macs + once).all()
 
 
 class Stopped(KeyboardInterrupt):
@@ -168,6 +176,37 @@ def test_a_killed_run_continues_and_ends_with_the_same_rows(
     pd.testing.assert_frame_equal(sessions(config.out), sessions(tmp_path / "whole"), check_exact=True)
 
 
+@pytest.mark.parametrize(("owner", "name", "calls"), [(np, "save", 3), (os, "replace", 0)])
+def test_a_start_that_was_killed_before_the_folder_says_what_it_is_begins_again(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: object, name: str, calls: int
+) -> None:
+    with monkeypatch.context() as patch:
+        stop_after(calls, patch, owner, name)
+        with pytest.raises(Stopped):
+            prepare(config)
+    config.folder.joinpath("run.log").touch()
+    assert (config.folder / "world").exists()
+    assert not (config.folder / "config.toml").exists()
+    prepare(config)
+    whole, _ = prepare(replace(config, out=tmp_path / "whole"))
+    for file in whole.world.iterdir():
+        assert (config.folder / "world" / file.name).read_bytes() == file.read_bytes(), file.name
+    (config.folder / "config.toml").rename(config.folder / "thesis.tex")
+    with pytest.raises(UserError, match="is no run folder"):
+        prepare(config)
+
+
+def test_a_model_that_is_missing_is_written_by_the_command_that_the_error_names(config: Config) -> None:
+    config = replace(config, methods="forward-ofa", epochs=1, sessions=1)
+    run.main(config)
+    (config.folder / "models" / "forward-ofa-0.safetensors").unlink()
+    run.main(config)
+    with pytest.raises(UserError, match=r"missing; python -m sim\.train with the options of the run"):
+        own_network(config.folder, 0, None, None, None)
+    train.main(config)
+    assert own_network(config.folder, 0, None, None, None).method == "forward-ofa"
+
+
 def test_a_second_run_trains_nothing_and_gives_the_same_rows(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,6 +223,49 @@ def test_a_second_run_trains_nothing_and_gives_the_same_rows(
     pd.testing.assert_frame_equal(sessions(config.out), sessions(tmp_path / "second"), check_exact=True)
     monkeypatch.setattr(play, "play_wave", never)
     run.main(config)  # finished: analysed again, not replayed
+
+
+def test_the_run_folder_keeps_its_models_when_the_cache_is_cleared(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sim import cloud
+
+    with monkeypatch.context() as patch:
+        stop_after(2, patch, RunFolder, "save_part")
+        with pytest.raises(Stopped):
+            run.main(config)
+    shutil.rmtree(tmp_path / "cache")
+    with monkeypatch.context() as patch:
+        stop_after(0, patch, cloud, "train")
+        run.main(config)
+    assert config.out is not None
+    kept = sorted(path.read_bytes() for path in (config.out / "models").iterdir())
+    assert sorted(path.read_bytes() for path in (tmp_path / "cache" / "models").iterdir()) == kept
+
+
+def test_the_model_of_an_earlier_version_in_the_run_folder_is_replaced(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A student would else learn from it, and stand in the cache as the student of another one."""
+    from sim import cloud
+
+    with monkeypatch.context() as patch:
+        stop_after(1, patch, RunFolder, "save_part")
+        with pytest.raises(Stopped):
+            run.main(config)
+    assert config.out is not None
+    path = config.out / "models" / "devicerec-0.safetensors"
+    right = path.read_bytes()
+    path.unlink()  # it is one file with the cache's
+    with monkeypatch.context() as patch:
+        patch.setattr(cloud, "model_key", lambda *args: "another")
+        patch.setattr(cloud, "derive", lambda *args: 7)
+        folder, world = prepare(config)
+        data = cloud.training_set(world.interactions, world.streams, config)
+        cloud.train_model("devicerec", data, config, folder, 0, lambda *args: None)
+    assert path.read_bytes() != right
+    run.main(config)
+    assert path.read_bytes() == right
 
 
 def test_the_size_of_a_wave_and_of_a_batch_changes_nothing(
@@ -226,6 +308,34 @@ def test_a_device_that_breaks_the_protocol_costs_its_own_session_only(
     assert (rows[caught].bits_down == 0).all()
     pd.testing.assert_frame_equal(rows[~caught], others[~caught])
     assert "message rejected" in (tmp_path / "bad" / "run.log").read_text()
+
+
+@pytest.mark.parametrize("lost", ["train", "evaluate"])
+def test_a_device_that_the_network_reports_unavailable_is_dropped_and_the_round_goes_on(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    config = replace(config, methods="forward-ofa", epochs=1, sessions=1)
+    run.main(config)
+    deliver = InProcessGrid.send_and_receive
+
+    def patchy(self: InProcessGrid, messages: list[Message], *, timeout: float | None = None) -> list[Message]:
+        sent = list(messages)
+        replies = deliver(self, sent)
+        if sent[0].metadata.message_type == lost:
+            replies[3] = create_message_error_unavailable_res_message(sent[3].metadata, "node_unavail")
+        return replies
+
+    monkeypatch.setattr(InProcessGrid, "send_and_receive", patchy)
+    bad = replace(config, out=tmp_path / "bad")
+    run.main(bad)
+    rows, others = sessions(tmp_path / "bad"), sessions(config.folder)
+    assert len(rows) == DEVICES
+    if lost == "evaluate":
+        assert rows.status.tolist() == ["dropped" if device == 3 else "ok" for device in range(DEVICES)]
+    else:  # it plays without a network of its own
+        assert rows.requested.tolist() == [device != 3 for device in range(DEVICES)]
+        assert not rows.bits_down[3]
+    pd.testing.assert_frame_equal(rows.drop(3), others.drop(3))
 
 
 def test_flowers_own_loop_plays_the_same_sessions(config: Config) -> None:

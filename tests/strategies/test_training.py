@@ -75,9 +75,9 @@ class Number(nn.Module):
         self.register_buffer("seen", torch.tensor(0))
 
 
-def averaged(values: list[float], steps: float) -> Average:
+def averaged(values: list[float], steps: int) -> Average:
     """After one look at each of these weights."""
-    average = Average(Number(), steps)
+    average = Average(Number(), 1.0, steps)
     for value in values:
         average.source.weight.data.fill_(value)
         average.source.seen.add_(1)
@@ -87,10 +87,41 @@ def averaged(values: list[float], steps: float) -> Average:
 
 
 def test_the_first_looks_weigh_the_same_and_later_ones_push_the_old_out() -> None:
-    half = EVERY / 0.5  # each look from the third on weighs one half
+    half = 2 * EVERY  # each look from the third on weighs one half
     assert averaged([1, 3], half).model.weight.item() == pytest.approx(2)
     assert averaged([1, 3, 6, 10], half).model.weight.item() == pytest.approx(7)  # 2 -> 4 -> 7
     assert averaged([1, 3, 5], 100 * EVERY).model.weight.item() == pytest.approx(3)
+
+
+def test_epochs_of_few_steps_are_looked_at_twice_if_they_can_be() -> None:
+    for steps, looks in [(1, 1), (2, 2), (3, 3), (4, 2), (7, 2), (8, 2), (100, 25)]:
+        average = Average(Number(), 1.0, steps)
+        for step in range(1, steps + 1):
+            average.note(step)
+        assert average.looks == looks
+
+
+def test_a_training_of_two_steps_an_epoch_changes_the_weights_that_are_kept(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    model = DeviceRec.learner().build(SASRec(20, 1, 5, generator), generator)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    histories = np.random.default_rng(0).integers(1, 21, (6, 12))
+    data = TrainingSet(np.arange(7) * 12, histories.flatten(), np.arange(1, 7), 20)
+    recipe = Recipe(batch=10, max_epochs=2)
+    steps: list[int] = []
+    train(
+        DeviceRec.learner(),
+        model,
+        data,
+        recipe,
+        context=5,
+        seed=0,
+        device=torch.device("cpu"),
+        checkpoint=tmp_path / "checkpoint",
+        on_batch=lambda step, in_all, records: steps.append(step),
+    )
+    assert max(steps) < 4
+    assert all(bool((new != old).any()) for new, old in zip(model.parameters(), before, strict=True))
 
 
 def test_what_is_no_weight_is_taken_as_it_is() -> None:
@@ -103,7 +134,7 @@ def test_what_is_no_weight_is_taken_as_it_is() -> None:
 
 def test_a_restart_forgets_and_a_saved_state_goes_on() -> None:
     average = averaged([1, 3], 100)
-    other = Average(average.source, 100)
+    other = Average(average.source, 1.0, 100)
     other.load_state_dict(average.state_dict())
     average.restart()
     assert average.model.weight.item() == 3
