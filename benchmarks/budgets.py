@@ -9,17 +9,15 @@ what an earlier call has finished is not played again. Writes ``budgets.csv`` an
 ``ndcg@10_delta...`` are differences from the DeviceRec of the same budget, paired over devices.
 """
 
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import tyro
 
-import analysis
 from analysis import style
 from analysis.summary import summarise
+from benchmarks.runs import play
 from models.sasrec import SASRec
 
 CHOSEN = ("forward-ofa-plus", "forward-ofa-plus-random", "forward-ofa-plus-first", "forward-ofa-plus-last")
@@ -85,14 +83,10 @@ def _mix(folder: Path, blocks: int) -> Path:
 
 def _play(options: Options, name: str, methods: tuple[str, ...], extra: list[str]) -> pd.DataFrame:
     """Its device-sessions."""
-    folder = options.runs / name
-    command = [sys.executable, "-m", "sim.run", "--dataset", options.dataset, "--devices", str(options.devices)]
-    command += ["--methods", ",".join(methods), "--cloud-users", options.cloud_users, "--seeds", str(options.seeds)]
-    command += ["--out", str(folder), *extra]
-    if options.epochs is not None:
-        command += ["--epochs", str(options.epochs)]
-    subprocess.run(command, check=True)
-    return analysis.load(folder).sessions
+    asked = ["--dataset", options.dataset, "--devices", str(options.devices), "--seeds", str(options.seeds)]
+    asked += ["--cloud-users", options.cloud_users, *extra]
+    asked += [] if options.epochs is None else ["--epochs", str(options.epochs)]
+    return play(options.runs / name, methods, asked)
 
 
 def _draw(table: pd.DataFrame, options: Options) -> None:
