@@ -29,12 +29,11 @@ from analysis import style
 from analysis.figures import calibration
 from analysis.names import number, percent
 from analysis.page import write
+from analysis.reproduce import paper
 from models.assembled import fresh
 from models.checkpoint import BACKBONES, Sizes
 from models.timing import durations, one_thread
 from sim.errors import UserError
-
-BLOCKS = {"sasrec": 6, "nextitnet": 12}
 
 
 @dataclass(frozen=True)
@@ -148,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=300, help="runs of each network (default: 300)")
     parser.add_argument("--out", type=Path, default=Path("calibration"), help="folder to write to")
     given = parser.parse_args(arguments)
-    blocks = given.blocks if given.blocks is not None else BLOCKS[given.backbone]
+    blocks = given.blocks if given.blocks is not None else paper.BLOCKS[given.backbone]
     try:
         for name, value in (("blocks", blocks), *((n, getattr(given, n)) for n in ("context", "items", "repeats"))):
             if value < 1:

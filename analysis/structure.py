@@ -108,14 +108,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m analysis.structure", description="Does the choice of blocks mean anything?"
     )
     parser.add_argument("run", type=Path, help="folder of a finished run that played the method")
-    parser.add_argument("--method", default="forward-ofa-plus", choices=METHODS, help="(default: %(default)s)")
+    parser.add_argument("--method", choices=METHODS, help="(default: the last of them that the run has)")
     parser.add_argument("--out", type=Path, help="where the two CSV files go (default: the run folder)")
     given = parser.parse_args(arguments)
     try:
         run = load(given.run)
-        rows = pd.concat(
-            [replay(given.run, given.method, seed).assign(seed=seed) for seed in run.seeds], ignore_index=True
-        )
+        method = given.method or next((name for name in reversed(METHODS) if name in run.methods), METHODS[-1])
+        rows = pd.concat([replay(given.run, method, seed).assign(seed=seed) for seed in run.seeds], ignore_index=True)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -123,10 +122,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     table, used = compare(rows), usage(rows, blocks)
     folder = given.out or given.run
     folder.mkdir(parents=True, exist_ok=True)
-    write(folder / f"structure-{given.method}.csv", table.to_csv(index=False, float_format="%.6g"))
-    write(folder / f"structure-{given.method}-blocks.csv", used.to_csv(index=False, float_format="%.6g"))
+    write(folder / f"structure-{method}.csv", table.to_csv(index=False, float_format="%.6g"))
+    write(folder / f"structure-{method}-blocks.csv", used.to_csv(index=False, float_format="%.6g"))
     console = Console()
-    for one in show(table, used, f"{title(given.method)}: {rows['device'].nunique():,} devices, seeds {run.seeds}"):
+    for one in show(table, used, f"{title(method)}: {rows['device'].nunique():,} devices, seeds {run.seeds}"):
         console.print(one)
     return 0
 

@@ -1,9 +1,7 @@
-"""The machine at hand: what it is, and how fast it multiplies matrices."""
+"""The machine at hand: how many processors it has, and how fast it multiplies matrices."""
 
 import os
-import platform
 import time
-from pathlib import Path
 
 import torch
 
@@ -27,13 +25,3 @@ def product_rate(precision: torch.dtype, seconds: float) -> float:
 def cores() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def processor() -> str:
-    """The processor's own name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

@@ -25,9 +25,10 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from analysis.reproduce.runs import processor
 from benchmarks.contenders import RECBOLE_MISSING, Contender, Ours, RecBoleSASRec
 from benchmarks.data import histories
-from benchmarks.machine import cores, processor, product_rate
+from benchmarks.machine import cores, product_rate
 from models.checkpoint import Sizes
 from models.precision import product_type
 from sim.config import unknown

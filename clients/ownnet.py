@@ -75,7 +75,7 @@ def own_network(run: Path, device: int, session: int | None, method: str | None,
     row, adapted = _played(run, device, session, method, seed, remembers)
     file = run / "models" / f"{models[method]}-{seed}.safetensors"
     if not file.is_file():
-        raise UserError(f"{file} is missing; start the run's command again, which writes it")
+        raise UserError(f"{file} is missing; python -m sim.train with the options of the run writes it again")
     storage, installed = Storage(run / "world"), load_device(file)
     path = [k for k in range(installed.part.backbone.blocks) if int(row["path"]) >> k & 1]
     memory = int(options["memory"])

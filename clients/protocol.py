@@ -121,7 +121,7 @@ def read_request(message: Message, blocks: int) -> DeviceRequest | None:
     arrays = message.content[REQUEST]
     if not isinstance(arrays, ArrayRecord) or set(arrays) != {"path", "latent"}:
         raise BadMessage(f"'{REQUEST}' must hold exactly the arrays path and latent")
-    path, latent = arrays["path"].numpy(), arrays["latent"].numpy()
+    path, latent = _array(arrays, "path"), _array(arrays, "latent")
     if path.dtype != np.uint8 or path.shape != (-(-blocks // 8),):
         raise BadMessage(f"path is {path.dtype}{path.shape}, expected {blocks} bits")
     bits = np.unpackbits(path, bitorder="little")
@@ -163,10 +163,17 @@ def read_measured(message: Message) -> dict[str, float]:
 
 def _only(message: Message, names: set[str]) -> None:
     if message.has_error():
-        reason = (message.error.reason or "no reason given").strip()
+        reason = (message.error.reason or "").strip() or "no reason given"
         raise BadMessage(f"the device failed: {reason.splitlines()[-1]}")
     if set(message.content) != names:
         raise BadMessage(f"holds the records {sorted(message.content)}, expected exactly {sorted(names)}")
+
+
+def _array(record: ArrayRecord, name: str) -> np.ndarray:
+    try:
+        return np.asarray(record[name].numpy())
+    except Exception as error:  # the bytes are the device's, and what they raise is NumPy's choice
+        raise BadMessage(f"{name} cannot be read: {error}") from error
 
 
 def _measures(message: Message, names: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, float]:

@@ -8,6 +8,7 @@ it is across samples, as the paper describes it.
 """
 
 import math
+import os
 from pathlib import Path
 
 import torch
@@ -86,8 +87,10 @@ class Detector(nn.Module):
 
 
 def save_detector(path: Path, detector: Detector) -> None:
-    """Write the detector."""
-    save_file(detector.state_dict(), path)
+    """Write the detector; the file appears whole or not at all."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    save_file(detector.state_dict(), temporary)
+    os.replace(temporary, path)
 
 
 def load_detector(path: Path) -> Detector:

@@ -1,9 +1,8 @@
 """Run a ServerApp and a ClientApp on one of three backends; the same two apps run unmodified on all of them.
 
 inprocess    every device in this process (`sim.grid`)
-ray          Flower's Simulation Engine: a pool of Ray actors on this machine, or on the cluster
-$RAY_ADDRESS names deployment   a real SuperLink and one SuperNode per device, as processes on this
-machine (`sim.deployment`)
+ray          Flower's Simulation Engine: a pool of Ray actors on this machine, or on the cluster $RAY_ADDRESS names
+deployment   a real SuperLink and one SuperNode per device, as processes on this machine (`sim.deployment`)
 """
 
 import ctypes
@@ -23,13 +22,13 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.simulation import run_simulation
 
 from sim import deployment
+from sim.config import BACKENDS
 from sim.errors import UserError
 from sim.grid import ConfigValue, InProcessGrid, silence_telemetry
 from sim.interrupts import terminated_like_interrupted
 
-__all__ = ["BACKENDS", "load_client_app", "load_server_app", "run_apps"]
+__all__ = ["load_client_app", "load_server_app", "run_apps"]
 
-BACKENDS = ("inprocess", "ray", "deployment")
 CHATTY = ("flwr", "ray", "torch", "matplotlib", "py.warnings", "sim.grid", "strategies")
 """Loggers whose messages belong into the run's log."""
 _PATIENCE = 30.0

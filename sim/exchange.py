@@ -28,7 +28,7 @@ def register(grid: Grid, num_devices: int, timeout: float = 120.0) -> list[int]:
     partitions: dict[int, int] = {}
     for node, reply in replies.items():
         if reply is None or reply.has_error():
-            why = "no answer in time" if reply is None else reply.error.reason
+            why = "no answer" if reply is None else reply.error.reason
             raise RuntimeError(f"node {node} did not register: {why}")
         partitions[node] = int(reply.content.metric_records["device"]["partition"])  # type: ignore[arg-type]
     if sorted(partitions.values()) != list(range(num_devices)):
@@ -42,7 +42,8 @@ def exchange(
     """Send at most one message to each node and collect the replies.
 
     Returns one entry per message, node id -> reply, in the order of the messages, whatever order the replies
-    came in. A reply may carry an Error; None stands for a message or reply that was lost.
+    came in. A reply may carry an Error of the node's own; None stands for a message or reply that was lost, or that
+    the network reports as such.
 
     ``timeout`` (seconds) is for each chunk of ``chunk`` messages. Flower's Simulation Engine rescans every
     stored message for every node, so small chunks are faster there and keep fewer payloads in memory.
@@ -53,9 +54,11 @@ def exchange(
 
     def send() -> None:
         replies = list(grid.send_and_receive(pending, timeout=timeout))
-        # An error that the network reports for a device does not carry the device's node id as its sender.
         nodes = {message.metadata.message_id: message.metadata.dst_node_id for message in pending}
-        outcome.update((nodes[reply.metadata.reply_to_message_id], reply) for reply in replies)
+        for reply in replies:
+            node = nodes[reply.metadata.reply_to_message_id]
+            # What the network reports in a node's place (unavailable, expired) has the network as its sender.
+            outcome[node] = reply if reply.metadata.src_node_id == node else None
         pending.clear()
 
     for message in messages:

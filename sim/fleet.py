@@ -32,6 +32,7 @@ class Fleet:
             else np.concatenate([chain.factors(device, count, seed) for device, count in enumerate(counts)])
         )
         self.events = streams.session_ends - streams.session_starts
+        self.longest = int(self.events.max())
 
     def index(self, seat: Seat) -> int:
         """Of a device-session among all sessions of the streams."""
@@ -77,7 +78,7 @@ class Fleet:
             model_bits=memory * 8e6,
             update_bits=math.inf if limits.update_mbit is None else limits.update_mbit * 1e6,
             joules=math.inf if limits.session_joules is None else limits.session_joules,
-            predictions=int(self.events.max()),
+            predictions=self.longest,
             seconds_per_mac=1 / rate,
             joules_per_mac=tier.picojoule_per_mac * 1e-12,
             joules_per_bit_down=tier.nanojoule_per_bit_down * 1e-9,

@@ -5,6 +5,7 @@ at all, so a run that was killed anywhere continues with the first part that is 
 """
 
 import os
+import re
 import shutil
 import tomllib
 from collections.abc import Mapping
@@ -18,6 +19,9 @@ from sim.errors import UserError
 from strategies.registry import METHODS
 
 PARTS = "parts"
+_LEFT = re.compile(r"world|run\.log|config\.toml\.\d+\.tmp")
+"""What a start leaves that was interrupted before ``config.toml``, the last that it writes; the next one writes it all
+again."""
 
 
 class RunFolder:
@@ -46,7 +50,7 @@ class RunFolder:
                     f"{path} belongs to another configuration ({found}, this one is {config.identity()}); "
                     "choose another --out or remove it"
                 )
-        elif path.exists() and any(path.iterdir()):
+        elif path.exists() and not all(_LEFT.fullmatch(entry.name) for entry in path.iterdir()):
             raise UserError(f"{path} exists and is no run folder; choose another --out")
         return RunFolder(path)
 

@@ -205,22 +205,6 @@ def save(streams: Streams, folder: Path) -> None:
         np.save(folder / f"{field.name}.npy", getattr(streams, field.name), allow_pickle=False)
 
 
-def load(folder: Path) -> Streams:
-    """Read what `save` wrote, memory-mapped: many processes share one copy.
-
-    Raises:
-        UserError: A file is missing or damaged.
-    """
-    arrays = {}
-    for field in fields(Streams):
-        path = folder / f"{field.name}.npy"
-        try:
-            arrays[field.name] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, EOFError, ValueError) as error:
-            raise UserError(f"{path} cannot be read ({error}); delete the folder to have it made again") from error
-    return Streams(**arrays)
-
-
 def _known(protocol: str) -> str:
     if protocol not in SHORTEST:
         raise UserError(f"unknown protocol {protocol!r}: known are {', '.join(SHORTEST)}")

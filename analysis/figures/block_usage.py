@@ -88,7 +88,7 @@ def _bars(axis: Axes, frame: pd.DataFrame) -> None:
             linewidth=0,
             label=title(method),
         )
-        if len(methods) * len(mine) <= 14:
+        if len(methods) * len(mine) <= (14 if len(methods) == 1 else 8):
             labels = [f"{100 * share:.0f}%" for share in mine["share"]]
             axis.bar_label(bars, labels, padding=1.5, fontsize=6.5, color=style.LIGHT.muted)
     axis.set_xticks(sorted(frame["block"].unique()))

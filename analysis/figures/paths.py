@@ -10,6 +10,7 @@ from analysis import style
 from analysis.figures.block_usage import adaptive, num_blocks
 from analysis.loading import Run
 from analysis.names import title
+from analysis.protocol import plural
 
 TITLE = "The most frequent paths"
 MOST = 12
@@ -52,20 +53,26 @@ def draw(frame: pd.DataFrame) -> Figure:
     rows = max(int((frame["method"] == method).sum()) for method in methods)
     height = 0.75 + 0.19 * rows
     figure, axes = style.panels(len(methods), height=height, most=max(2, len(methods)))
+    longest = float(frame.loc[frame["method"].isin(methods), "share"].max())
+    names = []
     for axis, (method, look) in zip(axes, style.looks(methods).items(), strict=True):
-        _matrix(axis, frame[frame["method"] == method], look)
-    style.letter(axes, [title(method) for method in methods])
+        mine = frame[frame["method"] == method]
+        _matrix(axis, mine, look, longest)
+        paths = int(mine["paths"].iloc[0])
+        names.append(f"{title(method)}, {f'{len(mine)} of ' if len(mine) < paths else ''}{plural(paths, 'path')}")
+    style.letter(axes, names)
     return figure
 
 
-def _matrix(axis: Axes, frame: pd.DataFrame, look: style.Look) -> None:
+def _matrix(axis: Axes, frame: pd.DataFrame, look: style.Look, longest: float) -> None:
+    """``longest`` is the share whose bar is as long as there is room for, the same in all panels."""
     length, bar = len(str(frame["path"].iloc[0])), 4.0
     for y, (path, share, count) in enumerate(zip(frame["path"], frame["share"], frame["sessions"], strict=True)):
         for k, used in enumerate(str(path)):
             colour = look.colour if used == "1" else "none"
             edge = look.colour if used == "1" else style.LIGHT.grid
             axis.add_patch(Rectangle((k + 0.62, y - 0.38), 0.76, 0.76, facecolor=colour, edgecolor=edge, linewidth=0.8))
-        width = bar * share / frame["share"].max()
+        width = bar * share / longest
         axis.barh(y, width, 0.6, left=length + 1, color=look.colour, alpha=0.55)
         axis.text(length + 1.15 + width, y, f"{100 * share:.1f} %  ({count:,})", va="center", fontsize=6.5)
     axis.set_xlim(0.4, length + 1 + bar + (2.6 if style.narrow() else 1.6))

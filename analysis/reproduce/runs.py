@@ -80,15 +80,18 @@ def data_folder(options: Options) -> list[str]:
     return [] if options.data_dir is None else ["--data-dir", str(options.data_dir.expanduser().absolute())]
 
 
+def processor() -> str:
+    """The processor's own name."""
+    facts = Path("/proc/cpuinfo")
+    lines = facts.read_text().splitlines() if facts.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
 def machine() -> str:
     """The processor, how many cores of it there are, and the GPU if there is one."""
-    name = platform.processor() or platform.machine()
-    facts = Path("/proc/cpuinfo")
-    if facts.exists():
-        found = [line.split(":", 1)[1].strip() for line in facts.read_text().splitlines() if "model name" in line]
-        name = found[0] if found else name
     cores = os.cpu_count() or 1
-    text = f"{name}, {cores} core{'' if cores == 1 else 's'}"
+    text = f"{processor()}, {cores} core{'' if cores == 1 else 's'}"
     tool = shutil.which("nvidia-smi")
     if tool is not None:
         asked = subprocess.run(

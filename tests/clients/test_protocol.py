@@ -43,6 +43,17 @@ def arrays(**changes: np.ndarray) -> Callable[[RecordDict], None]:
     return change
 
 
+def replaced(name: str, **changes: object) -> Callable[[RecordDict], None]:
+    """The array with another ``stype`` or other bytes than NumPy wrote."""
+
+    def change(content: RecordDict) -> None:
+        whole = content["request"][name]
+        parts = {"dtype": whole.dtype, "shape": whole.shape, "stype": whole.stype, "data": whole.data}
+        content["request"][name] = Array(**{**parts, **changes})  # type: ignore[arg-type]
+
+    return change
+
+
 def add_config(content: RecordDict) -> None:
     content["note"] = ConfigRecord({"items": [3, 5]})
 
@@ -64,6 +75,10 @@ def infinite_measure(content: RecordDict) -> None:
         (arrays(path=np.zeros(2, np.uint8)), "path"),
         (arrays(path=np.array([64], np.uint8)), "beyond"),
         (arrays(sequence=np.arange(5)), "exactly the arrays"),
+        (replaced("latent", stype="torch.tensor"), "latent cannot be read"),
+        (replaced("latent", data=b"garbage"), "latent cannot be read"),
+        (replaced("latent", data=b""), "latent cannot be read"),
+        (replaced("path", data=b"PK\x03\x04 is how an archive begins"), "path cannot be read"),
         (add_config, "records"),
         (add_measure, "measured"),
         (infinite_measure, "measured"),
@@ -80,6 +95,13 @@ def test_an_error_reply_is_rejected_with_its_reason() -> None:
     failed = Message(Error(3, "Traceback\nValueError: out of memory"), reply_to=message(request()))
     with pytest.raises(BadMessage, match="out of memory"):
         read_request(failed, blocks=6)
+
+
+@pytest.mark.parametrize("reason", ["", " \n"])
+def test_an_error_reply_without_a_reason_is_rejected_too(reason: str) -> None:
+    for read in (read_measured, lambda failed: read_request(failed, blocks=6)):
+        with pytest.raises(BadMessage, match="no reason given"):
+            read(Message(Error(3, reason), reply_to=message(request())))
 
 
 def test_measurements_are_numbers_of_at_least_zero_under_known_names() -> None:

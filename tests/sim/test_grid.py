@@ -5,6 +5,7 @@ import time
 import pytest
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
+from flwr.server.superlink.linkstate.utils import create_message_error_unavailable_res_message
 
 from clients.batching import BatchClientApp
 from sim.exchange import exchange, register
@@ -263,6 +264,37 @@ def test_exchange_keeps_the_order_and_names_what_was_lost() -> None:
     assert totals([reply for reply in outcome.values() if reply]) == [0, 2, 3, 4, 5, 6, 7, 9]
     with pytest.raises(ValueError, match="two messages"):
         exchange(grid, [order(nodes[0], 1), order(nodes[0], 1)], timeout=1)
+
+
+class PatchyGrid(InProcessGrid):
+    """Some nodes are unavailable: in their place the network answers, as Flower's SuperLink does."""
+
+    away: frozenset[int] = frozenset()
+
+    def send_and_receive(self, messages, *, timeout=None):
+        sent = list(messages)
+        replies = super().send_and_receive(sent)
+        return [
+            create_message_error_unavailable_res_message(
+                message.metadata, "node_unavail" if len(self.away) == 1 else "msg_unavail"
+            )
+            if message.metadata.dst_node_id in self.away
+            else reply
+            for message, reply in zip(sent, replies, strict=True)
+        ]
+
+
+def test_a_node_that_the_network_reports_unavailable_is_lost() -> None:
+    grid = PatchyGrid(make_app(), 4)
+    nodes = register(grid, 4, timeout=1)
+    for away in ([2], [0, 3]):
+        grid.away = frozenset(nodes[d] for d in away)
+        outcome = exchange(grid, [order(node, -1 if node == nodes[1] else 1) for node in nodes], timeout=1)
+        assert [d for d, node in enumerate(nodes) if outcome[node] is None] == away
+        assert all(reply is None or reply.metadata.src_node_id == node for node, reply in outcome.items())
+        assert outcome[nodes[1]].has_error()  # the device's own error is its answer
+    with pytest.raises(RuntimeError, match="did not register: no answer"):
+        register(grid, 4, timeout=1)
 
 
 def test_register_sorts_by_partition_and_says_what_is_missing() -> None:

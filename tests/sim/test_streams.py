@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim import streams
+from clients.storage import Storage
 from sim.data.interactions import Interactions
 from sim.errors import UserError
-from sim.streams import Streams, build_streams, eligible_users, session_phase
+from sim.streams import Streams, build_streams, eligible_users, save, session_phase
 
 
 def make(times: list[list[int]], change_points: list[int] | None = None) -> Interactions:
@@ -140,18 +140,17 @@ def test_a_change_point_after_the_last_session_played_is_none() -> None:
     assert session_phase(built).tolist() == ["during", "stationary"]
 
 
-def test_saved_streams_are_read_back_memory_mapped(tmp_path: Path) -> None:
-    built = build_streams(make([EVERY_MINUTE, WITH_PAUSES], [22, -1]), [1, 0])
-    streams.save(built, tmp_path / "a" / "streams")
-    again = streams.load(tmp_path / "a" / "streams")
-    assert isinstance(again.items, np.memmap)
+def test_devices_find_the_saved_streams_on_their_disk_memory_mapped(tmp_path: Path) -> None:
+    built = build_streams(make([EVERY_MINUTE, WITH_PAUSES], [22, -1]), [1, 0], session_length=2)
+    save(built, tmp_path / "a" / "world")
+    storage = Storage(tmp_path / "a" / "world")
+    assert isinstance(storage.items, np.memmap)
+    assert storage.before(0, 1).tolist() == list(range(101, 115))
+    assert [storage.during(1, session).tolist() for session in range(3)] == [[21, 22], [23, 24], [25]]
     for name in Streams.__dataclass_fields__:
-        np.testing.assert_array_equal(getattr(again, name), getattr(built, name))
-        assert getattr(again, name).dtype == getattr(built, name).dtype
-    np.testing.assert_array_equal(session_phase(again), session_phase(built))
-    (tmp_path / "a" / "streams" / "items.npy").write_bytes(b"")
-    with pytest.raises(UserError, match=r"items\.npy cannot be read"):
-        streams.load(tmp_path / "a" / "streams")
+        again = np.load(tmp_path / "a" / "world" / f"{name}.npy")
+        np.testing.assert_array_equal(again, getattr(built, name))
+        assert again.dtype == getattr(built, name).dtype
 
 
 def slow_sessions(times: list[int], live_start: int, length: int, gap: float) -> list[list[int]]:
