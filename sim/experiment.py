@@ -70,24 +70,24 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
         sessions=config.sessions,
     )
     streams = inject(streams, interactions, drift, config.seed)
+    data: dict[str, object] = {
+        "users": interactions.num_users,
+        "items": interactions.num_items,
+        "interactions": interactions.num_interactions,
+        "name": interactions.name,
+        "mean_length": round(interactions.mean_length, 4),
+        "sparsity": round(interactions.sparsity, 6),
+        "events": streams.num_events,
+        "sessions": streams.num_sessions,
+        "scenario": scenario.description,
+        "drift": drift.description,
+    }
     run.path.mkdir(parents=True, exist_ok=True)
-    if not (run.path / "config.toml").exists():
+    if run.begun:
+        run.check_data(data)
+    else:
         save(streams, run.world)
-        run.describe(
-            config,
-            {
-                "users": interactions.num_users,
-                "items": interactions.num_items,
-                "interactions": interactions.num_interactions,
-                "name": interactions.name,
-                "mean_length": round(interactions.mean_length, 4),
-                "sparsity": round(interactions.sparsity, 6),
-                "events": streams.num_events,
-                "sessions": streams.num_sessions,
-                "scenario": scenario.description,
-                "drift": drift.description,
-            },
-        )
+        run.describe(config, data)
     return run, World(interactions, streams, scenario)
 
 

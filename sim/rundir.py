@@ -98,6 +98,22 @@ class RunFolder:
         """What Flower, Ray and torch have to say."""
         return self.path / "run.log"
 
+    @property
+    def begun(self) -> bool:
+        """Whether an earlier start has written down what this run is."""
+        return (self.path / "config.toml").exists()
+
+    def check_data(self, data: Mapping[str, object]) -> None:
+        """Raise :class:`UserError` if the run was begun with other data: the name of a data set says not which release
+        a folder holds."""
+        found = tomllib.loads((self.path / "config.toml").read_text(encoding="utf-8"))["data"]
+        for name in ("name", "users", "items", "interactions", "events", "sessions"):
+            if found[name] != data[name]:
+                raise UserError(
+                    f"{self.path} was begun with other data ({name}: {found[name]}, now {data[name]}); "
+                    "choose another --out or the --data-dir of then"
+                )
+
     def finish(self, rows: pd.DataFrame) -> None:
         """Write ``sessions.parquet`` and drop the parts."""
         write_whole(self.sessions, rows)

@@ -406,6 +406,18 @@ def test_a_folder_of_another_configuration_is_left_alone(
     assert (config.folder / "config.toml").read_bytes() == before
 
 
+def test_a_run_does_not_go_on_with_other_data_of_the_same_name(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ``--data-dir`` holds is no part of a run's identity."""
+    monkeypatch.setattr("sim.config.data_content", lambda dataset: {})  # as for a data set that has a name
+    prepare(config)
+    before = (config.folder / "config.toml").read_bytes()
+    path = Path(config.dataset)
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(UserError, match=r"begun with other data \(interactions: .*choose another --out"):
+        prepare(config)
+    assert (config.folder / "config.toml").read_bytes() == before
+
+
 def test_a_folder_that_is_no_run_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
