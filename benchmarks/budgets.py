@@ -96,6 +96,7 @@ def _draw(table: pd.DataFrame, options: Options) -> None:
         for method, look in style.looks(methods).items():
             mine = table[table["method"] == method].sort_values("budget")
             arguments = style.line(method, look)
+            arguments["label"] = str(arguments["label"]).replace("+ ", "Forward-OFA+, ", 1)  # whose blocks they are
             axes[0].plot(mine["budget"], mine["ndcg@10"], **arguments)
             axes[1].plot(mine["macs_m"], mine["ndcg@10"], **arguments)
         axes[0].set_xlabel("blocks that a device has room for")
