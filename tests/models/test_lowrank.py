@@ -45,6 +45,7 @@ def test_a_fresh_mapper_changes_nothing() -> None:
     torch.testing.assert_close(made, mapper.base[1].expand(3, -1))
 
 
+@torch.no_grad()
 def test_one_weight_by_hand() -> None:
     _, mapper = made(SASRec)
     latent = torch.zeros(1, 64)
