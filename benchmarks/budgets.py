@@ -17,7 +17,7 @@ import tyro
 
 from analysis import style
 from analysis.summary import summarise
-from benchmarks.runs import play
+from benchmarks.runs import flags, play
 from models.sasrec import SASRec
 
 CHOSEN = ("forward-ofa-plus", "forward-ofa-plus-random", "forward-ofa-plus-first", "forward-ofa-plus-last")
@@ -83,10 +83,8 @@ def _mix(folder: Path, blocks: int) -> Path:
 
 def _play(options: Options, name: str, methods: tuple[str, ...], extra: list[str]) -> pd.DataFrame:
     """Its device-sessions."""
-    asked = ["--dataset", options.dataset, "--devices", str(options.devices), "--seeds", str(options.seeds)]
-    asked += ["--cloud-users", options.cloud_users, *extra]
-    asked += [] if options.epochs is None else ["--epochs", str(options.epochs)]
-    return play(options.runs / name, methods, asked)
+    shared = flags(options.dataset, options.devices, options.seeds, options.epochs)
+    return play(options.runs / name, methods, [*shared, "--cloud-users", options.cloud_users, *extra])
 
 
 def _draw(table: pd.DataFrame, options: Options) -> None:

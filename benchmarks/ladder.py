@@ -15,7 +15,7 @@ import pandas as pd
 import tyro
 
 from analysis.summary import summarise
-from benchmarks.runs import play
+from benchmarks.runs import flags, play
 
 ONE, LADDER, ADAPTIVE = "devicerec", "devicerec-that-fits", "forward-ofa-plus"
 SEAT = ["seed", "device", "session"]
@@ -55,8 +55,7 @@ def largest_that_fits(sizes: list[pd.DataFrame]) -> pd.DataFrame:
 def main(options: Options) -> None:
     """Play what is missing, then write the table."""
     tables = []
-    common = ["--dataset", options.dataset, "--devices", str(options.devices), "--seeds", str(options.seeds)]
-    common += [] if options.epochs is None else ["--epochs", str(options.epochs)]
+    common = flags(options.dataset, options.devices, options.seeds, options.epochs)
     for scenario in options.scenarios:
         here = ["--scenario", scenario, *common]
         sizes = [

@@ -16,6 +16,7 @@ import pandas as pd
 
 from sim.config import Config, to_toml
 from sim.errors import UserError
+from sim.runfile import read_config
 from strategies.registry import METHODS
 
 PARTS = "parts"
@@ -106,7 +107,7 @@ class RunFolder:
     def check_data(self, data: Mapping[str, object]) -> None:
         """Raise :class:`UserError` if the run was begun with other data: the name of a data set says not which release
         a folder holds."""
-        found = tomllib.loads((self.path / "config.toml").read_text(encoding="utf-8"))["data"]
+        found = read_config(self.path, "data")["data"]
         for name in ("name", "users", "items", "interactions", "events", "sessions"):
             if found[name] != data[name]:
                 raise UserError(

@@ -12,13 +12,37 @@ from strategies.averaging import EVERY, Average
 from strategies.devicerec import DeviceRec
 from strategies.learner import Recipe
 from strategies.presets import recipe_for
-from strategies.training import EpochRecord, is_best, judged, train
+from strategies.training import EpochRecord, Trained, is_best, judged, train
 from strategies.windows import TrainingSet
 
 
 def epochs(*found: float) -> list[EpochRecord]:
     """Epochs with these validation NDCG@10."""
     return [EpochRecord(i + 1, 1.0, ndcg, 0.0, 0.0) for i, ndcg in enumerate(found)]
+
+
+def small_model() -> nn.Module:
+    """A DeviceRec of one block for 20 items."""
+    generator = torch.Generator().manual_seed(0)
+    return DeviceRec.learner().build(SASRec(20, 1, 5, generator), generator)
+
+
+def trained_small(model: nn.Module, recipe: Recipe, folder: Path, steps: list[int] | None = None) -> Trained:
+    """Train it on six histories of twelve items; which step of its epoch each was goes into ``steps``."""
+    histories = np.random.default_rng(0).integers(1, 21, (6, 12))
+    data = TrainingSet(np.arange(7) * 12, histories.flatten(), np.arange(1, 7), 20)
+    taken = [] if steps is None else steps
+    return train(
+        DeviceRec.learner(),
+        model,
+        data,
+        recipe,
+        context=5,
+        seed=0,
+        device=torch.device("cpu"),
+        checkpoint=folder / "checkpoint",
+        on_batch=lambda step, in_all, records: taken.append(step),
+    )
 
 
 def test_an_epoch_is_judged_with_its_two_predecessors() -> None:
@@ -45,21 +69,8 @@ def test_one_lucky_epoch_at_the_beginning_is_not_kept() -> None:
 def test_the_first_epochs_do_not_count_as_epochs_without_a_better_one(
     patience: int, most: int, trained: int, tmp_path: Path
 ) -> None:
-    generator = torch.Generator().manual_seed(0)
-    model = DeviceRec.learner().build(SASRec(20, 1, 5, generator), generator)
-    histories = np.random.default_rng(0).integers(1, 21, (6, 12))
-    data = TrainingSet(np.arange(7) * 12, histories.flatten(), np.arange(1, 7), 20)
     standstill = Recipe(learning_rate=0.0, patience=patience, max_epochs=most, settling=4)
-    done = train(
-        DeviceRec.learner(),
-        model,
-        data,
-        standstill,
-        context=5,
-        seed=0,
-        device=torch.device("cpu"),
-        checkpoint=tmp_path / "checkpoint",
-    )
+    done = trained_small(small_model(), standstill, tmp_path)
     assert len(done.records) == trained
     assert done.best_epoch == (3 if patience else trained)
 
@@ -102,24 +113,10 @@ def test_epochs_of_few_steps_are_looked_at_twice_if_they_can_be() -> None:
 
 
 def test_a_training_of_two_steps_an_epoch_changes_the_weights_that_are_kept(tmp_path: Path) -> None:
-    generator = torch.Generator().manual_seed(0)
-    model = DeviceRec.learner().build(SASRec(20, 1, 5, generator), generator)
+    model = small_model()
     before = [parameter.detach().clone() for parameter in model.parameters()]
-    histories = np.random.default_rng(0).integers(1, 21, (6, 12))
-    data = TrainingSet(np.arange(7) * 12, histories.flatten(), np.arange(1, 7), 20)
-    recipe = Recipe(batch=10, max_epochs=2)
     steps: list[int] = []
-    train(
-        DeviceRec.learner(),
-        model,
-        data,
-        recipe,
-        context=5,
-        seed=0,
-        device=torch.device("cpu"),
-        checkpoint=tmp_path / "checkpoint",
-        on_batch=lambda step, in_all, records: steps.append(step),
-    )
+    trained_small(model, Recipe(batch=10, max_epochs=2), tmp_path, steps)
     assert max(steps) < 4
     assert all(bool((new != old).any()) for new, old in zip(model.parameters(), before, strict=True))
 
