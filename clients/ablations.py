@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from clients.protocol import Order
-from models.seeds import numpy_generator
+from clients.messages import Order
+from core.seeds import numpy_generator
 
 Redraw = Callable[[np.ndarray, Order, int], np.ndarray]
 """From the path ``(L,)`` that the controller chose for a device in a session to the one it asks for."""

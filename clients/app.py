@@ -1,15 +1,16 @@
 """The Flower ClientApp: every device of every method runs this.
 
-A device reads its own interactions from its own disk, computes what :mod:`clients.device` says, and sends nothing but
-what :mod:`clients.protocol` names. Here is only which message means what; how it is done is in the modules named.
+A device reads its own interactions from its own disk, computes what :mod:`clients.inference` says, and sends nothing
+but what :mod:`clients.messages` names. Here is only which message means what; how it is done is in the modules named.
 """
 
 from flwr.app import Context, Message, MetricRecord
 
-from clients import ablations, installed, litepred, own, tuning
-from clients.asking import ask
-from clients.batching import BatchClientApp
-from clients.group import Group, device_of, reply
+from clients import ablations
+from clients.batch_app import BatchClientApp
+from clients.device_batch import Group, device_of, reply
+from clients.request import ask
+from clients.session import finetune, litepred, personal, shared
 
 app = BatchClientApp()
 
@@ -51,19 +52,19 @@ def request_last(messages: list[Message], contexts: list[Context]) -> list[Messa
 def rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
     """Step 3: play the session with the installed network, or with the one the cloud sent."""
     group = Group(messages, contexts)
-    return own.rerank(group) if group.installed.network is None else installed.rerank(group)
+    return personal.rerank(group) if group.installed.network is None else shared.rerank(group)
 
 
 @app.evaluate_many("controller")
 def choose_and_rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
     """The whole session of a device that chooses a path in the installed network."""
-    return installed.choose_and_rerank(Group(messages, contexts))
+    return shared.choose_and_rerank(Group(messages, contexts))
 
 
 @app.evaluate_many("finetune")
 def finetune_and_rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
     """The whole session of a device that trains the installed network further."""
-    return tuning.rerank(Group(messages, contexts))
+    return finetune.rerank(Group(messages, contexts))
 
 
 @app.evaluate_many("litepred")

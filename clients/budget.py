@@ -19,8 +19,8 @@ import numpy as np
 from flwr.app import ConfigRecord, Message
 
 from models.adaptation import DevicePart
-from models.backbone import DIM
-from models.networks import Footprint, footprint
+from models.backbones.base import DIM
+from models.shared.plain import Footprint, footprint
 
 BUDGET = "budget"
 NOTHING_FITS = -1

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.backbone import DIM, Backbone, Layers
-from models.gru import last_state
+from models.backbones.base import DIM, Backbone, Layers
+from models.kernels.gru import last_state
+from models.kernels.precision import product_type
 from models.lowrank import LowRankMapper
-from models.networks import Network
-from models.precision import product_type
+from models.shared.plain import Network
 
 HEAD_SCALE = 0.1 / DIM
 """Standard deviation of a fresh head's matrix."""

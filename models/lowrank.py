@@ -16,7 +16,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from models.backbone import DIM, Backbone, Layers
+from models.backbones.base import DIM, Backbone, Layers
 
 RANK = 16
 

@@ -13,27 +13,27 @@ import pandas as pd
 from flwr.serverapp import Grid
 
 import analysis
-from models.seeds import numpy_generator
+from core import interrupts
+from core.errors import UserError
+from core.seeds import numpy_generator
 from sim import data as datasets
-from sim import interrupts
-from sim.asking import open_desk
-from sim.cloud import in_order, model_path, recipe_of, train_model, training_set
+from sim.backends.messaging import register
 from sim.config import Config
-from sim.curves import check_tensorboard, curves_in
 from sim.data.interactions import Interactions
-from sim.drift import inject, load_drift
-from sim.errors import UserError
-from sim.exchange import register
-from sim.fleet import Fleet
+from sim.model_cache import in_order, model_path, recipe_of, train_model, training_set
+from sim.observers.progress import Display, clock
+from sim.observers.tensorboard import check_tensorboard, curves_in
 from sim.play import RowMaker, play, seats_by_round
-from sim.progress import Display, clock
-from sim.rundir import RunFolder, write_text
-from sim.scenario import Scenario, load_scenario
-from sim.streams import Protocol, Streams, build_streams, eligible_users, save
+from sim.policy.setup import open_desk
+from sim.run_folder import RunFolder, write_text
+from sim.world.drift import inject, load_drift
+from sim.world.fleet import Fleet
+from sim.world.scenario import Scenario, load_scenario
+from sim.world.streams import Protocol, Streams, build_streams, eligible_users, save
 from strategies.base import Seat
-from strategies.learner import Recipe
 from strategies.registry import METHODS
-from strategies.training import EpochRecord
+from strategies.training.learner import Recipe
+from strategies.training.loop import EpochRecord
 
 
 @dataclass(frozen=True)

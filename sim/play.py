@@ -12,20 +12,20 @@ from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
 
 from clients.budget import BUDGET
-from clients.protocol import COMPARED, BadMessage, DeviceRequest, read_request
-from clients.requests import POLICY
-from sim.asking import Desk
-from sim.costs import Counts, cost, waits
-from sim.exchange import exchange
-from sim.fleet import Fleet, Status
-from sim.rundir import RunFolder
-from sim.streams import Streams, session_phase
+from clients.decision import POLICY
+from clients.messages import COMPARED, BadMessage, DeviceRequest, read_request
+from sim.backends.messaging import exchange
+from sim.policy.setup import Desk
+from sim.run_folder import RunFolder
+from sim.world.costs import Counts, cost, waits
+from sim.world.fleet import Fleet, Status
+from sim.world.streams import Streams, session_phase
 from strategies.base import Outcome, Seat, SessionStrategy
 
 WAVE = 256
 """Devices whose networks are alive at once: with six blocks of SASRec, 128 MB."""
 TIMEOUT = 600.0
-"""Seconds to wait for each chunk of a wave (:func:`sim.exchange.exchange`)."""
+"""Seconds to wait for each chunk of a wave (:func:`sim.backends.messaging.exchange`)."""
 
 
 def seats_by_round(streams: Streams, nodes: list[int]) -> dict[int, list[Seat]]:

@@ -19,7 +19,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
-from clients.protocol import (
+from clients.messages import (
     NETWORK,
     SESSION,
     BadMessage,
@@ -33,7 +33,7 @@ from clients.protocol import (
 )
 from models.adaptation import AnyMapper
 from models.checkpoint import load_mapper, read_header
-from strategies.learner import Learner
+from strategies.training.learner import Learner
 
 log = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from models.adaptation import StaticModel
-from models.backbone import Backbone
+from models.backbones.base import Backbone
 from strategies.base import SessionStrategy
-from strategies.learner import Learner, Recipe
-from strategies.windows import Batch
+from strategies.training.learner import Learner, Recipe
+from strategies.training.windows import Batch
 
 
 class StaticLearner(Learner):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from models.adaptation import chosen_path, compact_constraint, sample_gates
-from strategies.learner import Recipe
+from strategies.training.learner import Recipe
 
 
 @dataclass(frozen=True)

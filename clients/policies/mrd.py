@@ -1,6 +1,6 @@
 """Ask when a mis-recommendation detector doubts the network the device has (IntellectReq, Lv et al. 2024).
 
-The detector is trained in the cloud and installed on the device (:mod:`models.detector`).
+The detector is trained in the cloud and installed on the device (:mod:`models.misrecommendation`).
 """
 
 from clients.policies.base import Policy, Situation

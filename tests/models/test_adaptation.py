@@ -13,7 +13,7 @@ from models.adaptation import (
     compact_constraint,
     sample_gates,
 )
-from models.sasrec import SASRec
+from models.backbones.sasrec import SASRec
 
 
 def backbone() -> SASRec:

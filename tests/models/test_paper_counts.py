@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from models.adaptation import AdaptiveModel, Controller, Extractor, Mapper
-from models.nextitnet import NextItNet
-from models.sasrec import SASRec
-from models.sparse import RareGemModel
-from models.sttd import FactoredNetwork
+from models.backbones.nextitnet import NextItNet
+from models.backbones.sasrec import SASRec
+from models.shared.rare_gem import RareGemModel
+from models.shared.sttd import FactoredNetwork
 
 
 def weights(module: torch.nn.Module) -> int:

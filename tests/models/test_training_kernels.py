@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from models.adaptation import Mapper
-from models.dropout import dropout
-from models.gru import last_state
-from models.loss import full_softmax_loss
-from models.sasrec import SASRec
+from models.backbones.sasrec import SASRec
+from models.kernels.dropout import dropout
+from models.kernels.gru import last_state
+from models.kernels.softmax_loss import full_softmax_loss
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [(None, 1e-6), (torch.bfloat16, 2e-2)])

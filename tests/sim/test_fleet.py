@@ -10,16 +10,16 @@ import pandas as pd
 import pytest
 from test_run import sessions, write_csv
 
-from models.seeds import derive
+from core.errors import UserError
+from core.seeds import derive
 from sim import run
-from sim.availability import Trace
 from sim.config import Config
 from sim.data.interactions import Interactions
-from sim.errors import UserError
-from sim.fleet import Fleet, Status
 from sim.play import Played, RowMaker
-from sim.scenario import Cloud, Failures, Limits, Scenario, Tier, load_scenario
-from sim.streams import build_streams
+from sim.world.availability import Trace
+from sim.world.fleet import Fleet, Status
+from sim.world.scenario import Cloud, Failures, Limits, Scenario, Tier, load_scenario
+from sim.world.streams import build_streams
 from strategies.base import Outcome, Seat
 from tests.shortcuts import without_report
 

@@ -17,14 +17,15 @@ import pytest
 from rich.console import Console
 
 from clients.app import app
-from sim import progress, run
+from sim import run
+from sim.backends.inprocess import InProcessGrid
 from sim.config import Config
-from sim.curves import curves_in
 from sim.experiment import epochs_expected, execute
-from sim.grid import InProcessGrid
-from sim.progress import Display, Playing, Training, clock
-from strategies.learner import Recipe
-from strategies.training import EpochRecord
+from sim.observers import progress
+from sim.observers.progress import Display, Playing, Training, clock
+from sim.observers.tensorboard import curves_in
+from strategies.training.learner import Recipe
+from strategies.training.loop import EpochRecord
 
 
 def rows(sessions: int, ndcg: float, served: int, requested: int, bits: int) -> pd.DataFrame:

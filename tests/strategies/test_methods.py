@@ -9,20 +9,20 @@ import pytest
 import torch
 
 from clients import ablations
-from clients.protocol import Order
+from clients.messages import Order
 from models.adaptation import StaticModel
+from models.backbones.nextitnet import NextItNet
+from models.backbones.sasrec import SASRec
 from models.checkpoint import load_device
-from models.nextitnet import NextItNet
-from models.sasrec import SASRec
-from models.sparse import RareGemModel
+from models.shared.rare_gem import RareGemModel
 from sim import play, run
-from sim.cloud import in_order, model_key
 from sim.config import Config
+from sim.model_cache import in_order, model_key
 from strategies.devicerec import StaticLearner
-from strategies.learner import Recipe
 from strategies.rare_gem import RareGemLearner, prunings
 from strategies.registry import METHODS
-from strategies.windows import TrainingSet
+from strategies.training.learner import Recipe
+from strategies.training.windows import TrainingSet
 from tests.shortcuts import without_report
 
 SESSIONS, BLOCKS, CONTEXT, MEMORY = 4, 2, 5, 8

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from models.sasrec import SASRec
-from strategies.averaging import EVERY, Average
+from models.backbones.sasrec import SASRec
 from strategies.devicerec import DeviceRec
-from strategies.learner import Recipe
-from strategies.presets import recipe_for
-from strategies.training import EpochRecord, Trained, is_best, judged, train
-from strategies.windows import TrainingSet
+from strategies.training.ema import EVERY, Average
+from strategies.training.learner import Recipe
+from strategies.training.loop import EpochRecord, Trained, is_best, judged, train
+from strategies.training.presets import recipe_for
+from strategies.training.windows import TrainingSet
 
 
 def epochs(*found: float) -> list[EpochRecord]:
