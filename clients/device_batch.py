@@ -13,7 +13,7 @@ from torch import Tensor
 
 from clients.budget import Budget
 from clients.decision import PolicyConfig
-from clients.local_data import Storage, open_storage, recent, session_windows
+from clients.local_data import SessionEvents, Storage, open_storage, recent, session_events
 from clients.messages import SessionConfig
 from models.checkpoint import Installed, load_device
 from models.device_part import DevicePart
@@ -72,10 +72,10 @@ class DeviceBatch:
         return recent(self.past, self.configs[0].history_length)
 
     @cached_property
-    def session(self) -> tuple[Tensor, Tensor]:
-        """The session to play: windows ``(D, R, context)`` and targets ``(D, R)``."""
+    def events(self) -> SessionEvents:
+        """The events of the session to play."""
         during = [self._storage.during(device, config.session) for device, config in self._places]
-        return session_windows(self.past, during, self.context)
+        return session_events(self.past, during, self.context, self.installed.candidates)
 
     def replies(self, records: list[Records]) -> list[Message]:
         """One answer per device, in their order."""

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from models.backbones.base import Backbone
 from models.backbones.nextitnet import NextItNet
 from models.backbones.sasrec import SASRec
+from models.candidates import Candidates
 from models.device_part import DevicePart, Structure
 from models.hypernetwork import AnyMapper, LowRankMapper, Mapper
 from models.shared.gater import GatedNetwork
@@ -59,6 +60,8 @@ class Installed:
 
     part: DevicePart
     network: Network | None
+    candidates: Candidates
+    """What it was trained to choose from, and a device chooses from."""
 
 
 def save_model(path: Path, model: nn.Module, sizes: Sizes, extra: dict[str, object]) -> None:
@@ -99,7 +102,8 @@ def load_device(path: Path) -> Installed:
         network = NETWORKS[_metadata(path).get("network", Network.kind)](backbone, torch.Generator())
         network.load_state_dict(_below(NETWORK_PREFIX, tensors))
         network.eval().requires_grad_(False)
-    return Installed(part.eval().requires_grad_(False), network)
+    recipe = cast(dict[str, Candidates], read_header(path)[1].get("recipe", {}))
+    return Installed(part.eval().requires_grad_(False), network, recipe.get("candidates", "all"))
 
 
 def load_mapper(path: Path) -> AnyMapper:

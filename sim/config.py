@@ -6,18 +6,20 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import tyro
 
 from clients.policies import POLICIES, parse
 from core.errors import UserError
+from models.candidates import CANDIDATES, Candidates
 from models.checkpoint import BACKBONES
 from sim.world.fingerprint import content, data_content
 from strategies.registry import METHODS
 
 DEFAULT_BLOCKS = {"sasrec": 6, "nextitnet": 12}
 DEFAULT_CONTEXT = {"stream": 10, "paper": 5}
+DEFAULT_CANDIDATES = {"stream": "unseen", "paper": "all"}
 DEFAULT_MEMORY = {"stream": 50, "paper": 5}
 PROTOCOLS = ("stream", "paper")
 BACKENDS = ("inprocess", "ray", "deployment")
@@ -50,6 +52,9 @@ class Config:
     """items that the extractors read for one adaptation (default: 50; 5 with --protocol paper)"""
     protocol: str = "stream"
     """stream: the last 20 % of each device's interactions are played live; paper: only the last one"""
+    candidates: str | None = None
+    """what a device chooses from: unseen (not what it has interacted with before) or all items (default: unseen; all
+    with --protocol paper)"""
     session_length: int = 10
     """most interactions in a session"""
     session_gap: float = 30.0
@@ -129,6 +134,11 @@ class Config:
         return self.memory if self.memory is not None else DEFAULT_MEMORY[self.protocol]
 
     @property
+    def resolved_candidates(self) -> Candidates:
+        """What a device chooses from."""
+        return cast(Candidates, self.candidates or DEFAULT_CANDIDATES[self.protocol])
+
+    @property
     def seed_list(self) -> list[int]:
         """The seeds to train and play with."""
         return list(range(self.seed, self.seed + self.seeds))
@@ -205,6 +215,7 @@ class Config:
             ("accelerator", ACCELERATORS),
             ("cloud_users", CLOUD_USERS),
             ("targets", TARGETS),
+            ("candidates", CANDIDATES),
         ):
             if getattr(self, option) is not None:
                 _one_of(option.replace("_", " "), getattr(self, option), choices)

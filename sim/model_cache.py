@@ -68,6 +68,7 @@ def recipe_of(config: Config) -> Recipe:
         penalty=config.penalty,
         temperature=config.temperature,
         memory=config.resolved_memory,
+        candidates=config.resolved_candidates,
     )
 
 

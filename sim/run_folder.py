@@ -130,6 +130,7 @@ class RunFolder:
             "blocks": config.resolved_blocks,
             "context": config.resolved_context,
             "memory": config.resolved_memory,
+            "candidates": config.resolved_candidates,
         }
         for key in ("out", "quiet", "data_dir", "tensorboard"):
             run.pop(key, None)

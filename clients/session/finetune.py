@@ -56,7 +56,8 @@ def tune_and_play(
     """
     part, network = batch.part, batch.installed.network
     assert network is not None
-    windows, targets = local_training.training_windows(batch.past, part.backbone.context)
+    candidates = batch.installed.candidates
+    windows, targets, _ = local_training.training_windows(batch.past, part.backbone.context, candidates=candidates)
     planned = local_training.training_macs(part, windows, targets, paths.sum(axis=1))
     able = np.array(
         [
@@ -67,7 +68,9 @@ def tune_and_play(
     trains = plan.makes & able & paths.any(axis=1)
     rows = np.flatnonzero(trains).tolist()
     keep = torch.from_numpy(paths[rows])
-    tuned = local_training.tune(part, network, [batch.past[row] for row in rows], keep).weights if rows else []
+    tuned = (
+        local_training.tune(part, network, [batch.past[row] for row in rows], keep, candidates).weights if rows else []
+    )
     places = keep.cumsum(dim=0) - 1
     base: list[personal.PersonalNetwork] = [
         (path, {k: network[k][0].numpy() for k in np.flatnonzero(path).tolist()}) for path in paths

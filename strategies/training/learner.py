@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models.backbones.base import Backbone
+from models.candidates import Candidates
 from strategies.training.windows import Batch
 
 
@@ -37,6 +38,8 @@ class Recipe:
     """The paper's tau of the Gumbel-softmax gates (equation 4)."""
     targets: str = "session"
     """``session`` or ``last``, see :mod:`strategies.training.windows`."""
+    candidates: Candidates = "all"
+    """What the loss and validation choose from: the candidates that a device will have."""
     memory: int = 50
     """Items that the extractors read."""
 
