@@ -6,7 +6,7 @@ item), with the loss at the last position only (``--protocol paper``).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -67,6 +67,8 @@ class TrainingSet:
     validation: np.ndarray
     """``(U,)`` item ids."""
     num_items: int
+    times: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """When each of ``items`` was interacted with, in seconds; only references ask."""
 
     @property
     def targets(self) -> int:
