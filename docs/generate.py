@@ -18,8 +18,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end of generated -->)", re.DOTALL)
-DEFAULTS = {"--dataset": "synthetic", "--seed": "0", "--seeds": "1"}
-"""What a command that names no such option uses; ``--devices`` has none that all commands share."""
+DEFAULTS = {"--seed": "0", "--seeds": "1"}
+"""What a command that names no such option uses; the others have no default that all commands share."""
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -67,7 +67,9 @@ def results() -> str:
     for script in sorted((ROOT / "results").glob("*/command.sh")):
         name, (title, age) = script.parent.name, comments(script)
         first = commands(script)[0]
-        cells = [option(first, "--dataset"), option(first, "--devices"), seeds(first), age.removeprefix("Training: ")]
+        training = age.removeprefix("Training: ")
+        played = "" if training.startswith("none") else seeds(first)
+        cells = [option(first, "--dataset"), option(first, "--devices"), played, training]
         rows.append([f"[{name}]({name})", f"[{first[2]}]({name}/command.sh)", title, *cells])
     return table(("folder", "command", "what it shows", "data set", "devices", "seeds", "training"), rows)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# How fast the methods train, beside RecBole's SASRec
+# How fast the methods train on MovieLens-1M (in $SIM_DATA_DIR), beside RecBole's SASRec
 # Training: none: speed only
 set -euo pipefail
 cd "$(dirname "$0")/../.."

@@ -7,7 +7,6 @@ import re
 import runpy
 import subprocess
 from functools import cache
-from pathlib import Path
 
 import pytest
 
