@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sim.config import Config
-from tests.docs.snippets import ROOT, blocks, pyproject
+from tests.support.snippets import ROOT, blocks, pyproject
 
 
 def superlinks(home: Path) -> list[int]:

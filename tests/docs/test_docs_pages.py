@@ -13,7 +13,7 @@ import analysis
 from clients.policies import POLICIES
 from sim.world.fleet import Status
 from strategies.registry import METHODS
-from tests.docs.snippets import PAGES, ROOT, pyproject, text_of
+from tests.support.snippets import PAGES, ROOT, pyproject, text_of
 
 DOCUMENTS = [*PAGES, "CHANGELOG.md", "benchmarks/README.md", "results/README.md"]
 PROSE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)

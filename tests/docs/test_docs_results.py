@@ -10,7 +10,7 @@ from functools import cache
 
 import pytest
 
-from tests.docs.snippets import ROOT, checked, options_exist, text_of
+from tests.support.snippets import ROOT, checked, options_exist, text_of
 
 RESULTS = ROOT / "results"
 FOLDERS = sorted(path.name for path in RESULTS.iterdir() if path.is_dir())

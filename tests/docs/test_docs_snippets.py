@@ -13,7 +13,7 @@ from sim.config import Config
 from sim.experiment import execute
 from strategies.duet import Duet
 from strategies.registry import METHODS
-from tests.docs.snippets import PAGES, ROOT, TINY, blocks, in_process, run, tiny
+from tests.support.snippets import PAGES, ROOT, TINY, blocks, in_process, run, tiny
 
 LEFT = {
     "docs/extending.md": ["purchases.csv", "runs/purchases-*/report.html"],
