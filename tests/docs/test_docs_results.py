@@ -103,6 +103,16 @@ def test_the_table_of_the_readme_is_that_of_its_folders() -> None:
         assert line.replace("|  |", "| |") in text_of("README.md"), line
 
 
+def test_the_intervals_of_the_readme_are_those_of_its_folder() -> None:
+    base = float(_summary("converged", "devicerec")["ndcg@10"])
+    ends = []
+    for method in ("duet-plus", "forward-ofa-plus"):
+        row = _summary("converged", method)
+        low, high = (f"{100 * float(row[f'ndcg@10_delta_{end}']) / base:.1f}" for end in ("low", "high"))
+        ends.append(f"{low} to {high} %")
+    assert f"of {' and '.join(ends)}." in " ".join(text_of("README.md").split())
+
+
 def _summary(folder: str, method: str) -> dict[str, str]:
     with (RESULTS / folder / "summary.csv").open(encoding="utf-8", newline="") as lines:
         (row,) = [row for row in csv.DictReader(lines) if row["method"] == method]
