@@ -10,7 +10,7 @@ import torch
 
 from sim import casestudy, run
 from sim.config import Config
-from tests.shortcuts import without_report
+from tests.support.shortcuts import without_report
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from sim.play import Played, RowMaker
 from sim.scenario import Cloud, Failures, Limits, Scenario, Tier, load_scenario
 from sim.streams import build_streams
 from strategies.base import Outcome, Seat
-from tests.shortcuts import without_report
+from tests.support.shortcuts import without_report
 
 WEAK = Tier(
     name="weak",

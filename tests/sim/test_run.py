@@ -30,7 +30,7 @@ from sim.grid import InProcessGrid
 from sim.play import seats_by_round
 from sim.rundir import RunFolder
 from strategies.forward_ofa import ForwardOFA
-from tests.shortcuts import without_report
+from tests.support.shortcuts import without_report
 
 DEVICES = 12
 BUILD_REPORT = analysis.build_report

@@ -12,7 +12,7 @@ from sim import run
 from sim.config import Config
 from sim.errors import UserError
 from sim.swaps import partners, replay
-from tests.shortcuts import without_report
+from tests.support.shortcuts import without_report
 
 
 @pytest.fixture(scope="module")

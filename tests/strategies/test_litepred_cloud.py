@@ -15,7 +15,7 @@ from sim.rundir import RunFolder
 from strategies.learner import Recipe
 from strategies.litepred import SupernetLearner, random_paths
 from strategies.windows import Batch
-from tests.shortcuts import without_report
+from tests.support.shortcuts import without_report
 from tests.sim.test_run import Stopped, sessions, stop_after, write_csv
 
 BLOCKS = 4
