@@ -13,8 +13,8 @@ from sim import play, run
 from sim.config import Config
 from sim.errors import UserError
 from sim.rundir import RunFolder
-from tests.support.shortcuts import without_report
 from tests.sim.test_run import Stopped, sessions, stop_after, write_csv
+from tests.support.shortcuts import without_report
 
 ASKING = ("finetune", "forward-ofa")
 

@@ -15,8 +15,8 @@ from sim import asking, run
 from sim.config import Config
 from sim.data import load
 from sim.streams import Streams, sessions_since_switch
-from tests.support.shortcuts import without_report
 from tests.sim.test_run import sessions
+from tests.support.shortcuts import without_report
 
 USERS, LENGTH, GROUP, SITTING = 24, 75, 8, 3
 Play = Callable[..., pd.DataFrame]

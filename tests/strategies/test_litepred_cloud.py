@@ -15,8 +15,8 @@ from sim.rundir import RunFolder
 from strategies.learner import Recipe
 from strategies.litepred import SupernetLearner, random_paths
 from strategies.windows import Batch
-from tests.support.shortcuts import without_report
 from tests.sim.test_run import Stopped, sessions, stop_after, write_csv
+from tests.support.shortcuts import without_report
 
 BLOCKS = 4
 TIER = """

@@ -7,7 +7,6 @@ the project does with a trained model (teachers, pruning, the share of the block
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
