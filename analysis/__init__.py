@@ -22,7 +22,7 @@ __all__ = ["Run", "build_report", "columns", "load", "summarise", "terminal_tabl
 def build_report(run_folder: str | Path) -> Path:
     """Write ``summary.csv``, ``figures/`` and ``report.html`` of a finished run; returns the page's path.
 
-    Raises :class:`sim.errors.UserError` if the folder is no finished run.
+    Raises :class:`core.errors.UserError` if the folder is no finished run.
     """
     from analysis.report import build_report as build  # drawing is slow to import, and reading needs none of it
 

@@ -1,7 +1,8 @@
-"""The case study of a run, if `python -m sim.casestudy RUN` has made one: what a few devices would rank first, and why.
+"""The case study of a run, if `python -m replay.case_study RUN` has made one: what a few devices would rank first, and
+why.
 
 The paper's Figure 6 in words: four devices just before their first live session, each with its own network and with
-networks that do not fit it. The file's format is described in :mod:`sim.casestudy`.
+networks that do not fit it. The file's format is described in :mod:`replay.case_study`.
 """
 
 import json
@@ -10,7 +11,7 @@ from typing import Any
 
 from analysis.names import join, number, quality, title
 from analysis.page import Cell, Section, Table, column
-from sim.errors import UserError
+from core.errors import UserError
 
 FILE = "casestudy.json"
 TITLE = "Case study: whose network fits"
@@ -36,7 +37,7 @@ def section(run: Path) -> Section | None:
         tables = [_everyone(study), *(_device(one, study["blocks"]) for one in study["devices"])]
         return Section("case_study", TITLE, READING, _finding(study), tables=tables)
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        again = "python -m sim.casestudy"
+        again = "python -m replay.case_study"
         raise UserError(f"{file} is damaged ({error!r}); delete it, or make it again: {again}") from error
 
 

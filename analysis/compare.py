@@ -42,7 +42,7 @@ from analysis.page import Cell, Picture, Section, Table, noted, render, write
 from analysis.settings import Setting, compare_settings, group
 from analysis.summary import relative_difference
 from analysis.wording import records
-from sim.errors import UserError
+from core.errors import UserError
 
 READING = (
     "Intervals are 95 % bootstrap intervals over devices; ± is the standard deviation over seeds. Differences to "

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.summary import summarise
-from sim.errors import UserError
-from sim.runfile import read_config
+from core.errors import UserError
+from core.run_config import read_config
 
 SESSION_COLUMNS = {
     "seed": "seed of training and of the devices' draws",

@@ -28,7 +28,7 @@ from analysis.names import (
 from analysis.page import Cell, Picture, Section, Table, column, noted, render, write
 from analysis.summary import relative_difference
 from analysis.tiers_table import tier_table
-from sim.errors import UserError
+from core.errors import UserError
 
 
 def build_report(run_folder: str | Path) -> Path:

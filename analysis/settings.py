@@ -13,7 +13,7 @@ import pandas as pd
 from analysis import protocol
 from analysis.loading import Run, slowest_first
 from analysis.summary import compare_devices, device_sums, summarise
-from sim.errors import UserError
+from core.errors import UserError
 
 NOT_SETTING = {"identity", "seed", "seeds", "methods", "out", "data_dir", "quiet", "accelerator"}
 """Options that do not make a setting another one: which draw it is, what is compared in it, where it was computed."""

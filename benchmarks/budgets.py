@@ -18,7 +18,7 @@ import tyro
 from analysis import style
 from analysis.summary import summarise
 from benchmarks.runs import flags, play
-from models.sasrec import SASRec
+from models.backbones.sasrec import SASRec
 
 CHOSEN = ("forward-ofa-plus", "forward-ofa-plus-random", "forward-ofa-plus-first", "forward-ofa-plus-last")
 DEDICATED = "devicerec"

@@ -11,18 +11,18 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from models.adaptation import AdaptiveModel, AnyMapper, StaticModel
-from models.backbone import DIM, Backbone
+from core.errors import UserError
+from core.seeds import torch_generator
+from models.backbones.base import DIM, Backbone
+from models.backbones.sasrec import HEADS
 from models.checkpoint import Sizes, save_model
-from models.lowrank import RANK, LowRankMapper
-from models.networks import Network
-from models.sasrec import HEADS
-from models.seeds import torch_generator
-from sim.errors import UserError
-from strategies.learner import Learner, Recipe
+from models.cloud_models import AdaptiveModel, StaticModel
+from models.hypernetwork import RANK, AnyMapper, LowRankMapper
+from models.shared.plain import Network
 from strategies.registry import METHODS
-from strategies.step import Stepper
-from strategies.windows import Batch, TrainingSet, WindowCutter
+from strategies.training.learner import Learner, Recipe
+from strategies.training.step import Stepper
+from strategies.training.windows import Batch, TrainingSet, WindowCutter
 
 TRAINING = 3
 """A training step multiplies three times what its forward pass does: backward, each product has two gradients."""
@@ -166,7 +166,7 @@ class _Items:
 def endless(data: TrainingSet, context: int, recipe: Recipe, seed: int) -> Iterator[Batch]:
     """The batches of epoch 1, 2, 3 and so on."""
     cutter = WindowCutter(
-        data, context=context, memory=recipe.memory, targets=recipe.targets, batch=recipe.batch, seed=seed
+        data, context=context, history_length=recipe.memory, targets=recipe.targets, batch=recipe.batch, seed=seed
     )
     for epoch in count(1):
         yield from cutter.batches(epoch)

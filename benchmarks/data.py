@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from models.seeds import numpy_generator
+from core.seeds import numpy_generator
 from sim import data as datasets
-from sim.cloud import training_set
 from sim.config import Config
 from sim.data.files import ENVIRONMENT_VARIABLE
-from sim.streams import build_streams, eligible_users
-from strategies.windows import TrainingSet
+from sim.model_cache import training_set
+from sim.world.streams import build_streams, eligible_users
+from strategies.training.windows import TrainingSet
 
 ML1M_ITEMS = 3_011
 """Films of MovieLens-1M that are left after the filter of :mod:`sim.data.movielens`."""

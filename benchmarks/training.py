@@ -4,10 +4,10 @@ python -m benchmarks.training                        # contexts 10 and 20, one t
 python -m benchmarks.training --threads 1 --contexts 20 --methods devicerec,forward-ofa
 python -m benchmarks.training --out training.csv     # the table as a file too
 
-One step is what :class:`strategies.step.Stepper` does on the next batch, cutting the windows included. The limit
-is the rate of one large fp32 matrix product in the same round, divided by the multiply-accumulates that a target takes:
-forward as the models count them, times three. RecBole is measured as it comes, with the anomaly detection that it
-always switches on, and ``unchecked``, without. Contenders take turns, every ratio is taken within a round, and the
+One step is what :class:`strategies.training.step.Stepper` does on the next batch, cutting the windows included. The
+limit is the rate of one large fp32 matrix product in the same round, divided by the multiply-accumulates that a target
+takes: forward as the models count them, times three. RecBole is measured as it comes, with the anomaly detection that
+it always switches on, and ``unchecked``, without. Contenders take turns, every ratio is taken within a round, and the
 median over the rounds is reported; seconds are not, they are another machine's tomorrow. CPU only.
 """
 
@@ -29,13 +29,13 @@ from analysis.reproduce.runs import processor
 from benchmarks.contenders import RECBOLE_MISSING, Contender, Ours, RecBoleSASRec
 from benchmarks.data import histories
 from benchmarks.machine import cores, product_rate
+from core.errors import UserError
 from models.checkpoint import Sizes
-from models.precision import product_type
+from models.kernels.precision import product_type
 from sim.config import unknown
-from sim.errors import UserError
-from strategies.learner import Recipe
 from strategies.registry import METHODS
-from strategies.training import keep_memory
+from strategies.training.learner import Recipe
+from strategies.training.loop import keep_freed_memory
 
 WARM_UP = 2
 """Steps before the first round."""
@@ -139,7 +139,7 @@ def measure(contenders: Sequence[Contender], rounds: int, seconds: float) -> pd.
 
 def benchmark(options: Options, console: Console) -> pd.DataFrame:
     """All measurements, one row for each number of threads, context and contender."""
-    keep_memory()
+    keep_freed_memory()
     name, data = histories(options.data_dir, options.users, options.seed)
     console.print(f"{name}: {options.users} users, {data.num_items} items, {data.targets} targets an epoch")
     torch.manual_seed(options.seed)

@@ -15,15 +15,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models.adaptation import AnyMapper, DevicePart, Mapper, Structure
-from models.backbone import Backbone
-from models.gater import GatedNetwork
-from models.lowrank import LowRankMapper
-from models.networks import Network
-from models.nextitnet import NextItNet
-from models.sasrec import SASRec
-from models.sparse import SparseNetwork
-from models.sttd import FactoredNetwork
+from models.backbones.base import Backbone
+from models.backbones.nextitnet import NextItNet
+from models.backbones.sasrec import SASRec
+from models.device_part import DevicePart, Structure
+from models.hypernetwork import AnyMapper, LowRankMapper, Mapper
+from models.shared.gater import GatedNetwork
+from models.shared.plain import Network
+from models.shared.rare_gem import SparseNetwork
+from models.shared.sttd import FactoredNetwork
 
 BACKBONES: dict[str, type[Backbone]] = {"sasrec": SASRec, "nextitnet": NextItNet}
 """Backbones by their name on the command line."""

@@ -11,9 +11,9 @@ from typing import Annotated
 import tyro
 
 from clients.policies import POLICIES, parse
+from core.errors import UserError
 from models.checkpoint import BACKBONES
-from sim.content import content, data_content
-from sim.errors import UserError
+from sim.world.fingerprint import content, data_content
 from strategies.registry import METHODS
 
 DEFAULT_BLOCKS = {"sasrec": 6, "nextitnet": 12}

@@ -16,18 +16,18 @@ from rich.console import Console
 
 import analysis
 from analysis import compare
-from sim import interrupts
+from core import interrupts
+from core.errors import UserError
 from sim.config import Config
-from sim.errors import UserError
 from sim.experiment import prepare
-from sim.progress import Display
-from sim.rundir import RunFolder
+from sim.observers.progress import Display
+from sim.run_folder import RunFolder
 from sim.sweep import borrow, split
 
 
 def main(config: Config, earlier: Sequence[Config] = ()) -> None:
     """Run, then print the table; ``earlier`` are finished runs of the same sweep."""
-    from sim.backends import run_apps
+    from sim.backends.launch import run_apps
 
     run, _ = prepare(config)
     borrow(run, config, earlier)

@@ -16,11 +16,11 @@ from typing import Any
 
 import pandas as pd
 
+from core.errors import UserError
 from sim.config import Config, takes_rate
-from sim.drift import load_drift
-from sim.errors import UserError
-from sim.rundir import RunFolder
-from sim.scenario import load_scenario
+from sim.run_folder import RunFolder
+from sim.world.drift import load_drift
+from sim.world.scenario import load_scenario
 from strategies.registry import METHODS
 
 OPTIONS = ("scenario", "drift", "policy", "request_rate")

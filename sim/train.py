@@ -7,7 +7,7 @@ import sys
 
 from sim.config import Config
 from sim.experiment import describe, prepare, train_all
-from sim.progress import Display
+from sim.observers.progress import Display
 from sim.run import cli
 
 

@@ -11,13 +11,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.adaptation import StaticModel
-from models.backbone import Backbone
+from models.backbones.base import Backbone
+from models.cloud_models import StaticModel
 from strategies.base import AdaptiveStrategy, SessionStrategy
 from strategies.forward_ofa import AdaptiveLearner, ForwardOFA
 from strategies.gates import gate
-from strategies.learner import Learner, Recipe
-from strategies.windows import Batch
+from strategies.training.learner import Learner, Recipe
+from strategies.training.windows import Batch
 
 
 class ControllerLearner(Learner):

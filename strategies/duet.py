@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from strategies.base import AdaptiveStrategy
 from strategies.forward_ofa import AdaptiveLearner
-from strategies.learner import Learner
+from strategies.training.learner import Learner
 
 
 class Duet(AdaptiveStrategy):

@@ -8,7 +8,7 @@ from strategies.devicerec import DeviceRec
 class Finetune(DeviceRec):
     """Before each session the device takes a few Adam steps from the installed network; nothing is asked of the cloud.
 
-    The steps are the device's business, see :mod:`clients.finetune`.
+    The steps are the device's business, see :mod:`clients.local_training`.
     """
 
     name: ClassVar[str] = "finetune"

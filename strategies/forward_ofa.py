@@ -5,12 +5,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.adaptation import AdaptiveModel, Structure
-from models.backbone import Backbone, Layers
+from models.backbones.base import Backbone, Layers
+from models.cloud_models import AdaptiveModel
+from models.device_part import Structure
 from strategies.base import AdaptiveStrategy
 from strategies.gates import gate
-from strategies.learner import Learner, Recipe
-from strategies.windows import Batch
+from strategies.training.learner import Learner, Recipe
+from strategies.training.windows import Batch
 
 
 class AdaptiveLearner(Learner):

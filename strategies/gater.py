@@ -11,13 +11,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.adaptation import StaticModel
-from models.backbone import Backbone
-from models.gater import GatedNetwork, newest, semantic_hash
+from models.backbones.base import Backbone
+from models.cloud_models import StaticModel
+from models.shared.gater import GatedNetwork, newest, semantic_hash
 from strategies.base import SessionStrategy
 from strategies.devicerec import StaticLearner
-from strategies.learner import Learner, Recipe
-from strategies.windows import Batch
+from strategies.training.learner import Learner, Recipe
+from strategies.training.windows import Batch
 
 PENALTY = {"sasrec": 0.1, "nextitnet": 0.5}
 """Weight of the mean gate in the loss."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from models.adaptation import chosen_path, compact_constraint, sample_gates
-from strategies.learner import Recipe
+from models.device_part import chosen_path, compact_constraint, sample_gates
+from strategies.training.learner import Recipe
 
 
 @dataclass(frozen=True)

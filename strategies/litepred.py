@@ -4,8 +4,8 @@ LitePred itself (Feng et al. 2024) is a latency predictor for architecture searc
 compares with the search it serves, and says of it that it "matches and finetunes models with device data"; this is our
 reading. In the cloud one supernet is trained, whose blocks are shared by all paths: every step trains two paths, one
 for each half of its windows, drawn uniformly from those with at least one block. Search and fine-tuning are the
-device's business, see :mod:`clients.litepred`, and what of the original's predictor is simplified
-:mod:`clients.latency`. The paper names no latency target: where a device has none, any path may win.
+device's business, see :mod:`clients.session.litepred`, and what of the original's predictor is simplified
+:mod:`clients.search.latency`. The paper names no latency target: where a device has none, any path may win.
 """
 
 from typing import ClassVar
@@ -13,11 +13,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.adaptation import StaticModel
+from models.cloud_models import StaticModel
 from strategies.base import SessionStrategy
 from strategies.devicerec import StaticLearner
-from strategies.learner import Learner, Recipe
-from strategies.windows import Batch
+from strategies.training.learner import Learner, Recipe
+from strategies.training.windows import Batch
 
 
 class SupernetLearner(StaticLearner):

@@ -12,13 +12,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.backbone import Backbone
-from models.sparse import RareGemModel
+from models.backbones.base import Backbone
+from models.shared.rare_gem import RareGemModel
 from strategies.base import SessionStrategy
 from strategies.devicerec import StaticLearner
-from strategies.learner import Learner, Recipe
-from strategies.presets import rare_gem_kept
-from strategies.windows import Batch
+from strategies.training.learner import Learner, Recipe
+from strategies.training.presets import rare_gem_kept
+from strategies.training.windows import Batch
 
 SEARCH = 20
 """Most epochs of search."""

@@ -6,9 +6,9 @@ from strategies.devicerec import DeviceRec
 from strategies.duet import Duet
 from strategies.finetune import Finetune
 from strategies.forward_ofa import ForwardOFA
+from strategies.forward_ofa_plus import DuetPlus, FirstBlocksPlus, ForwardOFAPlus, LastBlocksPlus, RandomBlocksPlus
 from strategies.gater import Gater
 from strategies.litepred import LitePred
-from strategies.plus import DuetPlus, FirstBlocksPlus, ForwardOFAPlus, LastBlocksPlus, RandomBlocksPlus
 from strategies.rare_gem import RareGem
 from strategies.sttd import STTD
 

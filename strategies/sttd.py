@@ -1,9 +1,9 @@
 """STTD: DeviceRec with every layer decomposed, taught by the full one (Xia et al. 2022).
 
 The original decomposes the item embeddings; the Forward-OFA paper, whose baseline this is, decomposes the layers
-(:mod:`models.sttd`). Of the original's loss this keeps cross-entropy and distillation with its weight; its contrastive
-and predictive terms recombine hot and cold *items* in the compressed embedding and have no counterpart in a layer. The
-student learns from DeviceRec's trained model, and has item embeddings of its own.
+(:mod:`models.shared.sttd`). Of the original's loss this keeps cross-entropy and distillation with its weight; its
+contrastive and predictive terms recombine hot and cold *items* in the compressed embedding and have no counterpart in a
+layer. The student learns from DeviceRec's trained model, and has item embeddings of its own.
 """
 
 from pathlib import Path
@@ -12,15 +12,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.adaptation import StaticModel
-from models.backbone import Backbone
+from models.backbones.base import Backbone
 from models.checkpoint import load_device
-from models.loss import distillation_loss
-from models.sttd import FactoredNetwork
+from models.cloud_models import StaticModel
+from models.kernels.softmax_loss import distillation_loss
+from models.shared.sttd import FactoredNetwork
 from strategies.base import SessionStrategy
 from strategies.devicerec import StaticLearner
-from strategies.learner import Learner, Recipe
-from strategies.windows import Batch
+from strategies.training.learner import Learner, Recipe
+from strategies.training.windows import Batch
 
 DISTILLATION = 0.8
 """Weight of KL(teacher || student) beside the cross-entropy, as in the released code."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 from flwr.clientapp import ClientApp
 
-from sim.grid import InProcessGrid
+from sim.backends.inprocess import InProcessGrid
 
 # Here and in the processes that tests start: sums over two threads round differently, so rows could differ.
 os.environ["OMP_NUM_THREADS"] = "1"

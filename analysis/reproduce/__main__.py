@@ -9,7 +9,7 @@ from analysis.reproduce import blocks, case_study, modules, quality, times
 from analysis.reproduce.options import Options, parse
 from analysis.reproduce.result import Result, publish, show
 from analysis.reproduce.runs import CommandFailed, Runs
-from sim.errors import UserError
+from core.errors import UserError
 
 Target = Callable[[str, Options, Runs], Result]
 

@@ -28,14 +28,14 @@ TITLES = 3
 
 
 def reproduce(target: str, options: Options, runs: Runs) -> Result:
-    """Play DeviceRec and Forward-OFA, and let ``sim.casestudy`` look at the devices."""
+    """Play DeviceRec and Forward-OFA, and let ``replay.case_study`` look at the devices."""
     rows: list[dict[str, object]] = []
     studies: dict[str, dict[str, Any]] = {}
     for backbone, method in itertools.product(options.backbones, options.adaptive):
         run = runs.play(backbone, f"devicerec,{method}")
         path = run.path / FILE
         if not path.exists():
-            execute("sim.casestudy", [str(run.path), "--method", method, *data_folder(options)])
+            execute("replay.case_study", [str(run.path), "--method", method, *data_folder(options)])
         found = json.loads(path.read_text(encoding="utf-8"))
         studies[BACKBONES[backbone] if method == OURS else f"{BACKBONES[backbone]}, {title(method)}"] = found
         about = identity(target, backbone, options) | played(run)

@@ -11,11 +11,11 @@ from analysis.reproduce import paper
 from analysis.reproduce.options import PROTOCOLS, Options, short_hash
 from analysis.reproduce.result import Result, fill, row_title, value
 from analysis.reproduce.runs import Runs, machine
-from sim.errors import UserError
+from core.errors import UserError
 
 
 def overhead(target: str, options: Options, runs: Runs) -> Result:
-    """Table 5: counted from the models themselves, by ``sim.measure``."""
+    """Table 5: counted from the models themselves, by ``replay.measure``."""
     rows: list[dict[str, object]] = []
     for backbone in options.backbones:
         counts = measured(backbone, options, runs, counts_only=True)["counts"]
@@ -81,7 +81,8 @@ def statistics(target: str, options: Options, runs: Runs) -> Result:
 
 
 def measured(backbone: str, options: Options, runs: Runs, *, counts_only: bool = False) -> dict[str, Any]:
-    """What ``sim.measure`` says of a backbone: timed on this machine under the protocol's context and memory, or only
+    """What ``replay.measure`` says of a backbone: timed on this machine under the protocol's context and memory, or
+    only
     counted, with the paper's context."""
     blocks, recipe = options.num_blocks(backbone), PROTOCOLS[options.protocol]
     words = ["--backbone", backbone, "--blocks", str(blocks)]
@@ -90,7 +91,7 @@ def measured(backbone: str, options: Options, runs: Runs, *, counts_only: bool =
     else:
         words += ["--context", recipe.get("context", "5"), "--memory", recipe.get("memory", "5")]
         words += ["--dataset", options.dataset, "--accelerator", options.accelerator]
-    path = runs.file(f"measure-{backbone}-{blocks}-{short_hash(words)}.json", "sim.measure", words, "--out")
+    path = runs.file(f"measure-{backbone}-{blocks}-{short_hash(words)}.json", "replay.measure", words, "--out")
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:

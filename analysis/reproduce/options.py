@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from analysis.reproduce import paper
-from sim.errors import UserError
+from core.errors import UserError
 
 PROTOCOLS = {
     "paper": {"protocol": "paper"},

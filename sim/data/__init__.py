@@ -5,12 +5,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from core.errors import UserError
 from sim.data.amazon import load_amazon_food, load_amazon_game
 from sim.data.csvfile import SUFFIXES, load_csv
 from sim.data.interactions import Interactions
 from sim.data.movielens import load_ml1m, load_ml10m
 from sim.data.synthetic import load_stationary, load_synthetic
-from sim.errors import UserError
 
 __all__ = ["DATASETS", "Interactions", "load"]
 

@@ -23,10 +23,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from core.errors import UserError
 from sim.data.csvfile import UNKNOWN_TIME, Rows, read_rows
 from sim.data.files import locate
 from sim.data.interactions import Interactions, build_interactions
-from sim.errors import UserError
 
 USERS_WITH_AT_LEAST = 10
 HOME = "https://nijianmo.github.io/amazon/index.html (2018) or http://jmcauley.ucsd.edu/data/amazon/ (2014)"

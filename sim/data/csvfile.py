@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from core.errors import UserError
 from sim.data.interactions import Interactions, build_interactions
-from sim.errors import UserError
 
 SUFFIXES = (".csv", ".csv.gz", ".csv.xz")
 LATEST_TIME = 10**11  # seconds, far in the future; larger numbers are milliseconds

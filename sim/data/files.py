@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pooch
 
-from sim.errors import UserError
+from core.errors import UserError
 
 ENVIRONMENT_VARIABLE = "SIM_DATA_DIR"
 

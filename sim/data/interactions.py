@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.errors import UserError
+from core.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from core.errors import UserError
 from sim.data.files import Download, locate
 from sim.data.interactions import Interactions, build_interactions
-from sim.errors import UserError
 
 ITEMS_WITH_MORE_THAN = 20
 LATEST_TIME = 10**11  # seconds, far in the future; larger numbers are milliseconds or no times at all

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.reproduce import paper
+from core.errors import UserError
 from sim.data import DATASETS, Interactions, load
-from sim.errors import UserError
 
 QUANTITIES = ("users", "items", "interactions", "mean length", "sparsity %")
 

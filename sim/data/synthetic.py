@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.seeds import numpy_generator
+from core.seeds import numpy_generator
 from sim.data.interactions import Interactions
 
 GENRES = (
@@ -120,7 +120,7 @@ def _interests(random: np.random.Generator, catalogue: _Catalogue, users: int) -
 
 def _change_points(random: np.random.Generator, lengths: np.ndarray, recipe: Recipe) -> np.ndarray:
     """(U,) row of the change for the drifting share of the users, -1 for the others."""
-    live = lengths // 5  # the last 20 %, as sim.streams splits it
+    live = lengths // 5  # the last 20 %, as sim.world.streams splits it
     points = lengths - live + random.integers(0, live // 2 + 1)
     drifts = random.permutation(len(lengths)) < round(recipe.drifting * len(lengths))
     return np.where(drifts, points, -1)

@@ -12,9 +12,9 @@ from analysis import protocol
 from analysis.columns import UNITS
 from analysis.names import title
 from clients.app import app
+from sim.backends.inprocess import InProcessGrid
 from sim.config import Config
 from sim.experiment import execute
-from sim.grid import InProcessGrid
 from strategies.registry import METHODS
 
 CONFIG = Config(

@@ -11,7 +11,7 @@ import analysis
 from analysis.compare import compare, main, tabulate
 from analysis.settings import compare_settings, group
 from analysis.summary import summarise
-from sim.errors import UserError
+from core.errors import UserError
 
 
 def test_runs_that_differ_in_seed_only_are_one_setting(tmp_path: Path) -> None:

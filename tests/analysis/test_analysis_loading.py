@@ -8,7 +8,7 @@ import pytest
 from fake_run import METHODS, plausible_rows, plausible_training, write_run
 
 import analysis
-from sim.errors import UserError
+from core.errors import UserError
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from analysis.reproduce import case_study, modules, quality, runs, times
 from analysis.reproduce.__main__ import main
 from analysis.reproduce.options import Options
 from analysis.reproduce.runs import Runs
-from sim import measure
+from replay import measure
 from sim.data import statistics
 
 

@@ -7,9 +7,9 @@ import torch
 
 from benchmarks.budgets import _mix
 from clients.budget import Budget
-from models.adaptation import DevicePart
-from models.sasrec import SASRec
-from sim.scenario import load_scenario
+from models.backbones.sasrec import SASRec
+from models.device_part import DevicePart
+from sim.world.scenario import load_scenario
 
 
 @pytest.mark.parametrize("blocks", [1, 4, 6])

@@ -7,15 +7,16 @@ import pytest
 import torch
 from flwr.app import Message, MetricRecord, RecordDict
 
-from clients import device
+from clients import inference
 from clients.budget import BUDGET, NOTHING_FITS, Budget
-from clients.protocol import pack_decline, read_request
-from models.adaptation import AdaptiveModel, DevicePart, StaticModel
-from models.gater import GatedNetwork
-from models.networks import Network, footprint
-from models.sasrec import SASRec
-from models.sparse import SparseNetwork
-from models.sttd import FactoredNetwork
+from clients.messages import pack_decline, read_request
+from models.backbones.sasrec import SASRec
+from models.cloud_models import AdaptiveModel, StaticModel
+from models.device_part import DevicePart
+from models.shared.gater import GatedNetwork
+from models.shared.plain import Network, footprint
+from models.shared.rare_gem import SparseNetwork
+from models.shared.sttd import FactoredNetwork
 
 ITEMS, BLOCKS, CONTEXT = 100, 6, 10
 BLOCK_MACS = 5 * 10 * 4096 + 2 * 100 * 64  # 217,600
@@ -85,10 +86,10 @@ def test_the_least_probable_blocks_are_dropped_and_no_others_taken() -> None:
     model.controller.head.weight.data.zero_()
     model.controller.head.bias.data = torch.tensor([0.5, -1.0, 2.0, 0.1, 3.0, -0.1])  # keeps blocks 1, 3, 4 and 5
     history, lengths = torch.ones(6, 3, dtype=torch.long), torch.full((6,), 3)
-    found = device.request(model, history, lengths, torch.tensor([6, 4, 3, 2, 1, 0]))
+    found = inference.request(model, history, lengths, torch.tensor([6, 4, 3, 2, 1, 0]))
     masks = ["".join("01"[bit] for bit in row) for row in found.path.int().tolist()]
     assert masks == ["101110", "101110", "101010", "001010", "000010", "000000"]
-    free = device.request(model, history, lengths)
+    free = inference.request(model, history, lengths)
     assert free.path.tolist() == found.path[:1].expand(6, -1).tolist()
     torch.testing.assert_close(free.latent, found.latent)
 
@@ -150,6 +151,6 @@ def test_a_controllers_path_is_cut_until_the_installed_network_fits() -> None:
     def fits(d: int, path: np.ndarray) -> bool:
         return budgets[d].fits(model.network.footprint(model.device_part.backbone, CONTEXT, path))
 
-    found = device.path(model.device_part.eval(), history, lengths, fits)
+    found = inference.path(model.device_part.eval(), history, lengths, fits)
     masks = ["".join("01"[bit] for bit in row) for row in found.astype(int).tolist()]
     assert masks == ["001010", "001010", "000010", "000000"]  # two plain blocks have room for two of STTD's, not three

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from clients import evolution, finetune, latency
+from clients import local_training
 from clients.budget import Budget
-from clients.litepred import Search, Subnet
-from models.adaptation import StaticModel
-from models.networks import footprint
-from models.sasrec import SASRec
-from models.seeds import numpy_generator
+from clients.search import evolution, latency
+from clients.session.litepred import Search, Subnet
+from core.seeds import numpy_generator
+from models.backbones.sasrec import SASRec
+from models.cloud_models import StaticModel
+from models.shared.plain import footprint
 
 ITEMS, BLOCKS, CONTEXT = 50, 4, 5
 BLOCK_MACS = 5 * 5 * 4096 + 2 * 25 * 64  # 105,600
@@ -154,17 +155,17 @@ def test_energy_leaves_room_for_the_search_itself() -> None:
 def test_a_device_trains_the_blocks_of_its_path_and_no_others() -> None:
     model, past = supernet(), histories(5)
     keep = torch.tensor([[1, 0, 1, 1], [0, 1, 1, 0], [1, 0, 1, 1], [0, 0, 1, 0], [1, 0, 0, 0]], dtype=torch.bool)
-    together = finetune.tune(model.device_part, model.network, past, keep)
+    together = local_training.tune(model.device_part, model.network, past, keep)
     assert [len(block) for block in together.weights] == [3, 1, 4, 2]
     places = keep.cumsum(dim=0) - 1
     for d in range(5):
-        alone = finetune.tune(model.device_part, model.network, past[d : d + 1], keep[d : d + 1])
+        alone = local_training.tune(model.device_part, model.network, past[d : d + 1], keep[d : d + 1])
         assert alone.macs[0] == together.macs[d]
         for k in keep[d].nonzero().flatten().tolist():
             mine = together.weights[k][places[d, k]]
             # Adam divides by the root of tiny squared gradients, which magnifies rounding.
             torch.testing.assert_close(mine, alone.weights[k][0], rtol=0, atol=2e-4)
             assert (mine != model.network[k][0]).any()
-    windows, targets = finetune.training_windows(past, CONTEXT)
+    windows, targets = local_training.training_windows(past, CONTEXT)
     forward = (windows[0] != 0).any(dim=1).sum() * 3 * BLOCK_MACS + (targets[0] > 0).sum() * SCORING
-    assert together.macs[0] == 3 * finetune.STEPS * forward
+    assert together.macs[0] == 3 * local_training.STEPS * forward

@@ -21,9 +21,9 @@ import pytest
 import tyro
 
 from clients.app import app
+from sim.backends.inprocess import InProcessGrid
 from sim.config import Config
 from sim.experiment import execute
-from sim.grid import InProcessGrid
 from sim.sweep import split
 from strategies.duet import Duet
 from strategies.registry import METHODS

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.backbone import Backbone
+from models.backbones.base import Backbone
+from models.backbones.sasrec import SASRec
 from models.checkpoint import BACKBONES
-from models.sasrec import SASRec
 
 CONTEXT = 7
 
@@ -81,7 +81,7 @@ def test_in_training_what_a_block_adds_is_dropped_wherever_it_runs(
 ) -> None:
     backbone, windows, stack = some("sasrec", 3)
     keep = torch.tensor([[True, True, False], [True, True, True], [False, False, False]]) if chosen else None
-    monkeypatch.setattr("models.backbone.drop", lambda x, rate, training: 0 * x)
+    monkeypatch.setattr("models.backbones.base.drop", lambda x, rate, training: 0 * x)
     assert not backbone.encode(windows, pick(stack), keep=keep, dropout=0.5).any()
     assert backbone.encode(windows, pick(stack), keep=keep).any()
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from models.adaptation import DevicePart
-from models.backbone import Backbone
+from models.backbones.base import Backbone
 from models.checkpoint import BACKBONES
-from models.gater import GatedNetwork, newest, semantic_hash, to_the_left
-from models.loss import distillation_loss
-from models.sparse import RareGemModel
-from models.sttd import RANKS, FactoredNetwork, Ranks, semi_tensor_product
+from models.device_part import DevicePart
+from models.kernels.softmax_loss import distillation_loss
+from models.shared.gater import GatedNetwork, newest, semantic_hash, to_the_left
+from models.shared.rare_gem import RareGemModel
+from models.shared.sttd import RANKS, FactoredNetwork, Ranks, semi_tensor_product
 
 NAMES = list(BACKBONES)
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.backbone import Backbone, Layers
-from models.lowrank import RANK, LowRankMapper
-from models.nextitnet import NextItNet
-from models.sasrec import SASRec
+from models.backbones.base import Backbone, Layers
+from models.backbones.nextitnet import NextItNet
+from models.backbones.sasrec import SASRec
+from models.hypernetwork import RANK, LowRankMapper
 
 
 def made(kind: type[Backbone]) -> tuple[Backbone, LowRankMapper]:

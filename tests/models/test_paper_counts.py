@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from models.adaptation import AdaptiveModel, Controller, Extractor, Mapper
-from models.nextitnet import NextItNet
-from models.sasrec import SASRec
-from models.sparse import RareGemModel
-from models.sttd import FactoredNetwork
+from models.backbones.nextitnet import NextItNet
+from models.backbones.sasrec import SASRec
+from models.cloud_models import AdaptiveModel
+from models.device_part import Controller, Extractor
+from models.hypernetwork import Mapper
+from models.shared.rare_gem import RareGemModel
+from models.shared.sttd import FactoredNetwork
 
 
 def weights(module: torch.nn.Module) -> int:

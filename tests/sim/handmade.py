@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 import torch
 
-from models.adaptation import AdaptiveModel, Extractor
-from models.backbone import DIM
+from models.backbones.base import DIM
 from models.checkpoint import save_model
+from models.cloud_models import AdaptiveModel
+from models.device_part import Extractor
 from sim import experiment
-from sim.cloud import Sizes, model_path
 from sim.config import Config
-from sim.rundir import RunFolder
+from sim.model_cache import Sizes, model_path
+from sim.run_folder import RunFolder
 
 STRENGTH = 1000.0
 """How much the latent interest outweighs the items in the window."""

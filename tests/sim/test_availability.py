@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.seeds import derive
-from sim.availability import Chain, read_trace
-from sim.errors import UserError
-from sim.scenario import load_scenario
+from core.errors import UserError
+from core.seeds import derive
+from sim.world.availability import Chain, read_trace
+from sim.world.scenario import load_scenario
 
 
 def test_a_chain_follows_its_draws_by_hand() -> None:

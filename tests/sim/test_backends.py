@@ -12,11 +12,11 @@ import pytest
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
-from clients.batching import BatchClientApp
-from sim import deployment
-from sim.backends import load_client_app, load_server_app, run_apps
-from sim.errors import UserError
-from sim.exchange import exchange, register
+from clients.batch_app import BatchClientApp
+from core.errors import UserError
+from sim.backends import deployment
+from sim.backends.launch import load_client_app, load_server_app, run_apps
+from sim.backends.messaging import exchange, register
 
 client_app = BatchClientApp()
 server_app = ServerApp()
@@ -153,7 +153,7 @@ def test_the_generated_app_carries_the_configuration_unchanged(tmp_path: Path) -
     deployment._write_app(tmp_path / "app", "clients.app:app", settings)
     table = tomllib.loads((tmp_path / "app" / "pyproject.toml").read_text("utf-8"))["tool"]["flwr"]["app"]
     assert table["config"] == settings
-    assert table["components"] == {"serverapp": "sim.deployment:app", "clientapp": "clients.app:app"}
+    assert table["components"] == {"serverapp": "sim.backends.deployment:app", "clientapp": "clients.app:app"}
 
 
 INTERRUPTED = """
@@ -161,7 +161,7 @@ import sys
 sys.path[:0] = {path!r}
 import {module} as apps
 from flwr.app import Message, RecordDict
-from sim.exchange import exchange, register
+from sim.backends.messaging import exchange, register
 
 server_app = apps.ServerApp()
 

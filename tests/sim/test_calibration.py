@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from clients.policies import POLICIES, make
-from sim.calibration import Trial, calibrate, request_rate
+from sim.policy.calibration import Trial, calibrate, request_rate
 
 SESSIONS, EVENTS, DEVICES = 9, 10, 150
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import UserError
 from sim.config import Config, to_toml
-from sim.errors import UserError
 
 
 def test_defaults_follow_backbone_and_protocol() -> None:
@@ -97,7 +97,7 @@ def test_the_identity_knows_what_a_shipped_mix_says(monkeypatch: pytest.MonkeyPa
     for name in ("phones", "uniform"):
         (tmp_path / "scenarios").mkdir(exist_ok=True)
         (tmp_path / "scenarios" / f"{name}.toml").write_text('base = "phones"\n' if name == "uniform" else "x = 1\n")
-    monkeypatch.setattr("sim.content.resources.files", lambda package: tmp_path)
+    monkeypatch.setattr("sim.world.fingerprint.resources.files", lambda package: tmp_path)
     before = Config(scenario="uniform").identity()
     (tmp_path / "scenarios" / "phones.toml").write_text("x = 2\n")  # what uniform is built on
     assert Config(scenario="uniform").identity() != before

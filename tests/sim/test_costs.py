@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim.costs import Counts, cost, waits
-from sim.errors import UserError
-from sim.scenario import Cloud, Scenario, Tier, load_scenario, shipped
+from core.errors import UserError
+from sim.world.costs import Counts, cost, waits
+from sim.world.scenario import Cloud, Scenario, Tier, load_scenario, shipped
 
 PHONE = Tier(
     name="phone",

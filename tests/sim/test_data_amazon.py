@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import UserError
 from sim.data import load
-from sim.errors import UserError
 
 DAY = 86_400
 

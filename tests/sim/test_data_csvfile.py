@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import UserError
 from sim.data import load
 from sim.data.csvfile import UNKNOWN_TIME, read_rows
-from sim.errors import UserError
 
 ROWS = "rating,item,user,timestamp\n5,tea,ann,30\n4,milk,bob,20.9\n3,milk,ann,10\n"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import UserError
 from sim.data import DATASETS, load
 from sim.data import files as data_files
 from sim.data.files import Download, locate
-from sim.errors import UserError
 
 
 class QuietHandler(SimpleHTTPRequestHandler):

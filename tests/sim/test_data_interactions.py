@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from core.errors import UserError
 from sim.data.interactions import Interactions, build_interactions
-from sim.errors import UserError
 
 
 def build(rows: list[tuple[str, str, int]], **options: object) -> Interactions:

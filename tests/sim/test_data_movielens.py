@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.errors import UserError
 from sim.data import load
 from sim.data.movielens import parse_movies, parse_ratings
-from sim.errors import UserError
 
 MOVIES_1M = "1::Toy Story (1995)::Animation|Comedy\n2::Cité: Part 2 (1995)::Drama\n3::Unrated (1990)::Comedy\n"
 MOVIES_10M = "1::Toy Story (1995)::Animation|Comedy\n2::Amélie (2001)::(no genres listed)\n"

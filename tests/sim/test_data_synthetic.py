@@ -7,7 +7,7 @@ import pytest
 
 from sim.data import Interactions, load
 from sim.data.synthetic import GENRES, Recipe, generate
-from sim.streams import build_streams, eligible_users, session_phase
+from sim.world.streams import build_streams, eligible_users, session_phase
 
 RING = Recipe().items_per_genre
 STRIDES = [3, 9, 15, 21]  # the middles of four equal arcs of a ring of 24

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.errors import UserError
 from sim.data.interactions import Interactions
 from sim.data.synthetic import Recipe, generate
-from sim.donors import DonorPool
-from sim.drift import Drift, inject, load_drift, shipped
-from sim.errors import UserError
-from sim.streams import Streams, build_streams, session_phase, sessions_since_switch
+from sim.world.donors import DonorPool
+from sim.world.drift import Drift, inject, load_drift, shipped
+from sim.world.streams import Streams, build_streams, session_phase, sessions_since_switch
 
 USERS, LENGTH, LIVE = 20, 50, 10
 ONSET = 3

@@ -11,12 +11,13 @@ import pytest
 from handmade import install
 
 from analysis.statistics import paired
-from sim import asking, run
+from sim import run
 from sim.config import Config
 from sim.data import load
-from sim.streams import Streams, sessions_since_switch
-from tests.sim.test_run import sessions
+from sim.policy import setup
+from sim.world.streams import Streams, sessions_since_switch
 from tests.support.shortcuts import without_report
+from tests.sim.test_run import sessions
 
 USERS, LENGTH, GROUP, SITTING = 24, 75, 8, 3
 Play = Callable[..., pd.DataFrame]
@@ -83,7 +84,7 @@ def test_an_oracle_that_is_off_by_one_is_beaten(
         return sessions_since_switch(replace(streams, **{n: np.where(v >= 0, v + events, v) for n, v in moved.items()}))
 
     honest = two_tastes(policy="drift:0.5")
-    monkeypatch.setattr(asking, "sessions_since_switch", off)
+    monkeypatch.setattr(setup, "sessions_since_switch", off)
     oracle = two_tastes(policy="oracle:1")
     assert oracle.ndcg.sum() < 0.98 * honest.ndcg.sum()
 

@@ -17,14 +17,15 @@ import pytest
 from rich.console import Console
 
 from clients.app import app
-from sim import progress, run
+from sim import run
+from sim.backends.inprocess import InProcessGrid
 from sim.config import Config
-from sim.curves import curves_in
 from sim.experiment import epochs_expected, execute
-from sim.grid import InProcessGrid
-from sim.progress import Display, Playing, Training, clock
-from strategies.learner import Recipe
-from strategies.training import EpochRecord
+from sim.observers import progress
+from sim.observers.progress import Display, Playing, Training, clock
+from sim.observers.tensorboard import curves_in
+from strategies.training.learner import Recipe
+from strategies.training.loop import EpochRecord
 
 
 def rows(sessions: int, ndcg: float, served: int, requested: int, bits: int) -> pd.DataFrame:
@@ -181,7 +182,7 @@ def play_all(config: Config) -> None:
 
 
 def test_the_estimate_of_a_training_counts_its_search() -> None:
-    recipe = Recipe(max_epochs=30, patience=3, settling=4)
+    recipe = Recipe(max_epochs=30, patience=3, warmup_epochs=4)
     rising = [EpochRecord(epoch, 1.0, 0.1 - 0.01 * abs(epoch - 9), 0.1, 1.0) for epoch in range(1, 16)]  # best: 9
     assert epochs_expected(recipe, 0, []) == 30
     assert epochs_expected(recipe, 5, rising[:5]) == 35

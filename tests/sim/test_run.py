@@ -17,19 +17,20 @@ from flwr.server.superlink.linkstate.utils import create_message_error_unavailab
 from safetensors.torch import load_file
 
 import analysis
-from clients import asking
+from clients import request
 from clients.app import app as client_app
-from clients.ownnet import own_network
+from core.errors import UserError
 from models.checkpoint import load_device
-from sim import play, run, train
+from replay.networks import own_network
+from sim import model_cache, play, run, train
+from sim.backends.inprocess import InProcessGrid
+from sim.backends.messaging import register
 from sim.config import Config
-from sim.errors import UserError
-from sim.exchange import register
 from sim.experiment import prepare
-from sim.grid import InProcessGrid
-from sim.play import seats_by_round
-from sim.rundir import RunFolder
+from sim.play import sessions_by_round
+from sim.run_folder import RunFolder
 from strategies.forward_ofa import ForwardOFA
+from strategies.training import loop
 from tests.support.shortcuts import without_report
 
 DEVICES = 12
@@ -157,14 +158,12 @@ def stop_after(calls: int, monkeypatch: pytest.MonkeyPatch, owner: object, name:
     monkeypatch.setattr(owner, name, counted)
 
 
-@pytest.mark.parametrize(("owner", "name", "calls"), [("rundir", "save_part", 5), ("training", "validate", 3)])
+@pytest.mark.parametrize(("owner", "name", "calls"), [("run_folder", "save_part", 5), ("training", "validate", 3)])
 def test_a_killed_run_continues_and_ends_with_the_same_rows(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: str, name: str, calls: int
 ) -> None:
-    from strategies import training
-
     with monkeypatch.context() as patch:
-        stop_after(calls, patch, RunFolder if owner == "rundir" else training, name)
+        stop_after(calls, patch, RunFolder if owner == "run_folder" else loop, name)
         with pytest.raises(Stopped):
             run.main(config)
     assert config.out is not None
@@ -210,14 +209,12 @@ def test_a_model_that_is_missing_is_written_by_the_command_that_the_error_names(
 def test_a_second_run_trains_nothing_and_gives_the_same_rows(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sim import cloud
-
     run.main(config)
 
     def never(*args: object, **kwargs: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(cloud, "train", never)
+    monkeypatch.setattr(model_cache, "train", never)
     run.main(replace(config, out=tmp_path / "second"))
     assert config.out is not None
     pd.testing.assert_frame_equal(sessions(config.out), sessions(tmp_path / "second"), check_exact=True)
@@ -228,15 +225,13 @@ def test_a_second_run_trains_nothing_and_gives_the_same_rows(
 def test_the_run_folder_keeps_its_models_when_the_cache_is_cleared(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sim import cloud
-
     with monkeypatch.context() as patch:
         stop_after(2, patch, RunFolder, "save_part")
         with pytest.raises(Stopped):
             run.main(config)
     shutil.rmtree(tmp_path / "cache")
     with monkeypatch.context() as patch:
-        stop_after(0, patch, cloud, "train")
+        stop_after(0, patch, model_cache, "train")
         run.main(config)
     assert config.out is not None
     kept = sorted(path.read_bytes() for path in (config.out / "models").iterdir())
@@ -247,8 +242,6 @@ def test_the_model_of_an_earlier_version_in_the_run_folder_is_replaced(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A student would else learn from it, and stand in the cache as the student of another one."""
-    from sim import cloud
-
     with monkeypatch.context() as patch:
         stop_after(1, patch, RunFolder, "save_part")
         with pytest.raises(Stopped):
@@ -258,11 +251,11 @@ def test_the_model_of_an_earlier_version_in_the_run_folder_is_replaced(
     right = path.read_bytes()
     path.unlink()  # it is one file with the cache's
     with monkeypatch.context() as patch:
-        patch.setattr(cloud, "model_key", lambda *args: "another")
-        patch.setattr(cloud, "derive", lambda *args: 7)
+        patch.setattr(model_cache, "model_key", lambda *args: "another")
+        patch.setattr(model_cache, "derive", lambda *args: 7)
         folder, world = prepare(config)
-        data = cloud.training_set(world.interactions, world.streams, config)
-        cloud.train_model("devicerec", data, config, folder, 0, lambda *args: None)
+        data = model_cache.training_set(world.interactions, world.streams, config)
+        model_cache.train_model("devicerec", data, config, folder, 0, lambda *args: None)
     assert path.read_bytes() != right
     run.main(config)
     assert path.read_bytes() == right
@@ -284,7 +277,7 @@ def test_a_device_that_breaks_the_protocol_costs_its_own_session_only(
 ) -> None:
     config = replace(config, methods="forward-ofa")
     run.main(config)
-    honest = asking.pack_request
+    honest = request.pack_request
 
     def leaky(path: np.ndarray, latent: np.ndarray, macs: int) -> dict[str, object]:
         records = honest(path, latent, macs)
@@ -296,7 +289,7 @@ def test_a_device_that_breaks_the_protocol_costs_its_own_session_only(
 
     part = load_device(next((config.folder / "models").iterdir())).part
     leaky.victim = part.request_macs(8)  # type: ignore[attr-defined]
-    monkeypatch.setattr(asking, "pack_request", leaky)
+    monkeypatch.setattr(request, "pack_request", leaky)
     bad = replace(config, out=tmp_path / "bad")
     run.main(bad)
     rows, others = sessions(tmp_path / "bad"), sessions(config.folder)
@@ -344,9 +337,9 @@ def test_flowers_own_loop_plays_the_same_sessions(config: Config) -> None:
     folder, world = prepare(config)
     grid = InProcessGrid(client_app, DEVICES)
     nodes = register(grid, DEVICES)
-    seats = seats_by_round(world.streams, nodes)
-    strategy = ForwardOFA(folder.models / "forward-ofa-0.safetensors", folder.world, seats)
-    result = strategy.start(grid, ArrayRecord(), num_rounds=len(seats), train_config=ConfigRecord())
+    device_sessions = sessions_by_round(world.streams, nodes)
+    strategy = ForwardOFA(folder.models / "forward-ofa-0.safetensors", folder.world, device_sessions)
+    result = strategy.start(grid, ArrayRecord(), num_rounds=len(device_sessions), train_config=ConfigRecord())
     rows = sessions(config.folder)
     for r, metrics in result.evaluate_metrics_clientapp.items():
         mine = rows[rows.session == r - 1]

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clients.storage import Storage
+from clients.local_data import Storage
+from core.errors import UserError
 from sim.data.interactions import Interactions
-from sim.errors import UserError
-from sim.streams import Streams, build_streams, eligible_users, save, session_phase
+from sim.world.streams import Streams, build_streams, eligible_users, save, session_phase
 
 
 def make(times: list[list[int]], change_points: list[int] | None = None) -> Interactions:

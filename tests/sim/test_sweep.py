@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 
 import analysis
-from sim import asking, play, run
+from core.errors import UserError
+from sim import play, run
 from sim.config import Config
-from sim.errors import UserError
-from sim.rundir import RunFolder
+from sim.policy import setup
+from sim.run_folder import RunFolder
 from sim.sweep import Sweep, split
 from tests.sim.test_run import sessions, stop_after, write_csv
 
@@ -103,9 +104,9 @@ def test_thresholds_and_detectors_are_made_once_for_all_drifts(
     options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
-    real = asking.train_detector
-    monkeypatch.setattr(asking, "train_detector", lambda *given: calls.append("detector") or real(*given))
-    monkeypatch.setattr(asking, "calibrate", lambda *given: calls.append("threshold") or 0.5)
+    real = setup.train_detector
+    monkeypatch.setattr(setup, "train_detector", lambda *given: calls.append("detector") or real(*given))
+    monkeypatch.setattr(setup, "calibrate", lambda *given: calls.append("threshold") or 0.5)
     chosen = ["--drift", "natural", "--drift", "abrupt", "--policy", "mrd"]
     assert call([*options, *chosen, "--request-rate", "0.2", "--request-rate", "0.4"], monkeypatch) == 0
     assert sorted(calls) == ["detector", "threshold", "threshold"]

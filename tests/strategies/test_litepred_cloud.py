@@ -8,15 +8,15 @@ import pandas as pd
 import pytest
 import torch
 
-from models.nextitnet import NextItNet
+from models.backbones.nextitnet import NextItNet
 from sim import play, run
 from sim.config import Config
-from sim.rundir import RunFolder
-from strategies.learner import Recipe
+from sim.run_folder import RunFolder
 from strategies.litepred import SupernetLearner, random_paths
-from strategies.windows import Batch
-from tests.sim.test_run import Stopped, sessions, stop_after, write_csv
+from strategies.training.learner import Recipe
+from strategies.training.windows import Batch
 from tests.support.shortcuts import without_report
+from tests.sim.test_run import Stopped, sessions, stop_after, write_csv
 
 BLOCKS = 4
 TIER = """

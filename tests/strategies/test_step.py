@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from core.seeds import torch_generator
 from models.checkpoint import Sizes
-from models.dropout import drawing_from, dropout
-from models.loss import full_softmax_loss
-from models.seeds import torch_generator
-from strategies.learner import Recipe
+from models.kernels.dropout import drawing_from, dropout
+from models.kernels.softmax_loss import full_softmax_loss
 from strategies.registry import METHODS
-from strategies.step import SHARES, Stepper, divide
-from strategies.windows import Batch, TrainingSet, WindowCutter
+from strategies.training.learner import Recipe
+from strategies.training.step import SHARES, Stepper, divide
+from strategies.training.windows import Batch, TrainingSet, WindowCutter
 
 RECIPE = Recipe(batch=64, memory=12)
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strategies.windows import Batch, TrainingSet, WindowCutter
+from strategies.training.windows import Batch, TrainingSet, WindowCutter
 
 
 def dataset(lengths: list[int]) -> TrainingSet:

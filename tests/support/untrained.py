@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from sim import cloud
-from strategies.learner import Learner, Recipe
-from strategies.training import EpochRecord, Trained, popularity_ranks
-from strategies.windows import TrainingSet, WindowCutter
+from sim import model_cache
+from strategies.training.learner import Learner, Recipe
+from strategies.training.loop import EpochRecord, Trained, popularity_ranks
+from strategies.training.windows import TrainingSet, WindowCutter
 
 SCALE = 4.0
 """Fresh weights are small: so that devices differ in what their networks choose and recommend, all are multiplied."""
@@ -34,7 +34,7 @@ def train(
     checkpoint: Path,
     on_batch: Callable[[int, int, list[EpochRecord]], None],
 ) -> Trained:
-    """Stand in for :func:`strategies.training.train`: scale the weights and do what a learner does between epochs."""
+    """Stand in for :func:`strategies.training.loop.train`: scale the weights and do what a learner does between epochs."""
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     part = model.device_part
     with torch.no_grad():
@@ -60,4 +60,4 @@ def train(
 
 def install(patch: pytest.MonkeyPatch) -> None:
     """Runs deploy fresh models."""
-    patch.setattr(cloud, "train", train)
+    patch.setattr(model_cache, "train", train)

@@ -1,0 +1,134 @@
+"""What a device remembers from one session to the next: its network, the interest it was made for, its own losses.
+
+It lies on the device's own disk, a folder per device under the run's ``world/devices``, not in Flower's context: half a
+megabyte in there is pickled with every message under Ray, and in the in-process grid it would keep the networks of all
+devices in memory. Files appear whole or not at all.
+
+What is written in a session is filed under that session's number, and a device that reads in session ``s`` sees what
+was filed before ``s`` alone. So a session that is played again, because the run was killed inside its round, finds what
+it found the first time. Of the networks, one from before ``s`` is kept beside that of ``s``: a megabyte a device at
+most, gone when the method has been played.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+Weights = dict[int, np.ndarray]
+"""The blocks of one device's network: number of the block to ``(block_size,)`` float32."""
+
+
+@dataclass(frozen=True)
+class StoredNetwork:
+    """The network of an earlier adaptation."""
+
+    session: int
+    """In which the device adapted."""
+    interest: np.ndarray
+    """``(64,)``: the latent interest it was made for."""
+    path: np.ndarray
+    """``(L,)`` bool."""
+    weights: Weights
+
+
+@dataclass(frozen=True)
+class PendingDecision:
+    """What the device decided at the beginning of a session, until its network arrives."""
+
+    session: int
+    asked: bool
+    interest: np.ndarray
+
+
+class DeviceState:
+    """The state of one device."""
+
+    def __init__(self, folder: str, device: int) -> None:
+        self._folder = Path(folder) / f"{device:06d}"
+
+    def adapted(self, session: int) -> int | None:
+        """The last session before ``session`` in which the device adapted."""
+        return max((s for s in self._sessions() if s < session), default=None)
+
+    def interest(self, adapted: int) -> np.ndarray:
+        """The latent interest of that adaptation, ``(64,)``."""
+        with safe_open(self._network(adapted), "np") as file:
+            interest: np.ndarray = file.get_tensor("interest")
+        return interest
+
+    def path(self, adapted: int) -> np.ndarray:
+        """The path of that adaptation's network, ``(L,)`` bool."""
+        with safe_open(self._network(adapted), "np") as file:
+            path: np.ndarray = file.get_tensor("path").astype(bool)
+        return path
+
+    def network(self, adapted: int) -> StoredNetwork:
+        """The network of that adaptation."""
+        stored = load_file(self._network(adapted))
+        interest, path = stored.pop("interest"), stored.pop("path").astype(bool)
+        return StoredNetwork(adapted, interest, path, {int(name): value for name, value in stored.items()})
+
+    def save_network(self, stored: StoredNetwork) -> None:
+        """File the network of a session, and forget those that no repeated session can need."""
+        blocks = {str(k): np.ascontiguousarray(value) for k, value in stored.weights.items()}
+        self._write(
+            self._network(stored.session), {"interest": stored.interest, "path": stored.path.astype(np.uint8), **blocks}
+        )
+        before = self.adapted(stored.session)
+        for session in self._sessions():
+            if before is not None and session < before:
+                self._network(session).unlink(missing_ok=True)
+
+    def pending(self, session: int) -> PendingDecision:
+        """What was decided at the beginning of this session."""
+        stored = load_file(self._folder / "pending.safetensors")
+        number, asked = stored["decided"].tolist()
+        if number != session:
+            raise LookupError(f"{self._folder} holds a decision for session {number}, not for {session}")
+        return PendingDecision(session, bool(asked), stored["interest"])
+
+    def save_pending(self, pending: PendingDecision) -> None:
+        """File the decision of a session."""
+        decided = np.array([pending.session, pending.asked], dtype=np.int64)
+        self._write(self._folder / "pending.safetensors", {"decided": decided, "interest": pending.interest})
+
+    def losses(self, first: int, session: int) -> np.ndarray:
+        """Losses of the events from session ``first`` until before ``session``, in order, ``(E,)``."""
+        sessions, losses = self._log()
+        found: np.ndarray = losses[(sessions >= first) & (sessions < session)]
+        return found
+
+    def save_losses(self, session: int, losses: np.ndarray) -> None:
+        """File the losses of a session's events."""
+        sessions, known = self._log()
+        earlier = sessions < session
+        self._write(
+            self._folder / "losses.safetensors",
+            {
+                "sessions": np.concatenate([sessions[earlier], np.full(len(losses), session)]).astype(np.int64),
+                "losses": np.concatenate([known[earlier], losses]).astype(np.float64),
+            },
+        )
+
+    def _log(self) -> tuple[np.ndarray, np.ndarray]:
+        path = self._folder / "losses.safetensors"
+        if not path.exists():
+            return np.zeros(0, dtype=np.int64), np.zeros(0)
+        stored = load_file(path)
+        return stored["sessions"], stored["losses"]
+
+    def _sessions(self) -> list[int]:
+        return [int(path.stem.partition("-")[2]) for path in self._folder.glob("network-*.safetensors")]
+
+    def _network(self, session: int) -> Path:
+        return self._folder / f"network-{session}.safetensors"
+
+    def _write(self, path: Path, arrays: dict[str, np.ndarray]) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()}, temporary)
+        os.replace(temporary, path)

@@ -1,0 +1,131 @@
+"""What a device computes: its request for a network, and the reranking of a session.
+
+Every function carries a leading device axis. A real device calls it with ``D = 1``, the simulator with many, and both
+get the same numbers.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.backbones.base import BlockWeights
+from models.device_part import DevicePart, chosen_path
+from models.metrics import hits, ndcg, ranks
+
+PREDICTIONS = 512
+"""Predictions scored at once: with 3,000 items, 6 MB of scores."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What ``D`` devices ask of the cloud."""
+
+    path: Tensor
+    """``(D, L)`` bool: the blocks each wants."""
+    latent: Tensor
+    """``(D, 64)``: its latent interest."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What ``D`` devices measured over a session: sums over its events, at cut-off 10 against all items."""
+
+    events: Tensor
+    hits: Tensor
+    ndcg: Tensor
+    ranks: Tensor
+    """``(D, R)`` of each event, 0 where there is none."""
+
+
+@torch.inference_mode()
+def request(
+    part: DevicePart,
+    history: Tensor,
+    lengths: Tensor,
+    most: Tensor | None = None,
+    redraw: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> Request:
+    """Extract path and latent interest from the recent items, ``(D, m)`` right-padded (equations 3, 7 and 9).
+
+    ``most`` ``(D,)`` is each device's budget in blocks: of the blocks it would keep, it drops those with the lowest
+    keep-logits until the path fits. A part without a controller knows one path, which the caller has to have room for.
+    ``redraw`` turns the chosen paths ``(D, L)`` into those of an ablation.
+    """
+    embedded = part.embed_history(history)
+    if part.controller is None:
+        path = torch.ones(len(history), part.backbone.blocks, dtype=torch.bool)
+        return Request(path, part.latent(embedded, lengths, None))
+    logits = part.controller(embedded, lengths)
+    chosen = chosen_path(logits, most)
+    if redraw is not None:
+        chosen = torch.from_numpy(redraw(chosen.numpy()))
+    return Request(chosen, part.latent(embedded, lengths, logits, chosen))
+
+
+@torch.inference_mode()
+def path(part: DevicePart, history: Tensor, lengths: Tensor, fits: Callable[[int, np.ndarray], bool]) -> np.ndarray:
+    """The path alone, ``(D, L)`` bool, of a part that has a controller but no extractor of the interest.
+
+    ``fits(d, path)`` says whether device ``d`` can afford a path; as in :func:`request`, what it drops until then are
+    the blocks with the lowest keep-logits.
+    """
+    assert part.controller is not None
+    logits = part.controller(part.embed_history(history), lengths)
+    likely = logits.argsort(dim=1, descending=True, stable=True).tolist()
+    chosen: np.ndarray = chosen_path(logits).numpy()
+    for d, blocks in enumerate(likely):
+        while chosen[d].any() and not fits(d, chosen[d]):
+            chosen[d, next(k for k in reversed(blocks) if chosen[d, k])] = False
+    return chosen
+
+
+@torch.inference_mode()
+def interest(part: DevicePart, history: Tensor, lengths: Tensor) -> Tensor:
+    """Where a device's interest lies, ``(D, 64)``: the latent interest, or without an extractor the mean of the recent
+    items as an extractor would read them."""
+    if part.interest is not None:
+        return request(part, history, lengths).latent
+    inside = torch.arange(history.shape[1]) < lengths.unsqueeze(1)
+    return (part.embed_history(history) * inside.unsqueeze(2)).sum(1) / lengths.unsqueeze(1)
+
+
+@torch.inference_mode()
+def rerank(
+    part: DevicePart,
+    windows: Tensor,
+    targets: Tensor,
+    weights: BlockWeights,
+    keep: Tensor | None,
+    units: Tensor | None = None,
+) -> Quality:
+    """Play a session with each device's own network.
+
+    ``windows`` ``(D, R, n)``, ``targets`` ``(D, R)`` with 0 for no event; ``weights``, ``keep`` and ``units`` as in
+    :meth:`models.backbones.base.Backbone.encode`.
+    """
+    states = part.backbone.encode(windows, weights, keep=keep, units=units)[:, :, -1]
+    real = targets > 0
+    states, wanted = states[real], targets[real]
+    rank = torch.cat(
+        [
+            ranks(part.backbone.score(some), those)
+            for some, those in zip(states.split(PREDICTIONS), wanted.split(PREDICTIONS), strict=True)
+        ]
+    )
+    return _measure(real, rank)
+
+
+@torch.inference_mode()
+def popular(part: DevicePart, targets: Tensor) -> Quality:
+    """Play a session without any network: the most popular items, always in the same order."""
+    real = targets > 0
+    return _measure(real, part.popularity[targets[real]].long())
+
+
+def _measure(real: Tensor, rank: Tensor) -> Quality:
+    out = torch.zeros(3, *real.shape, dtype=torch.float64)
+    out[0][real], out[1][real], out[2][real] = hits(rank), ndcg(rank), rank.to(torch.float64)
+    return Quality(real.sum(1), out[0].sum(1).long(), out[1].sum(1), out[2].long())

@@ -1,0 +1,63 @@
+"""What a device reports of a session, whichever way it came to its network."""
+
+import numpy as np
+import torch
+from flwr.app import Message, MetricRecord
+
+from clients import inference
+from clients.device_batch import DeviceBatch, Records
+from clients.messages import MEASURED
+from models.shared.plain import Footprint, footprint
+
+
+def or_popular(batch: DeviceBatch, quality: inference.Quality, served: np.ndarray) -> inference.Quality:
+    """The measured quality where a device was served ``(D,)``, that of the most popular items elsewhere."""
+    fallback, have = inference.popular(batch.part, batch.session[1]), torch.from_numpy(served)
+    return inference.Quality(
+        quality.events,
+        torch.where(have, quality.hits, fallback.hits),
+        torch.where(have, quality.ndcg, fallback.ndcg),
+        torch.where(have.unsqueeze(1), quality.ranks, fallback.ranks),
+    )
+
+
+def report(
+    batch: DeviceBatch,
+    quality: inference.Quality,
+    paths: np.ndarray,
+    served: np.ndarray,
+    macs_adapt: np.ndarray | None = None,
+    macs_decide: np.ndarray | None = None,
+    compared: list[dict[str, float]] | None = None,
+    footprints: list[Footprint] | None = None,
+) -> list[Message]:
+    """The measurements of a session, played with the blocks in ``paths`` ``(D, L)``.
+
+    A device that was not served ran nothing. Without ``footprints`` its network stored every weight of its path.
+    """
+    records: list[Records] = []
+    for row in range(len(batch)):
+        ok = bool(served[row])
+        plain = footprint(batch.part.backbone, batch.context, paths[row])
+        taken = plain if footprints is None else footprints[row]
+        measured: dict[str, int | float | list[int] | list[float]] = {
+            "events": int(quality.events[row]),
+            "hits": int(quality.hits[row]),
+            "ndcg": float(quality.ndcg[row]),
+            "served": int(ok),
+            "macs": taken.macs if ok else 0,
+            "macs_paper": taken.macs_paper if ok else 0,
+            "macs_adapt": 0 if macs_adapt is None else int(macs_adapt[row]),
+            "macs_decide": 0 if macs_decide is None else int(macs_decide[row]),
+            "param_bits": 32 * taken.weights if ok else 0,
+            "path": int(path_bits(paths[row])),
+            **({} if compared is None else compared[row]),
+        }
+        records.append({MEASURED: MetricRecord(measured)})
+    return batch.replies(records)
+
+
+def path_bits(paths: np.ndarray) -> np.ndarray:
+    """Paths ``(..., L)`` as numbers: bit 0 is the first block."""
+    bits: np.ndarray = paths @ (1 << np.arange(paths.shape[-1]))
+    return bits

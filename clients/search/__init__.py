@@ -1,0 +1,1 @@
+"""LitePred's search for a path on the device."""

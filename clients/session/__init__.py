@@ -1,0 +1,1 @@
+"""The ways a device plays a session."""

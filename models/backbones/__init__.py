@@ -1,0 +1,1 @@
+"""Backbones whose block weights are arguments."""

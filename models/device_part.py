@@ -1,0 +1,152 @@
+"""What every device holds: the shared backbone, the structure controller and the extractor of the latent interest.
+
+Equations 2 to 7 and 9 to 12 of the Forward-OFA paper. GRU ``E`` and layer ``H`` give one keep-logit a block (the path);
+GRU ``E'``, started from those logits, gives the latent interest of 64 floats. The cloud turns both into the device's
+network (:mod:`models.hypernetwork`); nothing else connects them.
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.backbones.base import DIM, Backbone
+from models.kernels.gru import last_state
+from models.kernels.precision import product_type
+
+Structure = Literal["logits", "path", "none"]
+"""What the extractor of the latent interest starts from: the controller's logits (equation 9), the path that will
+really run, or nothing."""
+
+
+class Extractor(nn.Module):
+    """A GRU over item embeddings; its state after the last real item is the summary of a sequence.
+
+    64 * 3 * (64 + 64) + 2 * 192 = 24,960 weights. Sequences are *right*-padded, so that the first step really starts
+    from the given state and padding changes nothing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = nn.GRU(DIM, DIM, batch_first=True)
+
+    def forward(self, embedded: Tensor, lengths: Tensor, start: Tensor | None = None) -> Tensor:
+        """``embedded`` ``(D, m, d)``, ``lengths`` ``(D,)`` from 1 to m, ``start`` ``(D, d)`` or zeros: ``(D, d)``."""
+        if torch.is_grad_enabled() and embedded.device.type == "cpu":
+            zero = embedded.new_zeros(len(embedded), DIM)
+            precision = product_type(embedded.device) if self.training else None
+            return last_state(self.gru, embedded, lengths, zero if start is None else start, precision)
+        states, _ = self.gru(embedded, None if start is None else start.unsqueeze(0))
+        return states[torch.arange(len(lengths), device=lengths.device), lengths - 1]
+
+
+class Controller(nn.Module):
+    """GRU ``E`` and linear layer ``H``: from recent items to one keep-logit a block (equation 7).
+
+    The paper's softmax over {execute, skip} has two logits a block of which only the difference matters; its parameter
+    count (Table 5: 50,310) leaves room for one, so ``H`` gives ``delta = beta_0 - beta_1`` with ``beta_1 = 0``.
+    """
+
+    def __init__(self, blocks: int) -> None:
+        super().__init__()
+        self.extractor = Extractor()
+        self.head = nn.Linear(DIM, blocks)
+
+    def forward(self, embedded: Tensor, lengths: Tensor) -> Tensor:
+        """Keep-logits ``(D, L)``; a block is executed where its logit is at least 0 (equation 3)."""
+        logits: Tensor = self.head(self.extractor(embedded, lengths))
+        return logits
+
+
+def chosen_path(logits: Tensor, most: Tensor | None = None) -> Tensor:
+    """The path ``(D, L)`` bool of devices with these keep-logits: blocks with a logit of at least 0 (equation 3).
+
+    Where there is room for ``most`` ``(D,)`` blocks only, those of them with the highest logits.
+    """
+    path = logits >= 0
+    if most is not None:
+        place = logits.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+        path &= place < most.unsqueeze(1)
+    return path
+
+
+def logistic(logits: Tensor, generator: torch.Generator) -> Tensor:
+    """Logistic noise in the shape of ``logits``: the difference of two Gumbel variables."""
+    uniform = torch.rand(logits.shape, generator=generator).to(logits.device).clamp(1e-7, 1 - 1e-7)
+    return torch.log(uniform) - torch.log1p(-uniform)
+
+
+def sample_gates(logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
+    """Straight-through Gumbel-softmax gates ``(D, L)`` (equations 4 and 5).
+
+    Forward: 1 where the perturbed execute-logit wins, else 0. Backward: the gradient of the relaxed probability at this
+    temperature. The difference of two Gumbel variables is one logistic variable, so one uniform draw a gate is enough.
+    """
+    noisy = logits + logistic(logits, generator)
+    soft = torch.sigmoid(noisy / temperature)
+    return (noisy >= 0).to(soft.dtype) + (soft - soft.detach())
+
+
+def compact_constraint(logits: Tensor) -> Tensor:
+    """``L_c``: minus the log-probability of skipping, summed over blocks, mean over devices (equations 10 and 11)."""
+    return F.softplus(logits).sum(dim=1).mean()
+
+
+class DevicePart(nn.Module):
+    """What is installed on every device: the shared backbone, and for adaptive methods the extractors.
+
+    ``popularity`` ``(num_items + 1,)`` is the rank of every item by training popularity (1 is the most popular), what a
+    device falls back to when it has no network it can run.
+    """
+
+    popularity: Tensor
+
+    def __init__(
+        self, backbone: Backbone, *, controller: bool, interest: bool, structure: Structure = "logits"
+    ) -> None:
+        super().__init__()
+        self.backbone, self.structure = backbone, structure
+        self.controller = Controller(backbone.blocks) if controller else None
+        self.interest = Extractor() if interest else None
+        self.register_buffer("popularity", torch.zeros(backbone.num_items + 1, dtype=torch.int32))
+
+    def embed_history(self, history: Tensor) -> Tensor:
+        """Right-padded item ids ``(D, m)`` to what the extractors read, ``(D, m, d)``: normalised embeddings.
+
+        Embeddings start small; a GRU that reads them as they are learns nothing for the first epochs.
+        """
+        return F.layer_norm(F.embedding(history, self.backbone.items), (DIM,), eps=1e-12)
+
+    def request_macs(self, items: int) -> int:
+        """Multiply-accumulates of the extractors over ``items`` items: 3 gates of two 64 x 64 products, and ``H``."""
+        step = 6 * DIM * DIM
+        controller = 0 if self.controller is None else items * step + DIM * self.backbone.blocks
+        return controller + (0 if self.interest is None else items * step)
+
+    def paper_request_macs(self, items: int) -> int:
+        """The paper's count (Table 5): with 5 items 254,464 for 6 blocks, 254,848 for 12.
+
+        Beside the products of a GRU step it counts the gates: 832 more, 13 operations for each of the 64 numbers of the
+        state.
+        """
+        step = 6 * DIM * DIM + 13 * DIM
+        extractors = (self.controller is not None) + (self.interest is not None)
+        head = 0 if self.controller is None else DIM * self.backbone.blocks
+        return extractors * items * step + head
+
+    def latent(self, embedded: Tensor, lengths: Tensor, logits: Tensor | None, path: Tensor | None = None) -> Tensor:
+        """Latent interest ``(D, 64)`` of devices with structure ``logits`` and ``path`` ``(D, L)``, both zero-padded.
+
+        ``E'`` starts from one of them (equation 9), see :data:`Structure`. A block is 1 if it runs and -1 if not.
+        """
+        assert self.interest is not None
+        start = None
+        if self.structure == "logits" and logits is not None:
+            start = logits
+        elif self.structure == "path" and path is not None:
+            start = 2 * path.to(embedded.dtype) - 1
+        state: Tensor = self.interest(
+            embedded, lengths, None if start is None else F.pad(start, (0, DIM - start.shape[1]))
+        )
+        return state

@@ -1,0 +1,1 @@
+"""Fast twins of plain PyTorch operations."""

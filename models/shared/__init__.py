@@ -1,0 +1,1 @@
+"""Networks that all devices share, plain and compressed."""

@@ -1,0 +1,68 @@
+"""Networks that all devices share: what is installed on a device besides the backbone's common part.
+
+A network knows how to give the weights of a block, how many numbers it takes to store them, and what using them costs
+beside the block itself. Compressed networks (STTD, Rare Gem, Gater) are subclasses; the plain one stores every weight.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.backbones.base import Backbone
+
+if TYPE_CHECKING:
+    from models.device_part import DevicePart
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What one inference takes on a device."""
+
+    macs: int
+    """Multiply-accumulates of all that is multiplied."""
+    macs_paper: int
+    """As the paper counts."""
+    weights: int
+    """Numbers that the network consists of, without item embeddings and positions."""
+
+
+def footprint(backbone: Backbone, context: int, path: np.ndarray) -> Footprint:
+    """Of a network that stores all weights of the blocks in ``path`` ``(L,)`` bool, and of no others."""
+    run = int(path.sum())
+    weights = run * backbone.block_size + backbone.blocks * backbone.static_block_weights()
+    return Footprint(backbone.inference_macs(context, run), backbone.paper_macs(context, run), weights)
+
+
+class Network(nn.ParameterList):
+    """The weights of ``L`` blocks, each stored as ``(block_size,)``.
+
+    ``network[k]`` are the weights of block ``k`` as the backbone takes them, ``(1, block_size)``.
+    """
+
+    kind = "plain"
+    """Names the class in a model's file."""
+
+    def __init__(self, backbone: Backbone, generator: torch.Generator) -> None:
+        super().__init__(backbone.initial_blocks(generator))
+
+    def __getitem__(self, k: int) -> Tensor:  # type: ignore[override]
+        return self.stored(k).unsqueeze(0)
+
+    def stored(self, k: int) -> Tensor:
+        """What is kept of block ``k``."""
+        value: Tensor = getattr(self, str(k))
+        return value
+
+    def units(self, part: "DevicePart", windows: Tensor) -> Tensor | None:
+        """Which units of the blocks are on for each window ``(D, R, n)``; None: all of them, always."""
+        return None
+
+    def footprint(self, backbone: Backbone, context: int, path: np.ndarray, units: Tensor | None = None) -> Footprint:
+        """What one inference takes that runs the blocks in ``path`` ``(L,)`` bool.
+
+        ``units`` is what :meth:`units` gave for the device's inferences ``(E, ...)``; None: not known yet.
+        """
+        return footprint(backbone, context, path)

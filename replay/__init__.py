@@ -1,0 +1,1 @@
+"""Commands that run the networks of a finished run again."""

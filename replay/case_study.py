@@ -1,0 +1,251 @@
+"""The paper's case study (Figure 6) on a finished run that played Forward-OFA.
+
+    python -m replay.case_study RUN [--method forward-ofa] [--devices 3,17,42,99] [--data-dir DIR]
+
+Writes ``RUN/casestudy.json``: for four devices at the start of their first live session, what the top ten become under
+the device's own network, and under networks that do not fit it. This is the simulator's own view, for which it opens
+what devices have on their disks; no device sends any of it.
+
+The file::
+
+    {"dataset", "method", "backbone", "blocks", "seed", "candidates", "simulated",
+     "devices": [{"device": 3, "path": [1, 0, ...], "partner": 17, "recent": [ITEM, ...], "next": ITEM,
+                  "networks": [{"network": "own", "path": [1, 0, ...], "rank": 4, "top": [ITEM, ...]}, ...]}, ...],
+     "everyone": [{"network": "own", "devices": 300, "hit@10": 0.2, "ndcg@10": 0.1, "blocks": 4.5}, ...]}
+
+An ITEM is ``{"item": 12, "title": "Heat (1995)", "genres": ["Action", ...]}``; ``recent`` are the last ten before the
+session, oldest first; ``next`` is what the user did next, and ``rank`` its place among all items. A network is
+
+* ``own``: the device's own path and latent interest;
+* ``all-blocks``: all blocks on, from its own latent interest;
+* ``devicerec``: the one dense network trained in the cloud for everybody, if the run holds it;
+* ``other``: path and latent interest of ``partner``, of the others in the study the one whose latent interest points
+  away most (among ``everyone``: of all devices).
+
+Devices are chosen by their paths alone, which know nothing of how well anything fits: one with the commonest path, then
+each time one whose path differs most from those chosen. Budgets play no part here.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clients import inference
+from clients.local_data import Storage, recent, session_windows
+from core.errors import UserError
+from core.run_config import finished_options
+from models.backbones.base import BlockWeights
+from models.checkpoint import load_device, load_mapper
+from models.device_part import DevicePart
+from models.metrics import CUTOFF, hits, ndcg, ranks
+from sim import data
+from sim.data.interactions import Interactions
+from sim.run_folder import write_text
+
+METHODS, DENSE = ("forward-ofa", "forward-ofa-plus"), "devicerec"
+FILE = "casestudy.json"
+STUDIED, RECENT = 4, 10
+CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Scene:
+    """All ``D`` devices of a run just before their first live event."""
+
+    past: list[np.ndarray]
+    windows: Tensor
+    """``(D, 1, context)``."""
+    targets: Tensor
+    """``(D,)`` what the user did next."""
+    paths: Tensor
+    """``(D, L)`` bool."""
+    latents: Tensor
+    """``(D, 64)``."""
+    full: Tensor
+    """``(D, 64)`` the latent interest with which it would ask for all blocks."""
+
+
+Answer = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Of devices ``(N,)`` with the networks of others ``(N,)``: rank of the next item ``(N,)``, top items ``(N, 10)``."""
+
+
+def study(
+    run: Path, devices: Sequence[int] | None = None, data_dir: Path | None = None, method: str = METHODS[0]
+) -> Path:
+    """Write the case study of a finished run; returns the file's path."""
+    options = finished_options(run)
+    model, dense = (run / "models" / f"{name}-{options['seed']}.safetensors" for name in (method, DENSE))
+    if not model.exists():
+        raise UserError(f"{run} has no model of {method}: there is no {model}; play it with --methods {method}")
+    interactions = data.load(options["dataset"], data_dir)
+    part = load_device(model).part
+    scene = look(Storage(run / "world"), part, options["memory"], options["context"])
+    answers = _answers(scene, part, model, dense)
+    chosen = list(devices) if devices is not None else pick(scene.paths.numpy())
+    for one in chosen:
+        if not 0 <= one < len(scene.targets):
+            raise UserError(f"--devices: there is no device {one}; {run} has {len(scene.targets)}, numbered from 0")
+    found = {
+        "dataset": interactions.name,
+        "method": method,
+        "backbone": options["backbone"],
+        "blocks": part.backbone.blocks,
+        "seed": options["seed"],
+        "candidates": part.backbone.num_items,
+        "simulated": len(scene.targets),
+        "devices": _portraits(chosen, scene, answers, interactions),
+        "everyone": _everyone(scene, answers),
+    }
+    write_text(run / FILE, json.dumps(found, ensure_ascii=False, indent=1))
+    return run / FILE
+
+
+def look(storage: Storage, part: DevicePart, memory: int, context: int) -> Scene:
+    """Let every device extract what it would send before its first live session."""
+    count = len(storage.offsets) - 1
+    past = [np.asarray(storage.before(d, 0)) for d in range(count)]
+    windows, targets = session_windows(past, [np.asarray(storage.during(d, 0))[:1] for d in range(count)], context)
+    history, lengths = recent(past, memory)
+    wanted = inference.request(part, history, lengths)
+    full = inference.request(part, history, lengths, redraw=np.ones_like)
+    return Scene(past, windows, targets[:, 0], wanted.path, wanted.latent, full.latent)
+
+
+def pick(paths: np.ndarray, count: int = STUDIED) -> list[int]:
+    """Devices with paths ``(D, L)`` as different as can be; of equal ones the first."""
+    _, first, often = np.unique(paths, axis=0, return_index=True, return_counts=True)
+    chosen = [int(first[often == often.max()].min())]
+    while len(chosen) < min(count, len(paths)):
+        apart = (paths[:, None] != paths[None, chosen]).sum(axis=2).min(axis=1)
+        apart[chosen] = -1
+        chosen.append(int(apart.argmax()))
+    return chosen
+
+
+def partners(latents: Tensor) -> Tensor:
+    """For each of ``(D, 64)`` the one whose direction is least like its own, ``(D,)``."""
+    unit = torch.nn.functional.normalize(latents, dim=1)
+    return torch.cat([(some @ unit.T).argmin(dim=1) for some in unit.split(CHUNK)])
+
+
+@torch.inference_mode()
+def _answers(scene: Scene, part: DevicePart, model: Path, dense: Path) -> dict[str, Answer]:
+    mapper = load_mapper(model)
+
+    def generated(who: Tensor, whose: Tensor, paths: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
+        latent = latents[whose]
+        return _rank(scene, part, who, lambda k, r: mapper.block(k, latent if r is None else latent[r]), paths[whose])
+
+    everything = torch.ones_like(scene.paths)
+    answers: dict[str, Answer] = {
+        "own": lambda who, whose: generated(who, who, scene.paths, scene.latents),
+        "all-blocks": lambda who, whose: generated(who, who, everything, scene.full),
+    }
+    if dense.exists():
+        installed = load_device(dense)
+        network = installed.network
+        assert network is not None
+        answers[DENSE] = lambda who, whose: _rank(scene, installed.part, who, lambda k, r: network[k], everything[who])
+    answers["other"] = lambda who, whose: generated(who, whose, scene.paths, scene.latents)
+    return answers
+
+
+@torch.inference_mode()
+def _rank(scene: Scene, part: DevicePart, who: Tensor, weights: BlockWeights, keep: Tensor) -> tuple[Tensor, Tensor]:
+    states = part.backbone.encode(scene.windows[who], weights, keep=keep)[:, 0, -1]
+    scores = part.backbone.score(states)
+    return ranks(scores, scene.targets[who]), scores.topk(min(CUTOFF, scores.shape[1])).indices + 1
+
+
+def _portraits(
+    chosen: list[int], scene: Scene, answers: dict[str, Answer], interactions: Interactions
+) -> list[dict[str, object]]:
+    who = torch.tensor(chosen)
+    whose = who[partners(scene.latents[who])]
+    ranked = {name: answer(who, whose) for name, answer in answers.items()}
+    taken = {name: _paths(name, scene, who, whose) for name in answers}
+    return [
+        {
+            "device": one,
+            "path": scene.paths[one].int().tolist(),
+            "partner": int(whose[row]),
+            "recent": [_item(item, interactions) for item in scene.past[one][-RECENT:].tolist()],
+            "next": _item(int(scene.targets[one]), interactions),
+            "networks": [
+                {
+                    "network": name,
+                    "path": taken[name][row].int().tolist(),
+                    "rank": int(rank[row]),
+                    "top": [_item(item, interactions) for item in top[row].tolist()],
+                }
+                for name, (rank, top) in ranked.items()
+            ],
+        }
+        for row, one in enumerate(chosen)
+    ]
+
+
+def _everyone(scene: Scene, answers: dict[str, Answer]) -> list[dict[str, object]]:
+    everybody, opposite = torch.arange(len(scene.targets)), partners(scene.latents)
+    out: list[dict[str, object]] = []
+    for name, answer in answers.items():
+        pairs = zip(everybody.split(CHUNK), opposite.split(CHUNK), strict=True)
+        rank = torch.cat([answer(who, whose)[0] for who, whose in pairs])
+        out.append(
+            {
+                "network": name,
+                "devices": len(rank),
+                "hit@10": float(hits(rank).mean()),
+                "ndcg@10": float(ndcg(rank).mean()),
+                "blocks": float(_paths(name, scene, everybody, opposite).sum(1).double().mean()),
+            }
+        )
+    return out
+
+
+def _paths(name: str, scene: Scene, who: Tensor, whose: Tensor) -> Tensor:
+    own = {"own": scene.paths[who], "other": scene.paths[whose]}
+    return own.get(name, torch.ones_like(scene.paths[who]))
+
+
+def _item(item: int, interactions: Interactions) -> dict[str, object]:
+    names = [interactions.genre_names[g] for g in np.flatnonzero(interactions.genres[item])]
+    return {"item": item, "title": interactions.item_titles[item], "genres": names}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status, 2 for what the user can mend."""
+    parser = argparse.ArgumentParser(
+        prog="python -m replay.case_study", description="The paper's Figure 6 on a finished run."
+    )
+    parser.add_argument("run", type=Path, help="folder of a finished run that played the method")
+    parser.add_argument("--method", default=METHODS[0], choices=METHODS, help="whose networks (default: %(default)s)")
+    parser.add_argument("--devices", help="numbers of the devices, separated by commas (default: four different paths)")
+    parser.add_argument("--data-dir", type=Path, help="where raw data files are looked for first")
+    given = parser.parse_args(arguments)
+    try:
+        print(study(given.run, _numbers(given.devices), given.data_dir, given.method))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _numbers(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts) or len(set(parts)) < 2 or len(set(parts)) < len(parts):
+        raise UserError(f"--devices {text}: name two or more different devices by their numbers, separated by commas")
+    return [int(part) for part in parts]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

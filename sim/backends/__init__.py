@@ -1,0 +1,1 @@
+"""The engines that carry messages between cloud and devices."""

@@ -1,0 +1,180 @@
+"""Training the cloud models of a run: what they learn from, and the cache that makes a second run train nothing."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pandas as pd
+import pooch
+import torch
+
+from core.errors import UserError
+from core.seeds import derive, torch_generator
+from models.checkpoint import Sizes, read_header, save_model
+from sim.config import Config
+from sim.data.interactions import Interactions
+from sim.run_folder import RunFolder
+from sim.world.streams import Protocol, Streams, build_streams, eligible_users
+from strategies.registry import METHODS
+from strategies.training.learner import Learner, Recipe
+from strategies.training.loop import EpochRecord, cache_key, train
+from strategies.training.presets import recipe_for
+from strategies.training.windows import TrainingSet
+
+OnBatch = Callable[[int, int, list[EpochRecord]], None]
+
+
+def cache_folder() -> Path:
+    """Where trained models are kept: ``$SIM_CACHE_DIR``, or the user's cache folder."""
+    return Path(os.environ.get("SIM_CACHE_DIR") or pooch.os_cache("forward-ofa-sim")) / "models"
+
+
+def pick_accelerator(name: str) -> torch.device:
+    """The device the cloud trains on."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("--accelerator cuda: PyTorch finds no CUDA device here; use auto or cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def training_set(interactions: Interactions, streams: Streams, config: Config) -> TrainingSet:
+    """The histories and validation items that the cloud may see; nothing of the live streams."""
+    if config.cloud_users == "all":
+        streams = build_streams(
+            interactions,
+            eligible_users(interactions, cast(Protocol, config.protocol)),
+            protocol=cast(Protocol, config.protocol),
+        )
+    starts, history = streams.offsets[:-1], streams.live_start - 1
+    pieces = [streams.items[s : s + h] for s, h in zip(starts.tolist(), history.tolist(), strict=True)]
+    offsets = np.concatenate([[0], np.cumsum(history)]).astype(np.int64)
+    validation = streams.items[starts + history].astype(np.int64)
+    return TrainingSet(offsets, np.concatenate(pieces), validation, interactions.num_items)
+
+
+def recipe_of(config: Config) -> Recipe:
+    """The training recipe that the options ask for."""
+    return recipe_for(
+        protocol=config.protocol,
+        backbone=config.backbone,
+        dataset=config.dataset,
+        targets=config.targets,
+        learning_rate=config.learning_rate,
+        epochs=config.epochs,
+        patience=config.patience,
+        penalty=config.penalty,
+        temperature=config.temperature,
+        memory=config.resolved_memory,
+    )
+
+
+def sized(recipe: Recipe, data: TrainingSet, config: Config) -> Recipe:
+    """The recipe with batches that leave an epoch about forty steps, however small the data set is."""
+    windows = data.targets if recipe.targets == "last" else data.targets // config.resolved_context
+    return replace(recipe, batch=min(recipe.batch, max(16, windows // 40)))
+
+
+def model_path(run: RunFolder, cloud_model: str, seed: int) -> Path:
+    """The trained model in the run folder."""
+    return run.models / f"{cloud_model}-{seed}.safetensors"
+
+
+def in_order(methods: Iterable[str]) -> list[str]:
+    """The cloud models that these methods need, each once, and every teacher before its student."""
+    out: dict[str, None] = {}
+    for name in methods:
+        cloud_model = METHODS[name].cloud_model
+        teacher = METHODS[cloud_model].learner().teacher
+        out.update(dict.fromkeys(in_order([teacher]) if teacher is not None else []))
+        out[cloud_model] = None
+    return list(out)
+
+
+def train_model(
+    cloud_model: str, data: TrainingSet, config: Config, run: RunFolder, seed: int, on_batch: OnBatch
+) -> tuple[pd.DataFrame, bool]:
+    """Make sure the run folder holds the trained model; give its training log and whether it had to be trained.
+
+    A method that learns from another one's model finds that in the run folder: see :func:`in_order`. What the run
+    folder holds from an earlier start counts only if it is this very model.
+    """
+    key = model_key(cloud_model, data, config, seed)
+    cached, target = cache_folder() / f"{cloud_model}-{key}.safetensors", model_path(run, cloud_model, seed)
+    there = target.exists() and read_header(target)[1].get("key") == key
+    if there and not cached.exists():
+        _link(target, cached)
+    fresh = not cached.exists()
+    if fresh:
+        learner, recipe, own, sizes = _how(cloud_model, data, config)
+        generator = torch_generator(seed, "weights", cloud_model)
+        if learner.teacher is not None:
+            learner.teach(model_path(run, learner.teacher, seed))
+        with torch.random.fork_rng(devices=[]):  # PyTorch's own layers draw their first weights from here
+            torch.manual_seed(derive(seed, "weights", cloud_model))
+            model = learner.build(sizes.build(generator), generator)
+        checkpoint = cached.with_suffix(".checkpoint")
+        done = train(
+            learner,
+            model,
+            data,
+            recipe,
+            context=sizes.context,
+            seed=derive(seed, "training", cloud_model),
+            device=pick_accelerator(config.accelerator),
+            checkpoint=checkpoint,
+            on_batch=on_batch,
+        )
+        extra = {
+            "memory": recipe.memory,
+            "method": cloud_model,
+            "key": key,
+            "recipe": asdict(recipe) | own,
+            "best_epoch": done.best_epoch,
+            "records": [asdict(record) for record in done.records],
+        }
+        save_model(cached, model, sizes, extra)
+        checkpoint.unlink(missing_ok=True)
+    if not there:
+        _link(cached, target)
+    return training_log(target, cloud_model, seed), fresh
+
+
+def _how(cloud_model: str, data: TrainingSet, config: Config) -> tuple[Learner, Recipe, dict[str, float], Sizes]:
+    """The learner, the recipe as it follows it, its own hyperparameters, and the sizes of its backbone."""
+    learner = METHODS[cloud_model].learner()
+    recipe = learner.adjust(sized(recipe_of(config), data, config))
+    own = learner.configure(protocol=config.protocol, backbone=config.backbone, dataset=config.dataset)
+    return learner, recipe, own, Sizes(config.backbone, data.num_items, config.resolved_blocks, config.resolved_context)
+
+
+def model_key(cloud_model: str, data: TrainingSet, config: Config, seed: int) -> str:
+    """Names the trained model by everything that decides what it is, its teacher included."""
+    learner, recipe, own, sizes = _how(cloud_model, data, config)
+    teacher = None if learner.teacher is None else model_key(learner.teacher, data, config, seed)
+    return cache_key(cloud_model, data, recipe, asdict(sizes), seed, own, teacher)
+
+
+def training_log(path: Path, cloud_model: str, seed: int) -> pd.DataFrame:
+    """One row an epoch, as ``training.csv`` holds it."""
+    _, extra = read_header(path)
+    frame = pd.DataFrame(cast(list[dict[str, float]], extra["records"])).rename(
+        columns={"valid_ndcg": "valid_ndcg@10", "valid_hit": "valid_hit@10"}
+    )
+    frame.insert(0, "method", cloud_model)
+    frame.insert(1, "seed", seed)
+    frame["best"] = frame["epoch"] == extra["best_epoch"]
+    return frame
+
+
+def _link(source: Path, target: Path) -> None:
+    """A hard link where possible: the run keeps its model even if the cache is cleared."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+    try:
+        os.link(source, temporary)
+    except OSError:
+        shutil.copyfile(source, temporary)
+    os.replace(temporary, target)

@@ -1,0 +1,272 @@
+"""What the user sees during a run: one live display on a terminal, plain lines elsewhere, or nothing.
+
+A run goes through phases (:meth:`Display.phase`); in each of them some pieces of work are done one after the other:
+models are trained (:class:`Training`) or methods are played (:class:`Playing`). Everything goes to standard error, so
+that standard output holds the result only.
+"""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pandas as pd
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from strategies.training.loop import EpochRecord
+
+LINE_EVERY = 15.0
+"""Seconds between plain lines of one piece of work."""
+NARROW = 100
+"""Columns of a terminal below which space is saved."""
+
+
+class Work(ABC):
+    """One piece of work with a known length, and when it began."""
+
+    def __init__(self, title: str, total: float, display: "Display | None" = None) -> None:
+        self.title, self.total, self._display = title, total, display
+        self.done = 0.0
+        self.found = 0.0
+        """Of what is done, what an earlier, killed run had done: it says nothing about the speed of this one."""
+        self.note = ""
+        self.started: float | None = None
+        self.spent: float | None = None
+        """Seconds it took, once it is finished."""
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until it is finished at the speed so far; None where that is not known yet."""
+        if self.started is None or self.done <= self.found:
+            return None
+        return (time.monotonic() - self.started) * (self.total - self.done) / (self.done - self.found)
+
+    @property
+    def state(self) -> str:
+        """A word or a duration for the display."""
+        if self.spent is not None:
+            return "done"
+        if self.started is None:
+            return "waiting"
+        return "" if self.left is None else clock(self.left)
+
+    @abstractmethod
+    def cells(self) -> list[str]:
+        """Its numbers, in the order of the header of its phase."""
+
+    @abstractmethod
+    def words(self) -> str:
+        """Its numbers, for a plain line."""
+
+    def _changed(self) -> None:
+        if self._display is not None:
+            self._display.changed(self)
+
+
+class Training(Work):
+    """The training of a cloud model; its length is a guess that is mended as it goes."""
+
+    HEADER = ("model", "epochs", "left", "loss", "best validation\nNDCG@10")
+
+    def __init__(self, title: str, total: float = 1, display: "Display | None" = None) -> None:
+        super().__init__(title, total, display)
+        self.records: list[EpochRecord] = []
+
+    def batch(self, step: int, steps: int, records: list[EpochRecord], expected: int) -> None:
+        """A step of the epoch that comes after ``records`` was taken; ``expected`` epochs are the guess."""
+        if self.done == 0:
+            self.found = float(len(records))
+        self.records, self.total, self.done = records, expected, len(records) + step / steps
+        self._changed()
+
+    def end(self, records: list[EpochRecord], fresh: bool) -> None:
+        """The model is there, trained just now or found in the cache."""
+        self.records, self.done, self.total = records, len(records), len(records)
+        self.note = "" if fresh else "from the cache"
+
+    def cells(self) -> list[str]:
+        epochs = f"{self.done:.0f}" + (f" of ~{self.total:.0f}" if self.done < self.total else "")
+        if not self.records:
+            return [epochs if self.done else "", self.state, "", ""]
+        best = max(record.valid_ndcg for record in self.records)
+        return [epochs, "cached" if self.note else self.state, f"{self.records[-1].loss:.3f}", f"{best:.4f}"]
+
+    def words(self) -> str:
+        if not self.records:
+            return ""
+        best = max(record.valid_ndcg for record in self.records)
+        return f"loss {self.records[-1].loss:.3f}, best validation NDCG@10 {best:.4f}"
+
+
+class Playing(Work):
+    """The sessions of a method with one seed."""
+
+    HEADER = ("method", "sessions", "left", "NDCG@10", "served\n%", "requests", "Mbit")
+
+    def __init__(self, title: str, total: float, display: "Display | None" = None) -> None:
+        super().__init__(title, total, display)
+        self.sums = dict.fromkeys(("sessions", "events", "ndcg", "served", "requested", "bits_down", "bits_up"), 0.0)
+
+    def wave(self, sessions: int) -> None:
+        """So many sessions of the present round have been played; their numbers come with the round."""
+        self.done += sessions
+        self._changed()
+
+    def round(self, rows: pd.DataFrame, fresh: bool) -> None:
+        """A round is complete; ``fresh``: it was played now, else an earlier run had played it."""
+        self.sums["sessions"] += len(rows)
+        for name in self.sums.keys() - {"sessions"}:
+            self.sums[name] += float(rows[name].sum())
+        self.done = self.sums["sessions"]
+        if not fresh:
+            self.found += len(rows)
+        self._changed()
+
+    @property
+    def ndcg(self) -> float:
+        """NDCG@10 over the events so far, against all items."""
+        return self.sums["ndcg"] / max(self.sums["events"], 1)
+
+    @property
+    def megabits(self) -> float:
+        """Both directions."""
+        return (self.sums["bits_down"] + self.sums["bits_up"]) / 1e6
+
+    def cells(self) -> list[str]:
+        sessions = f"{self.done:,.0f}/{self.total:,.0f}"
+        if not self.sums["sessions"]:
+            return [sessions, self.state, "", "", "", ""]
+        served = f"{100 * self.sums['served'] / self.sums['sessions']:.1f}"
+        requests, megabits = f"{self.sums['requested']:,.0f}", f"{self.megabits:,.0f}"
+        return [sessions, self.state, f"{self.ndcg:.4f}", served, requests, megabits]
+
+    def words(self) -> str:
+        if not self.sums["sessions"]:
+            return ""
+        return (
+            f"NDCG@10 {self.ndcg:.4f}, served {100 * self.sums['served'] / self.sums['sessions']:.1f} %, "
+            f"{self.sums['requested']:,.0f} requests, {self.megabits:,.1f} Mbit"
+        )
+
+
+@dataclass
+class _Phase:
+    title: str
+    number: int
+    began: float
+
+
+class Display:
+    """Where progress goes. ``say`` is for single lines that stay."""
+
+    def __init__(self, *, quiet: bool = False, console: Console | None = None) -> None:
+        self.quiet = quiet
+        self.console = console or Console(stderr=True, highlight=False)
+        self._title, self._phases, self._began = "", 1, time.monotonic()
+        self._phase: _Phase | None = None
+        self._works: Sequence[Work] = ()
+        self._past: list[str] = []
+        self._printed = 0.0
+
+    @property
+    def live(self) -> bool:
+        """Whether there is a terminal that can be painted on."""
+        return not self.quiet and self.console.is_terminal and not self.console.is_dumb_terminal
+
+    def say(self, line: str) -> None:
+        """A line that stays on the screen."""
+        if not self.quiet:
+            self.console.print(line, soft_wrap=True)
+
+    @contextmanager
+    def open(self, title: str, phases: int) -> Iterator[None]:
+        """Show the display while the block runs: a run of this name in so many phases."""
+        self._title, self._phases, self._began = title, phases, time.monotonic()
+        if not self.live:
+            yield
+            return
+        with Live(get_renderable=self.frame, console=self.console, refresh_per_second=4):
+            yield
+            self._end_phase()
+
+    def phase(self, title: str, works: Sequence[Work] = ()) -> None:
+        """Begin a phase, with the pieces of work it will have; what the last one did shrinks to a line."""
+        self._end_phase()
+        self._phase = _Phase(title, len(self._past) + 1, time.monotonic())
+        self._works = works
+
+    def _end_phase(self) -> None:
+        if self._phase is not None:
+            self._past.append(f"{self._phase.title}: {clock(time.monotonic() - self._phase.began)}")
+        self._phase, self._works = None, ()
+
+    def training(self, title: str) -> Training:
+        """A model to be trained."""
+        return Training(title, display=self)
+
+    def playing(self, title: str, sessions: int) -> Playing:
+        """A method to be played."""
+        return Playing(title, sessions, display=self)
+
+    @contextmanager
+    def doing(self, work: Work) -> Iterator[None]:
+        """The block does this piece of work."""
+        work.started = self._printed = time.monotonic()
+        yield
+        work.spent = time.monotonic() - work.started
+        self._line(work, f"done in {clock(work.spent)}" if not work.note else work.note)
+
+    def changed(self, work: Work) -> None:
+        """A piece of work has got on; elsewhere than on a terminal it says so now and then."""
+        if not self.live and time.monotonic() - self._printed >= LINE_EVERY:
+            self._printed = time.monotonic()
+            left = "" if work.left is None else f", about {clock(work.left)} left"
+            self._line(work, f"{work.done:,.0f} of {work.total:,.0f}{left}")
+
+    def _line(self, work: Work, state: str) -> None:
+        if not self.live:
+            kind = "train" if isinstance(work, Training) else "play"
+            self.say(f"{kind} {work.title}: {state}{'; ' if work.words() else ''}{work.words()}")
+
+    # -- on a terminal ----------------------------------------------------------------------------------------------
+
+    def frame(self) -> RenderableType:
+        """The display as it is now."""
+        now = time.monotonic()
+        lines: list[RenderableType] = [Text(f"{self._title}, {clock(now - self._began)}", style="bold")]
+        lines += [Text(f"✓ {line}", style="dim", overflow="fold") for line in self._past]
+        if self._phase is not None:
+            lines.append(Text(f"{self._phase.number} of {self._phases}: {self._phase.title}"))
+        if self._works:
+            lines.append(self._table())
+        return Group(*lines)
+
+    def _table(self) -> Table:
+        header = Training.HEADER if isinstance(self._works[0], Training) else Playing.HEADER
+        narrow = self.console.width < NARROW
+        table = Table(box=None, padding=(0, 1 if narrow else 2, 0, 0), pad_edge=False, header_style="dim")
+        table.add_column(header[0], vertical="bottom", min_width=11)
+        table.add_column("", max_width=8 if narrow else 24)
+        for name in header[1:]:  # as wide as they may become, so that nothing jumps
+            least = {"sessions": max(len(work.cells()[0]) for work in self._works), "epochs": 9, "left": 9, "Mbit": 7}
+            table.add_column(
+                name, justify="right", no_wrap=True, vertical="bottom", min_width=least.get(name), overflow="fold"
+            )
+        for work in self._works:
+            bar = ProgressBar(work.total, work.done, complete_style="cyan", finished_style="green")
+            table.add_row(work.title, bar, *work.cells(), style="dim" if work.started is None else "")
+        return table
+
+
+def clock(seconds: float) -> str:
+    """``12 s``, ``3:07 min`` or ``1:02:07 h``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes}:{rest:02d} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d} h"

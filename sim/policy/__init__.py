@@ -1,0 +1,1 @@
+"""What a request policy needs before the play begins."""

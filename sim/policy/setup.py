@@ -1,0 +1,157 @@
+"""What the simulation tells each device about its request policy, and what the policy needs before the play begins."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from clients.decision import PolicyConfig
+from clients.policies import Policy, parse
+from core.errors import UserError
+from core.seeds import numpy_generator
+from models.checkpoint import load_device, load_mapper
+from models.misrecommendation import load_detector, save_detector
+from sim.config import Config
+from sim.data.interactions import Interactions
+from sim.policy.backtest import Backtest
+from sim.policy.calibration import Trial, calibrate, request_rate
+from sim.run_folder import RunFolder, write_text
+from sim.world.streams import Streams, sessions_since_switch
+from strategies.base import AdaptiveStrategy, DeviceSession, SessionStrategy
+from strategies.training.detector import train_detector
+
+
+class PolicySetup:
+    """The request policy of every device, for one method and seed."""
+
+    def __init__(
+        self,
+        kind: type[Policy],
+        parameters: list[float],
+        state_folder: Path,
+        streams: Streams,
+        seed: int,
+        compare: bool,
+    ) -> None:
+        """``parameters`` holds one for each device; ``state_folder`` is where they keep what they remember."""
+        self.kind, self.parameters, self.seed, self.compare = kind, parameters, seed, compare
+        self.state_folder = state_folder
+        self.detector = ""
+        self._first = streams.session_offsets[:-1]
+        self._switches = sessions_since_switch(streams)
+
+    def config(self, device_session: DeviceSession) -> PolicyConfig:
+        """Those of one device-session. The change points are told to an oracle and to nobody else."""
+        parameter = "" if self.kind.default is None else f":{self.parameters[device_session.device]!r}"
+        return PolicyConfig(
+            name=f"{self.kind.name}{parameter}",
+            state_folder=str(self.state_folder),
+            draw=float(numpy_generator(self.seed, "policy", device_session.device, device_session.session).random()),
+            switch=int(self._switches[self._first[device_session.device] + device_session.session])
+            if self.kind.name == "oracle"
+            else -1,
+            detector=self.detector,
+            compare=self.compare,
+        )
+
+    def close(self) -> None:
+        """The method has been played: its devices need to remember nothing any more."""
+        shutil.rmtree(self.state_folder, ignore_errors=True)
+
+
+def prepare_policy(
+    config: Config,
+    run: RunFolder,
+    interactions: Interactions,
+    streams: Streams,
+    method: type[SessionStrategy],
+    model: Path,
+    seed: int,
+) -> PolicySetup | None:
+    """Prepare the request policies of a method; None where devices never adapt, or always do, remember nothing, and
+    nothing is compared.
+
+    What has to be trained or calibrated is kept in the run folder, so that a run that goes on goes on with the same.
+    """
+    kind, parameter = parse(config.policy)
+    if not method.adapts or (kind.name == "always" and not config.compare_stale and not method.remembers):
+        return None
+    label = f"{seed}-{method.name}"
+    policy_setup = PolicySetup(kind, [], run.world / "devices" / label, streams, seed, config.compare_stale)
+    calibrates = config.request_rate is not None and kind.rising is not None
+    if "doubt" in kind.needs or calibrates:
+        backtest = Backtest(
+            load_device(model),
+            load_mapper(model) if issubclass(method, AdaptiveStrategy) else None,
+            interactions,
+            streams,
+            session_length=config.session_length,
+            session_gap=config.session_gap,
+            context=config.resolved_context,
+            history_length=config.resolved_memory,
+        )
+        if "doubt" in kind.needs:
+            policy_setup.detector = str(_detector(run.models / f"mrd-{label}.safetensors", backtest, seed))
+    if calibrates:
+        assert config.request_rate is not None
+        note = run.path / "policies" / f"{label}.json"
+        if not note.exists():
+            trials = _trials(backtest, kind, policy_setup.detector)
+            found = thresholds(kind, config.request_rate, trials, config.request_scope, streams.num_devices)
+            rates = [request_rate(kind(found[device]), [trial]) * trial.chances for device, trial in trials.items()]
+            chances = max(sum(trial.chances for trial in trials.values()), 1)
+            note.parent.mkdir(exist_ok=True)
+            write_text(
+                note,
+                json.dumps({"policy": kind.name, "rehearsed_rate": sum(rates) / chances, "parameters": found}),
+            )
+        policy_setup.parameters = json.loads(note.read_text(encoding="utf-8"))["parameters"]
+    else:
+        by_rate = None if config.request_rate is None else kind.for_rate(config.request_rate)
+        chosen = next((p for p in (by_rate, parameter, kind.default) if p is not None), 0.0)
+        policy_setup.parameters = [chosen] * streams.num_devices
+    return policy_setup
+
+
+def thresholds(kind: type[Policy], rate: float, trials: dict[int, Trial], scope: str, devices: int) -> list[float]:
+    """Each device's threshold: one for all (``population``) or its own (``device``), where it has trial sessions."""
+    if not any(trial.chances for trial in trials.values()):
+        raise UserError("--request-rate: no device has a history of two trial sessions to calibrate a threshold on")
+    found = [calibrate(kind, rate, list(trials.values()))] * devices
+    if scope == "device":
+        for device, trial in trials.items():
+            if trial.chances:
+                found[device] = calibrate(kind, rate, [trial])
+    return found
+
+
+def _trials(backtest: Backtest, kind: type[Policy], detector: str) -> dict[int, Trial]:
+    """By device; what the policy does not look at is not computed."""
+    doubting = load_detector(Path(detector)) if detector else None
+    seen: dict[bytes, float] = {}
+
+    def doubt(stale: np.ndarray, fresh: np.ndarray) -> float:
+        assert doubting is not None
+        key = stale.tobytes() + fresh.tobytes()
+        if key not in seen:
+            seen[key] = float(doubting.doubt(torch.from_numpy(stale[None]), torch.from_numpy(fresh[None])))
+        return seen[key]
+
+    offsets = backtest.streams.session_offsets
+    out = {}
+    for index, device in enumerate(backtest.devices.tolist()):
+        rows = slice(int(offsets[index]), int(offsets[index + 1]))
+        losses = backtest.first_losses[rows] if "losses" in kind.needs else []
+        out[device] = Trial(backtest.interests[rows], losses, doubt)
+    return out
+
+
+def _detector(path: Path, backtest: Backtest, seed: int) -> Path:
+    if not path.exists():
+        samples = backtest.samples(seed)
+        if len(samples.right) == 0:
+            raise UserError("--policy mrd: no device has a history of two trial sessions to train a detector on")
+        save_detector(path, train_detector(samples, backtest.installed.part.backbone.items, seed))
+    return path

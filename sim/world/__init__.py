@@ -1,0 +1,1 @@
+"""The simulated world: streams, drift, devices, costs."""

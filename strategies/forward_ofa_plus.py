@@ -1,0 +1,282 @@
+"""DUET+ and Forward-OFA+: what holds up against a well-trained baseline. Ours, beyond the paper.
+
+The paper's full-rank heads have 8.1 million weights and learn the histories by heart before they have learnt what a
+converged DeviceRec knows. Seven changes:
+
+* **Warm start.** DUET+ begins with DeviceRec's trained network and a change of it that is zero, Forward-OFA+ with the
+  trained DUET+: first the weights learn to adapt, then the structure (as in Cai et al. 2020, whose large network is
+  trained before the small ones in it).
+* **Low rank.** The change goes through 16 directions a layer and a shift of each bias (:mod:`models.hypernetwork`).
+* **Dropout where the memory is**: on items of the remembered history and on the latent interest.
+* **One model for every budget** (Forward-OFA+). In training windows get a budget of blocks, small ones more often, and
+  keep the most probable blocks within it; the extractor of the latent interest starts from the path that really runs.
+* **A stem** (Forward-OFA+). Every path has the first block, so that a small budget means one well trained network and
+  not one of six, and the other blocks always read what it gives.
+* **First the choice, then the weights for it** (Forward-OFA+). The controller learns for :data:`SEARCH` epochs; after
+  that its choice stays, and the weights learn what devices really run.
+* **The whole teaches its parts** (Forward-OFA+). Every window also runs through all blocks, later through all of its
+  path, which learn from the targets; what it arrives at within its budget is drawn to what they arrive at ("in-place
+  distillation", Yu and Huang 2019).
+
+In place of the compact constraint, which drives all devices to the same blocks:
+
+* **Room.** Where the controller would keep more, all keep-logits are lowered by one number before the model is
+  validated and deployed, so that devices run 77 % of the blocks in the mean: those that they want most.
+* **A reward for paths that differ**: the log-determinant of the covariance of the keep-probabilities over a batch. It
+  grows when a block is kept by some devices and not by others, and when blocks are not all kept or dropped together.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.backbones.base import Backbone, Layers
+from models.checkpoint import load_device, load_mapper
+from models.cloud_models import AdaptiveModel
+from models.device_part import chosen_path, logistic
+from models.hypernetwork import RANK, LowRankMapper
+from models.kernels.dropout import dropout
+from models.kernels.precision import product_type
+from models.kernels.softmax_loss import full_softmax_loss
+from strategies.base import AdaptiveStrategy
+from strategies.training.learner import Learner, Recipe
+from strategies.training.windows import Batch
+
+HISTORY_DROPOUT, INTEREST_DROPOUT = 0.3, 0.3
+"""Of the items that the extractors read, and of the latent interest."""
+DIVERSITY = 0.03
+"""Weight of the reward for paths that differ."""
+KEEP_SHARE = 0.77
+"""Share of the blocks that devices may run in the mean."""
+FLOOR = 1e-3
+"""Added to the variances: devices that all do the same are penalised, not infinitely."""
+KEEP_AT_FIRST = 2.0
+"""Keep-logit of a fresh controller."""
+ALWAYS_KEEP_LOGIT = 1000.0
+"""Keep-logit of the first block for everybody: so high that no gate has a gradient there, so that it stays."""
+NOISE, TEMPERATURE = 1 / 3, 0.5
+"""Of the gates. With the full Gumbel noise of equation 4 a block sees so many devices that it is not meant for that it
+becomes one for all."""
+DISTILLATION = 1.0
+"""Weight of the mean squared difference of the final states within a budget from those of the whole."""
+SEARCH = 10
+"""Most epochs in which the controller learns."""
+UNBUDGETED_SHARE = 0.5
+"""Share of the windows without a budget while the controller learns."""
+
+
+class PlusLearner(Learner):
+    """Extractors, low-rank mapper and (for Forward-OFA+) controller."""
+
+    def __init__(self, *, controller: bool) -> None:
+        self.controller = controller
+        self.networks = 2 if controller else 1
+        self.searching = controller
+        self.teacher = "duet-plus" if controller else "devicerec"
+
+    def configure(self, *, protocol: str, backbone: str, dataset: str) -> dict[str, float]:
+        """The constants above, the same everywhere."""
+        own = {"history_dropout": HISTORY_DROPOUT, "interest_dropout": INTEREST_DROPOUT, "rank": RANK}
+        if self.controller:
+            own |= {
+                "diversity": DIVERSITY,
+                "keep": KEEP_AT_FIRST,
+                "noise": NOISE,
+                "free": UNBUDGETED_SHARE,
+                "stem": ALWAYS_KEEP_LOGIT,
+            }
+            own |= {"temperature": TEMPERATURE, "floor": FLOOR, "distillation": DISTILLATION, "room": KEEP_SHARE}
+            own |= {"search": SEARCH}
+        return own
+
+    def adjust(self, recipe: Recipe) -> Recipe:
+        """Half the learning rate, as most is trained; for DUET+, which has no search, twice as long until it counts.
+
+        What DeviceRec's network loses when it begins to adapt, it may have regained before the tenth epoch or after it.
+        """
+        warmup_epochs = recipe.warmup_epochs if self.controller else 2 * recipe.warmup_epochs
+        return replace(recipe, learning_rate=recipe.learning_rate / 2, warmup_epochs=warmup_epochs)
+
+    def search_epochs(self, recipe: Recipe) -> int:
+        """Of the controller; the epochs of the recipe follow, for the weights."""
+        return min(recipe.max_epochs, SEARCH) if self.controller else 0
+
+    def before_epoch(self, epoch: int, recipe: Recipe) -> None:
+        self.searching = epoch <= self.search_epochs(recipe)
+
+    def teach(self, teacher: Path) -> None:
+        self.known, self.mapper = load_device(teacher), load_mapper(teacher) if self.controller else None
+
+    def build(self, backbone: Backbone, generator: torch.Generator) -> nn.Module:
+        """Around the teacher's backbone, with its network; Forward-OFA+ also with its extractor and mapper."""
+        model = AdaptiveModel(backbone, generator, controller=self.controller, structure="path", mapper=LowRankMapper)
+        part, known = model.device_part, self.known.part
+        part.backbone.load_state_dict(known.backbone.state_dict())
+        if part.controller is None or self.mapper is None:
+            network = self.known.network
+            assert network is not None
+            with torch.no_grad():
+                for k in range(backbone.blocks):
+                    model.mapper.base[k].copy_(network[k][0])
+            return model
+        assert part.interest is not None
+        assert known.interest is not None
+        part.interest.load_state_dict(known.interest.state_dict())
+        model.mapper.load_state_dict(self.mapper.state_dict())
+        head = part.controller.head
+        with torch.no_grad():
+            head.bias.fill_(KEEP_AT_FIRST)
+            head.bias[0], head.weight[0] = ALWAYS_KEEP_LOGIT, 0.0
+        return model
+
+    def states(
+        self, model: nn.Module, batch: Batch, recipe: Recipe, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Every window has its own network, a device of its own; Forward-OFA+ in training two, see :meth:`paths`."""
+        assert isinstance(model, AdaptiveModel)
+        part, history = model.device_part, batch.history
+        if model.training:
+            lost = torch.rand(history.shape, generator=generator) < HISTORY_DROPOUT
+            history = history.masked_fill(lost.to(history.device), 0)
+        embedded, windows, lengths = part.embed_history(history), batch.windows, batch.lengths
+        path, extra = None, embedded.new_zeros(())
+        learning = model.training and self.searching
+        if part.controller is not None:
+            logits = part.controller(embedded, lengths)
+            if model.training:
+                path = self.paths(logits, generator)
+                embedded, windows, lengths = (torch.cat([x, x]) for x in (embedded, windows, lengths))
+            else:
+                path = chosen_path(logits)
+            if learning:
+                extra = -DIVERSITY * diversity(logits[:, 1:])
+        latent = dropout(part.latent(embedded, lengths, None, path), INTEREST_DROPOUT, model.training)
+
+        def weights(k: int, rows: Tensor | None) -> Tensor | Layers:
+            return model.mapper.applied(k, latent if rows is None else latent[rows])
+
+        states = part.backbone.encode(
+            windows.unsqueeze(1),
+            weights,
+            keep=None if learning else path,
+            gates=path if learning else None,
+            dropout=recipe.dropout if model.training else 0.0,
+        )[:, 0]
+        if path is None or not model.training:
+            return states, extra
+        states, whole = states.chunk(2)
+        return states, extra + distillation(states, whole, batch, part.backbone.items)
+
+    def paths(self, logits: Tensor, generator: torch.Generator) -> Tensor:
+        """Paths ``(2 B, L)`` from keep-logits ``(B, L)``: each window's within a budget, then each window's whole.
+
+        While the controller learns these are gates, the whole is all blocks, and half of the budgets are no limit.
+        Later they are bool, the whole is what a device has room for, and every window has a budget.
+        """
+        windows, blocks = logits.shape
+        most = budgets(windows, blocks, generator).to(logits.device)
+        if not self.searching:
+            settled = logits - logit_offset(logits)
+            return torch.cat([chosen_path(settled, most), chosen_path(settled)])
+        most[torch.rand(windows, generator=generator) < UNBUDGETED_SHARE] = blocks
+        noisy = logits + NOISE * logistic(logits, generator)
+        soft = torch.sigmoid(noisy / TEMPERATURE)
+        # Straight through (equations 4 and 5): a block that is not run hears what it would have been worth.
+        gates = chosen_path(noisy, most).to(soft.dtype) + (soft - soft.detach())
+        return torch.cat([gates, torch.ones_like(logits)])
+
+    @contextmanager
+    def deployed(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[None]:
+        """With the controller's keep-logits as low as :data:`KEEP_SHARE` asks."""
+        assert isinstance(model, AdaptiveModel)
+        part = model.device_part
+        if part.controller is None:
+            yield
+            return
+        bias = part.controller.head.bias
+        with torch.no_grad():
+            keep_logits = [part.controller(part.embed_history(batch.history), batch.lengths) for batch in batches]
+            lowered = logit_offset(torch.cat(keep_logits))
+            bias.sub_(lowered)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                bias.add_(lowered)
+
+
+def distillation(states: Tensor, whole: Tensor, batch: Batch, items: Tensor) -> Tensor:
+    """The loss of the whole's final states ``(B, n, d)`` on the targets, and what draws a budget's to them."""
+    bears = batch.targets > 0
+    loss = full_softmax_loss(whole[bears], items, batch.targets[bears], precision=product_type(items.device))
+    return loss + DISTILLATION * F.mse_loss(states[bears], whole[bears].detach())
+
+
+def budgets(windows: int, blocks: int, generator: torch.Generator) -> Tensor:
+    """Budgets ``(windows,)`` of 1 block to all but one, small ones more often: of six blocks, 45 % are one block."""
+    return (torch.rand(windows, generator=generator) ** 2 * max(1, blocks - 1)).long() + 1
+
+
+def diversity(logits: Tensor) -> Tensor:
+    """Log-determinant of the covariance over devices of the keep-probabilities, from logits ``(B, L)``."""
+    covariance = torch.cov(torch.sigmoid(logits).T, correction=0)
+    return torch.logdet(covariance + FLOOR * torch.eye(logits.shape[1], device=logits.device))
+
+
+def logit_offset(logits: Tensor) -> Tensor:
+    """By how much keep-logits ``(D, L)`` are too high for :data:`KEEP_SHARE`, 0 where they are not."""
+    return torch.quantile(logits.flatten(), 1 - KEEP_SHARE).clamp(min=0)
+
+
+class DuetPlus(AdaptiveStrategy):
+    """Parameters adapt, the structure does not."""
+
+    name: ClassVar[str] = "duet-plus"
+    title: ClassVar[str] = "DUET+"
+    cloud_model: ClassVar[str] = "duet-plus"
+
+    @classmethod
+    def learner(cls) -> Learner:
+        return PlusLearner(controller=False)
+
+
+class ForwardOFAPlus(AdaptiveStrategy):
+    """Structure and parameters adapt; one model serves every budget."""
+
+    name: ClassVar[str] = "forward-ofa-plus"
+    title: ClassVar[str] = "Forward-OFA+"
+    cloud_model: ClassVar[str] = "forward-ofa-plus"
+
+    @classmethod
+    def learner(cls) -> Learner:
+        return PlusLearner(controller=True)
+
+
+class RandomBlocksPlus(ForwardOFAPlus):
+    """As many blocks as Forward-OFA+ would run within its budget, drawn for each device and session."""
+
+    name: ClassVar[str] = "forward-ofa-plus-random"
+    title: ClassVar[str] = "+ random blocks"
+    train_action: ClassVar[str] = "train.random"
+
+
+class FirstBlocksPlus(ForwardOFAPlus):
+    """As many, from the front."""
+
+    name: ClassVar[str] = "forward-ofa-plus-first"
+    title: ClassVar[str] = "+ first k blocks"
+    train_action: ClassVar[str] = "train.first"
+
+
+class LastBlocksPlus(ForwardOFAPlus):
+    """As many, from the back."""
+
+    name: ClassVar[str] = "forward-ofa-plus-last"
+    title: ClassVar[str] = "+ last k blocks"
+    train_action: ClassVar[str] = "train.last"

@@ -1,0 +1,1 @@
+"""How cloud models are trained."""

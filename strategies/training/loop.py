@@ -1,0 +1,218 @@
+"""How a cloud model is trained: Adam, full softmax, early stopping on the validation item; resumable at any epoch."""
+
+import ctypes
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.device_part import DevicePart
+from models.metrics import hits, ndcg, ranks
+from strategies.training.ema import Average
+from strategies.training.learner import Learner, Recipe
+from strategies.training.step import Stepper
+from strategies.training.windows import TrainingSet, WindowCutter
+
+CODE_VERSION = 8
+"""Part of every cache key: raise it when a change to models or training changes what training gives."""
+
+VALIDATION_BATCH = 256
+
+SMOOTHED_EPOCHS = 3
+"""Epochs in the mean by which they are compared."""
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One line of the training log."""
+
+    epoch: int
+    loss: float
+    valid_ndcg: float
+    valid_hit: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training gave."""
+
+    records: list[EpochRecord]
+    best_epoch: int
+
+
+def train(
+    learner: Learner,
+    model: nn.Module,
+    data: TrainingSet,
+    recipe: Recipe,
+    *,
+    context: int,
+    seed: int,
+    device: torch.device,
+    checkpoint: Path,
+    on_batch: Callable[[int, int, list[EpochRecord]], None] = lambda step, steps, records: None,
+) -> Trained:
+    """Train ``model`` in place and leave the best epoch's weights in it.
+
+    After every epoch the whole state goes to ``checkpoint``; a training that finds one there continues from it and ends
+    with the same numbers, because all randomness is derived from (seed, epoch). ``on_batch`` hears
+    (step, steps in this epoch, finished epochs) for the progress display.
+    """
+    keep_freed_memory()
+    cutter = WindowCutter(
+        data,
+        context=context,
+        history_length=recipe.memory,
+        targets=recipe.targets,
+        batch=recipe.batch,
+        seed=seed,
+    )
+    model.to(device)
+    take = Stepper(learner, model, recipe)
+    steps, search = cutter.count(), learner.search_epochs(recipe)
+    average = Average(model, recipe.averaged, steps) if recipe.averaged else None
+    records: list[EpochRecord] = []
+    best: dict[str, Tensor] = {}
+    best_epoch = 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        model.load_state_dict(state["model"])
+        take.load_state_dict(state["optimizers"])
+        if average is not None:
+            average.load_state_dict(state["average"])
+        records = [EpochRecord(**record) for record in state["records"]]
+        best, best_epoch = state["best"], state["best_epoch"]
+
+    while len(records) < recipe.ends(best_epoch, search):
+        epoch = len(records) + 1
+        started = time.perf_counter()
+        learner.before_epoch(epoch, recipe)
+        model.train()
+        total, seen = 0.0, 0
+        take.seed(seed, epoch)
+        with take.working():
+            for step, batch in enumerate(cutter.batches(epoch), start=1):
+                loss, count = take(batch.to(device))
+                if average is not None:
+                    average.note(step)
+                total, seen = total + loss * count, seen + count
+                on_batch(step, max(steps, step), records)
+        learner.after_epoch(model, epoch, recipe)
+        if average is not None and epoch == search:
+            average.restart()
+        judge = model if average is None else average.refresh()
+        with learner.deployed(judge, (batch.to(device) for batch, _ in cutter.validation(VALIDATION_BATCH))):
+            hit, gain = validate(learner, judge, cutter, recipe, device)
+            records.append(EpochRecord(epoch, total / max(seen, 1), gain, hit, time.perf_counter() - started))
+            counted = records[search:]
+            if counted and (recipe.patience == 0 or is_best(counted)):
+                best_epoch = epoch
+                best = {name: value.detach().clone() for name, value in judge.state_dict().items()}
+        state = {"model": model.state_dict(), "optimizers": take.state_dict(), "best": best}
+        state |= {"best_epoch": best_epoch, "records": [asdict(record) for record in records]}
+        _save_checkpoint(checkpoint, state if average is None else state | {"average": average.state_dict()})
+
+    model.load_state_dict(best)
+    _part(model).popularity.copy_(popularity_ranks(data))
+    model.to("cpu")
+    return Trained(records, best_epoch)
+
+
+def smoothed_ndcg(records: list[EpochRecord]) -> list[float]:
+    """Validation NDCG@10 by which epochs are compared, of the third and all later ones: the mean of the last three.
+
+    One item a device is a noisy judge: with 1,000 devices, epochs of the same quality differ by three percent.
+    """
+    found = [record.valid_ndcg for record in records]
+    return [sum(found[end - SMOOTHED_EPOCHS : end]) / SMOOTHED_EPOCHS for end in range(SMOOTHED_EPOCHS, len(found) + 1)]
+
+
+def is_best(records: list[EpochRecord]) -> bool:
+    """Whether the last of these epochs is better than all before it; each of the first three passes for that.
+
+    A model that begins well would else be kept for a single lucky epoch: the fewer in a mean, the more it scatters.
+    """
+    scores = smoothed_ndcg(records)
+    return len(scores) < 2 or scores[-1] > max(scores[:-1])
+
+
+@torch.no_grad()
+def validate(
+    learner: Learner, model: nn.Module, cutter: WindowCutter, recipe: Recipe, device: torch.device
+) -> tuple[float, float]:
+    """Hit@10 and NDCG@10 of the validation items against all items, with the networks a device would really get."""
+    model.eval()
+    found: list[Tensor] = []
+    for batch, _ in cutter.validation(VALIDATION_BATCH):
+        batch = batch.to(device)
+        states, _ = learner.states(model, batch, recipe, torch.Generator())
+        scores = _part(model).backbone.score(states[:, -1])
+        found.append(ranks(scores, batch.targets[:, -1]))
+    rank = torch.cat(found)
+    return float(hits(rank).mean()), float(ndcg(rank).mean())
+
+
+def popularity_ranks(data: TrainingSet) -> Tensor:
+    """Rank of each item by how often the histories hold it, ``(num_items + 1,)``; ties by item id, padding last."""
+    counts = np.bincount(data.items, minlength=data.num_items + 1)[1:]
+    order = np.argsort(-counts, kind="stable")
+    out = np.full(data.num_items + 1, data.num_items + 1, dtype=np.int32)
+    out[order + 1] = np.arange(1, data.num_items + 1)
+    return torch.from_numpy(out)
+
+
+def cache_key(
+    method: str,
+    data: TrainingSet,
+    recipe: Recipe,
+    sizes: dict[str, object],
+    seed: int,
+    own: dict[str, float] | None = None,
+    teacher: str | None = None,
+) -> str:
+    """Names a trained model by everything that decides what it is.
+
+    ``own`` are the method's own hyperparameters, ``teacher`` is the name of the model that it learns from.
+    """
+    digest = hashlib.sha256()
+    facts = {"method": method, "recipe": asdict(recipe), "sizes": sizes, "seed": seed, "code": CODE_VERSION}
+    if own:
+        facts["own"] = own
+    if teacher:
+        facts["teacher"] = teacher
+    digest.update(json.dumps(facts, sort_keys=True).encode())
+    for array in (data.offsets, data.items, data.validation):
+        digest.update(np.ascontiguousarray(array).astype(np.int64).tobytes())
+    return digest.hexdigest()[:24]
+
+
+def keep_freed_memory() -> None:
+    """Ask glibc to reuse freed memory: fresh pages for every batch cost a quarter of the time."""
+    if sys.platform == "linux":
+        mmap_max, trim_threshold = -4, -1
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):
+            libc.mallopt(mmap_max, 0)
+            libc.mallopt(trim_threshold, 2**31 - 4096)
+
+
+def _part(model: nn.Module) -> DevicePart:
+    part = model.device_part
+    assert isinstance(part, DevicePart)
+    return part
+
+
+def _save_checkpoint(path: Path, state: dict[str, object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    torch.save(state, temporary)
+    os.replace(temporary, path)

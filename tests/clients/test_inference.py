@@ -1,0 +1,127 @@
+"""A device's own disk, its windows, and that it does not matter who computes beside it."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from clients import inference, local_training
+from clients.local_data import Storage, recent, session_windows
+from models.backbones.sasrec import SASRec
+from models.cloud_models import AdaptiveModel, StaticModel
+from models.device_part import DevicePart
+
+
+def part(*, controller: bool = True) -> DevicePart:
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
+    backbone = SASRec(50, 3, 4, generator)
+    return AdaptiveModel(backbone, generator, controller=controller).device_part.eval()
+
+
+def sequences(devices: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(1)
+    return [rng.integers(1, 51, size=int(rng.integers(3, 130))) for _ in range(devices)]
+
+
+def test_storage_gives_what_was_before_and_what_happens_during_a_session(tmp_path: Path) -> None:
+    arrays = {
+        "offsets": [0, 5, 9],
+        "items": [1, 2, 3, 4, 5, 11, 12, 13, 14],
+        "session_offsets": [0, 2, 3],
+        "session_starts": [3, 4, 2],
+    }
+    for name, values in arrays.items():
+        np.save(tmp_path / f"{name}.npy", np.array(values))
+    storage = Storage(tmp_path)
+    assert storage.before(0, 0).tolist() == [1, 2, 3]
+    assert storage.during(0, 0).tolist() == [4]
+    assert storage.before(0, 1).tolist() == [1, 2, 3, 4]
+    assert storage.during(0, 1).tolist() == [5]
+    assert storage.before(1, 0).tolist() == [11, 12]
+    assert storage.during(1, 0).tolist() == [13, 14]
+
+
+def test_session_windows_by_hand() -> None:
+    windows, targets = session_windows([np.array([7]), np.array([1, 2, 3, 4])], [np.array([8, 9]), np.array([5])], 3)
+    assert windows.tolist() == [[[0, 0, 7], [0, 7, 8]], [[2, 3, 4], [0, 0, 0]]]
+    assert targets.tolist() == [[8, 9], [5, 0]]
+
+
+def test_recent_items_are_right_padded() -> None:
+    history, lengths = recent([np.array([1, 2, 3, 4]), np.array([9])], 3)
+    assert history.tolist() == [[2, 3, 4], [9, 0, 0]]
+    assert lengths.tolist() == [3, 1]
+
+
+def test_a_request_does_not_depend_on_the_other_devices() -> None:
+    model, past = part(), sequences(64)
+    together = inference.request(model, *recent(past, 20))
+    for d in range(64):
+        alone = inference.request(model, *recent(past[d : d + 1], 20))
+        assert alone.path[0].tolist() == together.path[d].tolist()
+        torch.testing.assert_close(alone.latent[0], together.latent[d], rtol=0, atol=1e-6)
+
+
+def test_reranking_one_device_or_64_gives_the_same_hits() -> None:
+    model, past = part(), sequences(64)
+    rng = np.random.default_rng(2)
+    during = [rng.integers(1, 51, size=int(rng.integers(1, 8))) for _ in past]
+    windows, targets = session_windows(past, during, 4)
+    stack = [torch.randn(64, 20_800, generator=torch.Generator().manual_seed(k)) * 0.05 for k in range(3)]
+    keep = torch.rand(64, 3, generator=torch.Generator().manual_seed(9)) < 0.7
+    together = inference.rerank(model, windows, targets, lambda k, r: stack[k] if r is None else stack[k][r], keep)
+    assert together.events.tolist() == [len(x) for x in during]
+    assert 0 < together.hits.sum() < together.events.sum()
+    for d in range(64):
+        mine = [w[d : d + 1] for w in stack]
+        own = session_windows(past[d : d + 1], during[d : d + 1], 4)
+        alone = inference.rerank(model, *own, lambda k, r, mine=mine: mine[k], keep[d : d + 1])
+        assert (alone.hits[0], alone.ndcg[0]) == (together.hits[d], together.ndcg[d])
+
+
+def test_the_fallback_ranks_by_popularity() -> None:
+    model = part()
+    model.popularity[:] = torch.arange(51)  # item i is the i-th most popular
+    quality = inference.popular(model, torch.tensor([[1, 3, 10, 11, 0]]))
+    assert quality.events.tolist() == [4]
+    assert quality.hits.tolist() == [3]
+    assert quality.ndcg[0].item() == 1 + 0.5 + 1 / np.log2(11)
+
+
+def test_fine_tuning_one_device_or_many_gives_the_same_weights_and_lowers_the_loss() -> None:
+    generator = torch.Generator().manual_seed(0)
+    model = StaticModel(SASRec(50, 2, 4, generator), generator).eval().requires_grad_(False)
+    network, past = [model.block(k) for k in range(2)], sequences(16)
+    together = local_training.tune(model.device_part, network, past)
+    for d in (0, 7, 15):
+        alone = local_training.tune(model.device_part, network, past[d : d + 1])
+        assert alone.macs[0] == together.macs[d]
+        for k in range(2):
+            # Adam divides by the root of tiny squared gradients, which magnifies rounding.
+            torch.testing.assert_close(alone.weights[k][0], together.weights[k][d], rtol=0, atol=2e-4)
+    windows, targets = local_training.training_windows(past, 4)
+
+    def loss(weights: list[torch.Tensor]) -> float:
+        states = model.device_part.backbone.encode(windows, lambda k, rows: weights[k])
+        scores = model.device_part.backbone.score(states[targets > 0])
+        return torch.nn.functional.cross_entropy(scores, targets[targets > 0] - 1).item()
+
+    assert loss(together.weights) < loss(network) - 0.01
+
+
+def test_fine_tuning_windows_hold_the_latest_interactions_as_targets() -> None:
+    windows, targets = local_training.training_windows([np.arange(1, 200), np.array([5, 6, 7])], 10)
+    assert windows.shape == (2, 10, 10)
+    assert targets[0, 0].tolist() == list(range(190, 200))
+    assert sorted(targets[0].flatten().tolist()) == list(range(100, 200))
+    assert targets[1, 0].tolist() == [0] * 8 + [6, 7]
+    assert targets[1, 1:].sum() == 0
+
+
+def test_fine_tuning_costs_three_forward_passes_a_step_over_the_windows_that_hold_something() -> None:
+    generator = torch.Generator().manual_seed(0)
+    model = StaticModel(SASRec(50, 2, 10, generator), generator).eval().requires_grad_(False)
+    tuned = local_training.tune(model.device_part, [model.block(k) for k in range(2)], [np.array([5, 6, 7])])
+    forward = 1 * 2 * (5 * 10 * 4096 + 2 * 100 * 64) + 2 * 50 * 64  # one window, two blocks; two targets scored
+    assert tuned.macs.tolist() == [3 * local_training.STEPS * forward]

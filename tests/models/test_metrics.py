@@ -1,0 +1,45 @@
+"""Ranks, Hit@10 and NDCG@10 against a brute-force oracle."""
+
+import math
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.kernels.softmax_loss import full_softmax_loss
+from models.metrics import hits, ndcg, ranks
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 5), min_size=2, max_size=40), st.data())
+def test_rank_against_counting_by_hand(scores: list[int], data: st.DataObject) -> None:
+    target = data.draw(st.integers(1, len(scores)))
+    others = [s for i, s in enumerate(scores, start=1) if i != target]
+    expected = 1 + sum(s >= scores[target - 1] for s in others)  # ties count against the target
+    got = ranks(torch.tensor(scores, dtype=torch.float32), torch.tensor(target))
+    assert got.item() == expected
+    assert hits(got).item() == (1 if expected <= 10 else 0)
+    gain = 1 / math.log2(1 + expected) if expected <= 10 else 0.0
+    assert math.isclose(ndcg(got).item(), gain, rel_tol=1e-12)
+
+
+def test_ndcg_of_the_first_ten_ranks_and_the_eleventh() -> None:
+    rank = torch.arange(1, 12)
+    expected = [1.0, 0.6309, 0.5, 0.4307, 0.3869, 0.3562, 0.3333, 0.3155, 0.3010, 0.2891, 0.0]
+    assert [round(x, 4) for x in ndcg(rank).tolist()] == expected
+
+
+def test_full_softmax_loss_and_its_gradients_equal_cross_entropy() -> None:
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(600, 8, generator=generator, dtype=torch.float64, requires_grad=True)
+    items = torch.randn(21, 8, generator=generator, dtype=torch.float64, requires_grad=True)
+    targets = torch.randint(1, 21, (600,), generator=generator)
+    weights = torch.rand(600, generator=generator, dtype=torch.float64)
+    ours = full_softmax_loss(states, items, targets, weights) + full_softmax_loss(states, items, targets)
+    got = torch.autograd.grad(ours, (states, items))
+    each = torch.nn.functional.cross_entropy(states @ items[1:].T, targets - 1, reduction="none")
+    plain = (each * weights).sum() + each.mean()
+    torch.testing.assert_close(ours, plain)
+    for mine, theirs in zip(got, torch.autograd.grad(plain, (states, items)), strict=True):
+        torch.testing.assert_close(mine, theirs)
+    assert got[1][0].abs().sum() == 0  # padding is no candidate

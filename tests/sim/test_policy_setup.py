@@ -1,0 +1,171 @@
+"""Request policies in whole runs: who asks when, what it costs, and that killing or batching changes nothing."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.errors import UserError
+from sim import play, run
+from sim.config import Config
+from sim.run_folder import RunFolder
+from tests.support.shortcuts import without_report
+from tests.sim.test_run import Stopped, sessions, stop_after, write_csv
+
+ASKING = ("finetune", "forward-ofa")
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path / "cache"))
+    without_report(monkeypatch)
+    return Config(
+        dataset=str(write_csv(tmp_path / "tiny.csv")),
+        devices=12,
+        methods=",".join(ASKING),
+        blocks=2,
+        context=5,
+        memory=8,
+        epochs=2,
+        session_length=2,
+        quiet=True,
+        out=tmp_path / "run",
+    ).absolute()
+
+
+@pytest.fixture
+def played(config: Config, tmp_path: Path) -> Callable[..., pd.DataFrame]:
+    """Rows of a run with these options."""
+
+    def of(**options: object) -> pd.DataFrame:
+        out = tmp_path / json.dumps(options, sort_keys=True).replace("/", "_").replace('"', "")
+        run.main(replace(config, out=out, **options).check())  # type: ignore[arg-type]
+        return sessions(out)
+
+    return of
+
+
+def test_every_second_session_and_never(played: Callable[..., pd.DataFrame]) -> None:
+    second, never = played(policy="every:2"), played(policy="never")
+    assert second.session.max() >= 3
+    assert (second.adapted == (second.session % 2 == 0)).all()
+    assert (never.adapted == (never.session == 0)).all()
+    for rows in (second, never):
+        cloud = rows[rows.method == "forward-ofa"]
+        assert (cloud.requested == cloud.adapted).all()
+        quiet = cloud[~cloud.requested]
+        assert (quiet[["bits_up", "bits_down", "seconds_adapt"]] == 0).all().all()
+        assert quiet.served.all()
+        tuning = rows[rows.method == "finetune"]
+        assert not tuning.requested.any()
+        assert ((tuning.seconds_adapt > 0) == tuning.adapted).all()
+
+
+def test_stale_and_fresh_are_what_other_policies_really_play(played: Callable[..., pd.DataFrame]) -> None:
+    never, always = played(policy="never", compare_stale=True), played(policy="always", compare_stale=True)
+    assert (never.session == always.session).all()
+    assert never.ndcg_fresh.tolist() == pytest.approx(always.ndcg.tolist())
+    assert never.hits_fresh.tolist() == always.hits.tolist()
+    later = never.session > 0
+    assert never.ndcg_stale[later].tolist() == pytest.approx(never.ndcg[later].tolist())
+    assert always.ndcg_fresh.tolist() == pytest.approx(always.ndcg.tolist())
+    second = never.session == 1  # then the network of the last adaptation is that of session 0 under either policy
+    assert always.ndcg_stale[second].tolist() == pytest.approx(never.ndcg[second].tolist())
+    assert (never.ndcg_stale - never.ndcg_fresh).abs().max() > 0
+    first = never[(never.session == 0) & (never.method == "forward-ofa")]  # there is no older network
+    assert (first.ndcg_stale == first.ndcg_fresh).all()
+
+
+@pytest.mark.parametrize("policy", ["always", "drift:0.2"])
+def test_comparing_costs_nothing_and_changes_nothing(played: Callable[..., pd.DataFrame], policy: str) -> None:
+    plain, compared = played(policy=policy), played(policy=policy, compare_stale=True)
+    assert "ndcg_stale" not in plain
+    pd.testing.assert_frame_equal(plain, compared[plain.columns])
+
+
+def test_deciding_by_the_latent_interest_takes_the_extractors_each_time(played: Callable[..., pd.DataFrame]) -> None:
+    rows = played(policy="drift:2")  # beyond any distance but the opposite
+    quiet = rows[(rows.method == "forward-ofa") & (rows.session > 0)]
+    assert not quiet.requested.any()
+    assert (quiet.seconds_adapt > 0).all()
+    assert (quiet[["bits_up", "bits_down"]] == 0).all().all()
+
+
+@pytest.mark.parametrize("policy", ["drift:0.1", "page-hinkley:0.1", "random:0.5", "mrd:0.1"])
+def test_a_killed_run_remembers(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str) -> None:
+    config = replace(config, policy=policy)
+    with monkeypatch.context() as patch:
+        stop_after(2, patch, RunFolder, "save_part")  # the third round is played, and its rows are lost
+        with pytest.raises(Stopped):
+            run.main(config)
+    run.main(config)
+    run.main(replace(config, out=tmp_path / "whole"))
+    rows = sessions(config.folder)
+    pd.testing.assert_frame_equal(rows, sessions(tmp_path / "whole"), check_exact=True)
+    assert 0 < rows[rows.session > 0].adapted.mean() < 1
+    assert not list((config.folder / "world" / "devices").iterdir())
+
+
+@pytest.mark.parametrize("policy", ["adwin:0.9", "drift:0.1"])
+def test_the_size_of_a_wave_changes_nothing(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    config = replace(config, policy=policy, compare_stale=True)
+    run.main(config)
+    monkeypatch.setattr(play, "WAVE", 1)
+    run.main(replace(config, out=tmp_path / "alone"))
+    pd.testing.assert_frame_equal(sessions(config.folder), sessions(tmp_path / "alone"))
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same_rows(config: Config, tmp_path: Path) -> None:
+    config = replace(config, policy="drift:0.1", compare_stale=True, sessions=3)
+    run.main(config)
+    run.main(replace(config, out=tmp_path / "ray", backend="ray"))
+    pd.testing.assert_frame_equal(sessions(config.folder), sessions(tmp_path / "ray"))
+
+
+def test_a_budget_becomes_a_threshold_of_the_rehearsal(config: Config) -> None:
+    for scope in ("population", "device"):
+        mine = replace(config, policy="drift", request_rate=0.4, request_scope=scope, out=config.folder / ".." / scope)
+        run.main(mine.check())
+        note = json.loads((mine.folder / "policies" / "0-forward-ofa.json").read_text())
+        assert 0 < note["rehearsed_rate"] <= 0.4
+        assert len(note["parameters"]) == 12
+        assert (len(set(note["parameters"])) == 1) == (scope == "population")
+
+
+def test_the_threshold_does_not_depend_on_the_judged_streams(config: Config) -> None:
+    thresholds = []
+    for drift in ("natural", "abrupt"):
+        mine = replace(config, policy="drift", request_rate=0.4, drift=drift, out=config.folder / ".." / drift)
+        run.main(mine)
+        thresholds.append((mine.folder / "policies" / "0-forward-ofa.json").read_text())
+    assert thresholds[0] == thresholds[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"policy": "sometimes"}, "unknown policy 'sometimes'"),
+        ({"policy": "drift:9"}, "from 0 to 2"),
+        ({"policy": "drift:0.1", "request_rate": 0.1}, "leave it out"),
+        ({"policy": "oracle", "request_rate": 0.1}, "no parameter that a budget could set"),
+        ({"policy": "drift", "request_rate": 0.0}, "above 0"),
+        ({"request_scope": "city"}, "unknown request scope"),
+    ],
+)
+def test_what_cannot_be_is_one_line(config: Config, options: dict[str, object], why: str) -> None:
+    with pytest.raises(UserError, match=why):
+        replace(config, **options).check()  # type: ignore[arg-type]
+
+
+def test_a_budget_sets_k_and_the_probability_directly(config: Config) -> None:
+    run.main(replace(config, policy="every", request_rate=0.5))
+    rows = sessions(config.folder)
+    assert (rows.adapted == (rows.session % 2 == 0)).all()
+    assert not np.isnan(rows.ndcg).any()
