@@ -54,8 +54,8 @@ nanojoule_per_bit_down = 100
 nanojoule_per_bit_up = 500
 
 [[tier]]
-name = "strong"
-share = 0.6
+name = "thrifty"
+share = 0.2
 gflops = 100
 efficiency = 0.5
 memory_mbyte = 20
@@ -69,9 +69,21 @@ tail_seconds = 0.5
 assembly_mbyte_s = 100
 
 [tier.budget]
-session_joules = 0.7
+session_joules = 0.59
+
+[[tier]]
+name = "strong"
+share = 0.4
+gflops = 200
+efficiency = 0.5
+memory_mbyte = 20
+downlink_mbit_s = 200
+uplink_mbit_s = 20
+picojoule_per_mac = 4.6
+nanojoule_per_bit_down = 40
+nanojoule_per_bit_up = 200
 """
-"""Two kinds of devices, one of them too weak for all blocks when it is busy, the other with little energy for a
+"""Three kinds of devices, one of them too weak for all blocks when it is busy, one with energy for two new blocks in a
 session, and everything that can go wrong."""
 
 ABRUPT = "kind = 'abrupt'\nshare = 0.8\nonset = [0.2, 0.8]\nseverity = 1.0\n"

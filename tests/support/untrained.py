@@ -47,7 +47,8 @@ def train(
         learner.before_epoch(epoch, recipe)
         learner.after_epoch(model, epoch, recipe)
     model.eval()
-    cutter = WindowCutter(data, context=context, memory=recipe.memory, targets=recipe.targets, batch=64, seed=seed)
+    sizes = {"context": context, "history_length": recipe.memory, "batch": 64}
+    cutter = WindowCutter(data, **sizes, targets=recipe.targets, seed=seed)  # type: ignore[arg-type]
     batches = [batch for batch, _ in cutter.validation(64)]
     with learner.deployed(model, batches), torch.no_grad():
         for batch in batches:
