@@ -16,7 +16,7 @@ from sim import run
 from sim.config import Config
 from strategies.registry import METHODS
 from tests.support import untrained
-from tests.support.shortcuts import without_report
+from tests.support.runs import without_report
 
 FROZEN = Path(__file__).parent / "rows"
 USERS, ITEMS, EVENTS = 8, 23, 70

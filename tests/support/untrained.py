@@ -34,7 +34,7 @@ def train(
     checkpoint: Path,
     on_batch: Callable[[int, int, list[EpochRecord]], None],
 ) -> Trained:
-    """Stand in for :func:`strategies.training.loop.train`: scale the weights and do what a learner does between epochs."""
+    """Stand in for :func:`strategies.training.loop.train`: scale the weights, do what a learner does between epochs."""
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     part = model.device_part
     with torch.no_grad():
