@@ -1,4 +1,4 @@
-"""What stands on both sides of the seam between cloud and devices, made by hand: models, disks, messages and replies."""
+"""Both sides of the seam between cloud and devices, made by hand: models, disks, messages and replies."""
 
 from collections.abc import Mapping
 from pathlib import Path
