@@ -62,7 +62,7 @@ class Options:
     seed: int = 0
     """of the moments"""
     run: str = "--devices 60 --sessions 5 --epochs 6 --methods devicerec,finetune,forward-ofa"
-    """options of the run"""
+    """options of the run; write --run="--devices 60 ..." with the equals sign"""
     folder: Path | None = None
     """where runs and caches go (default: a temporary folder, removed if all is well)"""
 
@@ -77,6 +77,8 @@ class Kill:
     phase: Phase
     where: str
     """What had been written, in words."""
+    epochs: int
+    """Finished since the process was started."""
     status: int
     """Exit status of the killed command."""
 
@@ -102,6 +104,9 @@ class Undisturbed:
     training: float
     """From the first checkpoint until rows of a round are there."""
     rounds: float
+    """From then until all rows are there."""
+    epochs: int
+    parts: int
 
 
 class Watch:
@@ -129,11 +134,15 @@ class Watch:
             return "rounds" if self._stamps(self.run / "parts", "*.parquet") else "start"
         return "training" if self.epochs else "start"
 
+    @property
+    def parts(self) -> int:
+        """Rounds whose rows are there."""
+        return len(self._stamps(self.run / "parts", "*.parquet"))
+
     def words(self) -> str:
         """What is there, in words."""
-        parts = len(self._stamps(self.run / "parts", "*.parquet"))
         models = len(self._stamps(self.models, "*.safetensors"))
-        return f"{models} models trained, {self.epochs} epochs since the start, {parts} parts"
+        return f"{models} models trained, {self.epochs} epochs since the start, {self.parts} parts"
 
     def _written(self) -> set[tuple[str, int]]:
         files = self._stamps(self.models, "*.checkpoint") | self._stamps(self.run / "parts", "*.parquet")
@@ -190,15 +199,18 @@ def undisturbed(folder: Path, options: str) -> Undisturbed:
     watch, began = Watch(folder), time.monotonic()
     process = start(folder, "inprocess", options)
     first: dict[Phase, float] = {}
+    parts = 0
     while process.poll() is None and time.monotonic() - began < PATIENCE:
         first.setdefault(watch.phase(), time.monotonic() - began)
+        parts = max(parts, watch.parts)
         time.sleep(POLL)
     if (status := end(process)) != 0:
         sys.exit(f"the undisturbed run ended with status {status}; see {folder / 'output.txt'}")
     whole = time.monotonic() - began
     report = first.get("report", whole)
     rounds = first.get("rounds", report)
-    return Undisturbed(rows(folder), whole, rounds - first.get("training", rounds), report - rounds)
+    training = rounds - first.get("training", rounds)
+    return Undisturbed(rows(folder), whole, training, report - rounds, watch.epochs, parts)
 
 
 def rows(folder: Path) -> pd.DataFrame:
@@ -206,20 +218,19 @@ def rows(folder: Path) -> pd.DataFrame:
     return pd.read_parquet(folder / "run" / "sessions.parquet")
 
 
-def strike(folder: Path, backend: str, options: str, aim: Aim, reference: Undisturbed, draw: float) -> Kill | int:
+def strike(folder: Path, backend: str, options: str, aim: Aim, wait: float) -> Kill | int:
     """Start the command and kill it where ``aim`` says; the exit status if it had ended before.
 
-    ``draw`` in [0, 1) is the moment: the share of the phase, counted from its first file, or of the whole run.
+    ``wait`` are the seconds since the first file of the phase, or since the start for a kill anywhere.
     """
     watch, began = Watch(folder), time.monotonic()
     process = start(folder, backend, options)
-    due = began + draw * reference.whole if aim == "anywhere" else None
-    length = reference.training if aim == "training" else reference.rounds
+    due = began + wait if aim == "anywhere" else None
     phase: Phase = "start"
     while process.poll() is None:
         phase, now = watch.phase(), time.monotonic()
         if due is None and (phase in (aim, "report") or (aim == "training" and phase == "rounds")):
-            due = now + (draw * length if phase == aim else 0.0)
+            due = now + (wait if phase == aim else 0.0)
         if (due is not None and now >= due) or now - began > PATIENCE:
             break
         time.sleep(POLL)
@@ -229,7 +240,7 @@ def strike(folder: Path, backend: str, options: str, aim: Aim, reference: Undist
     left = kill(process)
     if left:
         where += f"; {left} processes of it had to be killed too"
-    return Kill(backend, seconds, phase, where, process.returncode)
+    return Kill(backend, seconds, phase, where, watch.epochs, process.returncode)
 
 
 def counted(done: list[Repetition]) -> Counter[str]:
@@ -262,8 +273,16 @@ def repeat(
 ) -> Repetition:
     """One run with these kills, then undisturbed until it is done."""
     found = Repetition(backend)
-    for aim in aims:
-        one = strike(folder, backend, options, aim, reference, draws.random())
+    for number, aim in enumerate(aims):
+        epochs = sum(each.epochs for each in found.kills)
+        parts = Watch(folder).parts
+        left = {
+            "training": reference.training * max(0.0, 1 - epochs / max(reference.epochs, 1)),
+            "rounds": reference.rounds * max(0.0, 1 - parts / max(reference.parts, 1)),
+            "anywhere": reference.whole,
+        }
+        # Of several kills of a kind the first may fall in the first part of what is left, the last anywhere in it.
+        one = strike(folder, backend, options, aim, draws.random() * left[aim] / aims[number:].count(aim))
         if isinstance(one, int):  # it had ended before its moment came
             break
         found.kills.append(one)
