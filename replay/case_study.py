@@ -44,7 +44,7 @@ from core.run_config import finished_options
 from models.backbones.base import BlockWeights
 from models.checkpoint import load_device, load_mapper
 from models.device_part import DevicePart
-from models.metrics import CUTOFF, hits, ndcg, ranks
+from models.metrics import best_items, hits, ndcg, ranks
 from sim import data
 from sim.data.interactions import Interactions
 from sim.run_folder import write_text
@@ -161,7 +161,7 @@ def _answers(scene: Scene, part: DevicePart, model: Path, dense: Path) -> dict[s
 def _rank(scene: Scene, part: DevicePart, who: Tensor, weights: BlockWeights, keep: Tensor) -> tuple[Tensor, Tensor]:
     states = part.backbone.encode(scene.windows[who], weights, keep=keep)[:, 0, -1]
     scores = part.backbone.score(states)
-    return ranks(scores, scene.targets[who]), scores.topk(min(CUTOFF, scores.shape[1])).indices + 1
+    return ranks(scores, scene.targets[who]), best_items(scores)
 
 
 def _portraits(

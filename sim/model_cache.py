@@ -21,7 +21,7 @@ from sim.run_folder import RunFolder
 from sim.world.streams import Protocol, Streams, build_streams, eligible_users
 from strategies.registry import METHODS
 from strategies.training.learner import Learner, Recipe
-from strategies.training.loop import EpochRecord, cache_key, train
+from strategies.training.loop import Diverged, EpochRecord, cache_key, train
 from strategies.training.presets import recipe_for
 from strategies.training.windows import TrainingSet
 
@@ -116,17 +116,20 @@ def train_model(
             torch.manual_seed(derive(seed, "weights", cloud_model))
             model = learner.build(sizes.build(generator), generator)
         checkpoint = cached.with_suffix(".checkpoint")
-        done = train(
-            learner,
-            model,
-            data,
-            recipe,
-            context=sizes.context,
-            seed=derive(seed, "training", cloud_model),
-            device=pick_accelerator(config.accelerator),
-            checkpoint=checkpoint,
-            on_batch=on_batch,
-        )
+        try:
+            done = train(
+                learner,
+                model,
+                data,
+                recipe,
+                context=sizes.context,
+                seed=derive(seed, "training", cloud_model),
+                device=pick_accelerator(config.accelerator),
+                checkpoint=checkpoint,
+                on_batch=on_batch,
+            )
+        except Diverged as error:
+            raise UserError(_how_to_mend(error, cloud_model, recipe, config, seed)) from None
         extra = {
             "memory": recipe.memory,
             "method": cloud_model,
@@ -140,6 +143,19 @@ def train_model(
     if not there:
         _link(cached, target)
     return training_log(target, cloud_model, seed), fresh
+
+
+def _how_to_mend(error: Diverged, cloud_model: str, recipe: Recipe, config: Config, seed: int) -> str:
+    """The line for a training that diverged."""
+    usual = recipe_of(replace(config, learning_rate=None)).learning_rate
+    given = recipe_of(config).learning_rate
+    rate = f"--learning-rate {usual:g}" if given > usual else f"a --learning-rate below {given:g}"
+    own = [f"--{name}" for name in ("penalty", "temperature") if getattr(config, name) is not None]
+    return (
+        f"training {METHODS[cloud_model].title} (seed {seed}) diverged: epoch {error.epoch} ended with {error.found} at "
+        f"a learning rate of {recipe.learning_rate:g}; nothing of it is kept; try {rate}"
+        + (f", or leave out {' and '.join(own)}" if own else "")
+    )
 
 
 def _how(cloud_model: str, data: TrainingSet, config: Config) -> tuple[Learner, Recipe, dict[str, float], Sizes]:
