@@ -29,7 +29,7 @@ from sim.config import BACKENDS
 
 __all__ = ["load_client_app", "load_server_app", "run_apps"]
 
-CHATTY = ("flwr", "ray", "torch", "matplotlib", "py.warnings", "sim.backends.inprocess", "strategies")
+CHATTY = ("flwr", "ray", "torch", "matplotlib", "py.warnings", "sim.backends.inprocess", "strategies", "clients")
 """Loggers whose messages belong into the run's log."""
 _PATIENCE = 30.0
 """Seconds to wait for a part of the run that was told to stop."""
