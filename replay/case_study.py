@@ -39,6 +39,7 @@ from torch import Tensor
 
 from clients import inference
 from clients.local_data import Storage, recent, session_windows
+from core.cli import run as run_command
 from core.errors import UserError
 from core.run_config import finished_options
 from models.backbones.base import BlockWeights
@@ -230,12 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--devices", help="numbers of the devices, separated by commas (default: four different paths)")
     parser.add_argument("--data-dir", type=Path, help="where raw data files are looked for first")
     given = parser.parse_args(arguments)
-    try:
-        print(study(given.run, _numbers(given.devices), given.data_dir, given.method))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command(lambda: print(study(given.run, _numbers(given.devices), given.data_dir, given.method)))
 
 
 def _numbers(text: str | None) -> list[int] | None:

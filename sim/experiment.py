@@ -6,7 +6,6 @@ Everything here can be repeated: what an earlier, killed run has finished is fou
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -29,7 +28,7 @@ from sim.run_folder import RunFolder, write_text
 from sim.world.drift import inject, load_drift
 from sim.world.fleet import Fleet
 from sim.world.scenario import Scenario, load_scenario
-from sim.world.streams import Protocol, Streams, build_streams, eligible_users, save
+from sim.world.streams import Streams, build_streams, eligible_users, save
 from strategies.base import DeviceSession
 from strategies.registry import METHODS
 from strategies.training.learner import Recipe
@@ -54,8 +53,7 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
     drift = load_drift(config.drift)
     run = RunFolder.open(config)
     interactions = datasets.load(config.dataset, config.data_dir)
-    protocol = cast(Protocol, config.protocol)
-    able = eligible_users(interactions, protocol)
+    able = eligible_users(interactions, config.protocol)
     if config.devices > len(able):
         raise UserError(
             f"--devices {config.devices}: {config.dataset} has only {len(able)} users with enough interactions"
@@ -64,7 +62,7 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
     streams = build_streams(
         interactions,
         able[np.sort(chosen)],
-        protocol=protocol,
+        protocol=config.protocol,
         session_length=config.session_length,
         session_gap_minutes=config.session_gap,
         sessions=config.sessions,

@@ -18,7 +18,7 @@ from models.checkpoint import Sizes, read_header, save_model
 from sim.config import Config
 from sim.data.interactions import Interactions
 from sim.run_folder import RunFolder
-from sim.world.streams import Protocol, Streams, build_streams, eligible_users
+from sim.world.streams import Streams, build_streams, eligible_users
 from strategies.registry import METHODS
 from strategies.training.learner import Learner, Recipe
 from strategies.training.loop import Diverged, EpochRecord, cache_key, train
@@ -45,8 +45,8 @@ def training_set(interactions: Interactions, streams: Streams, config: Config) -
     if config.cloud_users == "all":
         streams = build_streams(
             interactions,
-            eligible_users(interactions, cast(Protocol, config.protocol)),
-            protocol=cast(Protocol, config.protocol),
+            eligible_users(interactions, config.protocol),
+            protocol=config.protocol,
         )
     starts, history = streams.offsets[:-1], streams.live_start - 1
     pieces = [streams.items[s : s + h] for s, h in zip(starts.tolist(), history.tolist(), strict=True)]
