@@ -33,6 +33,7 @@ from strategies.base import DeviceSession
 from strategies.registry import METHODS
 from strategies.training.learner import Recipe
 from strategies.training.loop import EpochRecord
+from strategies.training.windows import TrainingSet
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class World:
     interactions: Interactions
     streams: Streams
     scenario: Scenario
+    training: TrainingSet
+    """What the cloud learns from; drift changes none of it."""
 
 
 def prepare(config: Config) -> tuple[RunFolder, World]:
@@ -68,6 +71,7 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
         sessions=config.sessions,
     )
     streams = inject(streams, interactions, drift, config.seed)
+    training = training_set(interactions, streams, config)
     data: dict[str, object] = {
         "users": interactions.num_users,
         "items": interactions.num_items,
@@ -86,12 +90,11 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
     else:
         save(streams, run.world)
         run.describe(config, data)
-    return run, World(interactions, streams, scenario)
+    return run, World(interactions, streams, scenario, training)
 
 
 def train_all(config: Config, run: RunFolder, world: World, display: Display) -> None:
     """Train every cloud model that the methods of this run deploy, or find it in the cache."""
-    data = training_set(world.interactions, world.streams, config)
     logs = []
     with curves_in(run.path, config.tensorboard) as curves:
         for seed in config.seed_list:
@@ -108,7 +111,7 @@ def train_all(config: Config, run: RunFolder, world: World, display: Display) ->
                     curves.epochs(cloud_model, seed, records)  # noqa: B023
 
                 with display.doing(work):
-                    log, fresh = train_model(cloud_model, data, config, run, seed, on_batch)
+                    log, fresh = train_model(cloud_model, world.training, config, run, seed, on_batch)
                     work.end(records := _records(log), fresh)
                 curves.epochs(cloud_model, seed, records)
                 logs.append(log)

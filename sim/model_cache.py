@@ -41,7 +41,12 @@ def pick_accelerator(name: str) -> torch.device:
 
 
 def training_set(interactions: Interactions, streams: Streams, config: Config) -> TrainingSet:
-    """The histories and validation items that the cloud may see; nothing of the live streams."""
+    """The histories and validation items that the cloud may see; nothing of the live streams.
+
+    Raises :class:`UserError` if there is nothing to learn from them: a network that no step has changed is no baseline.
+    """
+    if interactions.num_items < 2:
+        raise UserError(f"--dataset {config.dataset} has {interactions.num_items} item: there is nothing to rank")
     if config.cloud_users == "all":
         streams = build_streams(
             interactions,
@@ -52,7 +57,14 @@ def training_set(interactions: Interactions, streams: Streams, config: Config) -
     pieces = [streams.items[s : s + h] for s, h in zip(starts.tolist(), history.tolist(), strict=True)]
     offsets = np.concatenate([[0], np.cumsum(history)]).astype(np.int64)
     validation = streams.items[starts + history].astype(np.int64)
-    return TrainingSet(offsets, np.concatenate(pieces), validation, interactions.num_items)
+    data = TrainingSet(offsets, np.concatenate(pieces), validation, interactions.num_items)
+    if data.targets == 0:
+        more = ", or --cloud-users all" if config.cloud_users == "simulated" else ""
+        raise UserError(
+            f"--dataset {config.dataset}: nothing to train on: before the interactions for validation and test, none "
+            f"of the {len(history):,} users has two; give users with more interactions{more}"
+        )
+    return data
 
 
 def recipe_of(config: Config) -> Recipe:
@@ -152,8 +164,8 @@ def _how_to_mend(error: Diverged, cloud_model: str, recipe: Recipe, config: Conf
     rate = f"--learning-rate {usual:g}" if given > usual else f"a --learning-rate below {given:g}"
     own = [f"--{name}" for name in ("penalty", "temperature") if getattr(config, name) is not None]
     return (
-        f"training {METHODS[cloud_model].title} (seed {seed}) diverged: epoch {error.epoch} ended with {error.found} at "
-        f"a learning rate of {recipe.learning_rate:g}; nothing of it is kept; try {rate}"
+        f"training {METHODS[cloud_model].title} (seed {seed}) diverged: epoch {error.epoch} ended with {error.found}, "
+        f"at a learning rate of {recipe.learning_rate:g}; nothing of it is kept; try {rate}"
         + (f", or leave out {' and '.join(own)}" if own else "")
     )
 

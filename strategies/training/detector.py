@@ -74,7 +74,7 @@ def _train_uncertainty(
 def _require_finite(loss: Tensor, where: str, rate: float) -> None:
     if not loss.isfinite():
         raise UserError(
-            f"--policy mrd: training the mis-recommendation detector diverged in {where}: a loss of {float(loss):g} at "
+            f"--policy mrd: training the mis-recommendation detector diverged in {where}: a loss of {loss.item():g} at "
             f"a learning rate of {rate:g}; the interests of the cloud model may be too large: train that with a lower "
             "--learning-rate, or choose another --policy"
         )
