@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 HEAVY = (
+    "numpy",
     "torch",
     "pandas",
     "pyarrow",
