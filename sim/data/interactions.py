@@ -1,7 +1,6 @@
 """Who did what when: the one form in which every data set enters the simulation."""
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -173,9 +172,9 @@ def _renumber(codes: np.ndarray, ids: Sequence[str]) -> tuple[np.ndarray, list[s
     """New codes 0.. for the ids that occur, in the order of the ids; returns (codes, ids that occur)."""
     used: list[int] = np.flatnonzero(np.bincount(codes, minlength=len(ids))).tolist()
     texts = [ids[code] for code in used]
-    prefix = os.path.commonprefix(texts).rstrip("0123456789")
-    numbers = [text[len(prefix) :] for text in texts]
-    if all(number.isascii() and number.isdecimal() for number in numbers):
+    prefix = texts[0].rstrip("0123456789")
+    numbers = [text.removeprefix(prefix) for text in texts]
+    if all(text.startswith(prefix) for text in texts) and all(number.isascii() and number.isdecimal() for number in numbers):
         # A number of any length: the longer one is larger. The text breaks the tie between "7" and "07", two ids.
         values = [number.lstrip("0") for number in numbers]
         ranks = sorted(range(len(used)), key=lambda place: (len(values[place]), values[place], texts[place]))
