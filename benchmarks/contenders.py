@@ -13,11 +13,11 @@ from torch import nn
 
 from core.errors import UserError
 from core.seeds import torch_generator
-from models.adaptation import AdaptiveModel, AnyMapper, StaticModel
 from models.backbones.base import DIM, Backbone
 from models.backbones.sasrec import HEADS
 from models.checkpoint import Sizes, save_model
-from models.lowrank import RANK, LowRankMapper
+from models.cloud_models import AdaptiveModel, StaticModel
+from models.hypernetwork import RANK, AnyMapper, LowRankMapper
 from models.shared.plain import Network
 from strategies.registry import METHODS
 from strategies.training.learner import Learner, Recipe
@@ -166,7 +166,7 @@ class _Items:
 def endless(data: TrainingSet, context: int, recipe: Recipe, seed: int) -> Iterator[Batch]:
     """The batches of epoch 1, 2, 3 and so on."""
     cutter = WindowCutter(
-        data, context=context, memory=recipe.memory, targets=recipe.targets, batch=recipe.batch, seed=seed
+        data, context=context, history_length=recipe.memory, targets=recipe.targets, batch=recipe.batch, seed=seed
     )
     for epoch in count(1):
         yield from cutter.batches(epoch)

@@ -35,7 +35,7 @@ from models.kernels.precision import product_type
 from sim.config import unknown
 from strategies.registry import METHODS
 from strategies.training.learner import Recipe
-from strategies.training.loop import keep_memory
+from strategies.training.loop import keep_freed_memory
 
 WARM_UP = 2
 """Steps before the first round."""
@@ -139,7 +139,7 @@ def measure(contenders: Sequence[Contender], rounds: int, seconds: float) -> pd.
 
 def benchmark(options: Options, console: Console) -> pd.DataFrame:
     """All measurements, one row for each number of threads, context and contender."""
-    keep_memory()
+    keep_freed_memory()
     name, data = histories(options.data_dir, options.users, options.seed)
     console.print(f"{name}: {options.users} users, {data.num_items} items, {data.targets} targets an epoch")
     torch.manual_seed(options.seed)

@@ -8,7 +8,7 @@ from flwr.app import Context, Message, MetricRecord
 
 from clients import ablations
 from clients.batch_app import BatchClientApp
-from clients.device_batch import Group, device_of, reply
+from clients.device_batch import DeviceBatch, device_of, reply
 from clients.request import ask
 from clients.session import finetune, litepred, personal, shared
 
@@ -27,47 +27,47 @@ def register(messages: list[Message], contexts: list[Context]) -> list[Message]:
 @app.train_many()
 def request(messages: list[Message], contexts: list[Context]) -> list[Message]:
     """Step 1 of a session: ask for a network, or by one's request policy do without."""
-    return ask(Group(messages, contexts))
+    return ask(DeviceBatch(messages, contexts))
 
 
 @app.train_many("random")
 def request_random(messages: list[Message], contexts: list[Context]) -> list[Message]:
     """The same with other blocks than the controller's: as many, drawn at random."""
-    return ask(Group(messages, contexts), ablations.random_blocks)
+    return ask(DeviceBatch(messages, contexts), ablations.random_blocks)
 
 
 @app.train_many("first")
 def request_first(messages: list[Message], contexts: list[Context]) -> list[Message]:
     """As many, from the front."""
-    return ask(Group(messages, contexts), ablations.first_blocks)
+    return ask(DeviceBatch(messages, contexts), ablations.first_blocks)
 
 
 @app.train_many("last")
 def request_last(messages: list[Message], contexts: list[Context]) -> list[Message]:
     """As many, from the back."""
-    return ask(Group(messages, contexts), ablations.last_blocks)
+    return ask(DeviceBatch(messages, contexts), ablations.last_blocks)
 
 
 @app.evaluate_many()
 def rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
     """Step 3: play the session with the installed network, or with the one the cloud sent."""
-    group = Group(messages, contexts)
-    return personal.rerank(group) if group.installed.network is None else shared.rerank(group)
+    batch = DeviceBatch(messages, contexts)
+    return personal.rerank(batch) if batch.installed.network is None else shared.rerank(batch)
 
 
 @app.evaluate_many("controller")
 def choose_and_rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
     """The whole session of a device that chooses a path in the installed network."""
-    return shared.choose_and_rerank(Group(messages, contexts))
+    return shared.choose_and_rerank(DeviceBatch(messages, contexts))
 
 
 @app.evaluate_many("finetune")
 def finetune_and_rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
     """The whole session of a device that trains the installed network further."""
-    return finetune.rerank(Group(messages, contexts))
+    return finetune.rerank(DeviceBatch(messages, contexts))
 
 
 @app.evaluate_many("litepred")
 def search_and_rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
     """The whole session of a device that looks for its own path in the installed network and trains that further."""
-    return litepred.rerank(Group(messages, contexts))
+    return litepred.rerank(DeviceBatch(messages, contexts))

@@ -1,8 +1,8 @@
 """What a device can afford in a session, and how many blocks that is.
 
-The simulation tells each device with every order, in the record ``budget``, what a real device knows of itself: today's
-ceilings and what computing and traffic cost its battery. The cloud never reads it; it only sees what the device then
-asks for. Without the record nothing is limited.
+The simulation tells each device with every message, in the record ``budget``, what a real device knows of itself:
+today's ceilings and what computing and traffic cost its battery. The cloud never reads it; it only sees what the device
+then asks for. Without the record nothing is limited.
 
 A network fits if one inference, the weights, the update and the energy of the session all stay within their ceilings.
 What an installed network takes is its own to say (its footprint: a compressed one stores fewer numbers than its blocks
@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from flwr.app import ConfigRecord, Message
 
-from models.adaptation import DevicePart
 from models.backbones.base import DIM
+from models.device_part import DevicePart
 from models.shared.plain import Footprint, footprint
 
 BUDGET = "budget"
@@ -53,7 +53,7 @@ class Budget:
 
     @staticmethod
     def of(message: Message) -> "Budget":
-        """What came with an order; no limits if nothing did."""
+        """The record that came with a message; no limits without one."""
         return Budget(**message.content[BUDGET]) if BUDGET in message.content else Budget()
 
     @property

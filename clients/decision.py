@@ -1,7 +1,7 @@
 """The device's decision: does it ask for a new network, and which network does it play with?
 
-The simulation tells each device with every order, in the record ``policy``, by which rule it decides and where its
-memory is. Without the record a device asks before every session and remembers nothing.
+With every message the simulation sends the record ``policy``: by which rule the device decides and where it keeps its
+state. Without the record a device asks before every session and remembers nothing.
 """
 
 from dataclasses import dataclass
@@ -12,21 +12,21 @@ import numpy as np
 import torch
 from flwr.app import ConfigRecord, Message
 
-from clients.device_state import Kept, Memory, Pending, Weights
-from clients.policies import Policy, Situation, make
+from clients.device_state import DeviceState, PendingDecision, StoredNetwork, Weights
+from clients.policies import Observation, Policy, make
 from models.misrecommendation import Detector, load_detector
 
 POLICY = "policy"
 
 
 @dataclass(frozen=True)
-class Rules:
+class PolicyConfig:
     """By what a device decides in one session. The cloud never reads it."""
 
-    policy: str
+    name: str
     """``NAME`` or ``NAME:PARAMETER``, see :mod:`clients.policies`."""
-    memory: str
-    """Folder of the devices' memories."""
+    state_folder: str
+    """Folder of what the devices remember between sessions."""
     draw: float
     """The device-session's own uniform number."""
     switch: int
@@ -42,14 +42,14 @@ class Rules:
         return ConfigRecord(dict(vars(self)))
 
     @staticmethod
-    def of(message: Message) -> "Rules | None":
-        """What came with an order, if anything."""
-        return Rules(**message.content[POLICY]) if POLICY in message.content else None
+    def of(message: Message) -> "PolicyConfig | None":
+        """The record that came with a message, if any."""
+        return PolicyConfig(**message.content[POLICY]) if POLICY in message.content else None
 
     @property
     def kind(self) -> Policy:
         """The policy itself."""
-        return _make(self.policy)
+        return _make(self.name)
 
     def decision_macs(self, interest_macs: int) -> int:
         """What deciding costs a device that in the end does not ask, ``interest_macs`` being its extractors' share."""
@@ -58,46 +58,48 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Choice:
+class SessionNetworks:
     """The networks of one device-session; None where there is none."""
 
-    now: Kept | None
+    now: StoredNetwork | None
     """What the device plays with."""
-    stale: Kept | None
+    stale: StoredNetwork | None
     """From its last adaptation before this session."""
     adapted: bool
     """Whether ``now`` was made for this session."""
 
 
-def decide(rules: Rules, device: int, session: int, interest: np.ndarray) -> bool:
+def decide(policy: PolicyConfig, device: int, session: int, interest: np.ndarray) -> bool:
     """Whether the device asks for a network, ``interest`` ``(64,)`` being its latent interest; files the decision."""
-    memory = Memory(rules.memory, device)
-    adapted = memory.adapted(session)
-    asked = adapted is None or rules.kind.asks(_situation(rules, memory, adapted, session, interest))
-    memory.keep_pending(Pending(session, asked, interest))
+    state = DeviceState(policy.state_folder, device)
+    adapted = state.adapted(session)
+    asked = adapted is None or policy.kind.asks(_observation(policy, state, adapted, session, interest))
+    state.save_pending(PendingDecision(session, asked, interest))
     return asked
 
 
-def choose(rules: Rules, device: int, session: int, received: tuple[np.ndarray, Weights] | None) -> Choice:
+def choose(
+    policy: PolicyConfig, device: int, session: int, received: tuple[np.ndarray, Weights] | None
+) -> SessionNetworks:
     """The networks of the session: ``received`` (path and blocks) if the device asked for it, else the remembered one.
 
     A network that was asked for is filed.
     """
-    memory = Memory(rules.memory, device)
-    adapted = memory.adapted(session)
-    stale = None if adapted is None else memory.network(adapted)
-    pending = memory.pending(session)
+    state = DeviceState(policy.state_folder, device)
+    adapted = state.adapted(session)
+    stale = None if adapted is None else state.network(adapted)
+    pending = state.pending(session)
     if received is None or not pending.asked:
-        return Choice(stale, stale, False)
-    now = Kept(session, pending.interest, *received)
-    memory.keep_network(now)
-    return Choice(now, stale, True)
+        return SessionNetworks(stale, stale, False)
+    now = StoredNetwork(session, pending.interest, *received)
+    state.save_network(now)
+    return SessionNetworks(now, stale, True)
 
 
-def note_losses(rules: Rules, device: int, session: int, ranks: np.ndarray, num_items: int) -> None:
+def note_losses(policy: PolicyConfig, device: int, session: int, ranks: np.ndarray, num_items: int) -> None:
     """File the losses of a session's events, from their ranks ``(E,)``, if the policy looks at them."""
-    if "losses" in rules.kind.needs:
-        Memory(rules.memory, device).keep_losses(session, losses(ranks, num_items))
+    if "losses" in policy.kind.needs:
+        DeviceState(policy.state_folder, device).save_losses(session, losses(ranks, num_items))
 
 
 def losses(ranks: np.ndarray, num_items: int) -> np.ndarray:
@@ -106,20 +108,22 @@ def losses(ranks: np.ndarray, num_items: int) -> np.ndarray:
     return found
 
 
-def _situation(rules: Rules, memory: Memory, adapted: int, session: int, interest: np.ndarray) -> Situation:
-    needs = rules.kind.needs
-    sent = memory.interest(adapted) if "interest" in needs else interest
+def _observation(
+    policy: PolicyConfig, state: DeviceState, adapted: int, session: int, interest: np.ndarray
+) -> Observation:
+    needs = policy.kind.needs
+    sent = state.interest(adapted) if "interest" in needs else interest
     doubt = 0.0
     if "doubt" in needs:
         stale, fresh = (torch.from_numpy(row).unsqueeze(0) for row in (sent, interest))
-        doubt = float(_detector(rules.detector).doubt(stale, fresh))
-    return Situation(
+        doubt = float(_detector(policy.detector).doubt(stale, fresh))
+    return Observation(
         since=session - adapted,
         interest=interest,
         sent=sent,
-        losses=memory.losses(adapted, session) if "losses" in needs else np.zeros(0),
-        draw=rules.draw,
-        switch=rules.switch,
+        losses=state.losses(adapted, session) if "losses" in needs else np.zeros(0),
+        draw=policy.draw,
+        switch=policy.switch,
         doubt=doubt,
     )
 

@@ -12,11 +12,11 @@ from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from torch import Tensor
 
 from clients.budget import Budget
-from clients.decision import Rules
+from clients.decision import PolicyConfig
 from clients.local_data import Storage, open_storage, recent, session_windows
-from clients.messages import Order
-from models.adaptation import DevicePart
+from clients.messages import SessionConfig
 from models.checkpoint import Installed, load_device
+from models.device_part import DevicePart
 
 Records = Mapping[str, ArrayRecord | MetricRecord]
 """The records of one reply, by name."""
@@ -32,16 +32,16 @@ def reply(message: Message, records: Records) -> Message:
     return Message(RecordDict(dict(records)), reply_to=message)
 
 
-class Group:
-    """``D`` devices with one order each; all orders name the same world and the same model."""
+class DeviceBatch:
+    """``D`` devices with one session each; all of them name the same world and the same model."""
 
     def __init__(self, messages: list[Message], contexts: list[Context]) -> None:
         self.messages = messages
         self.devices = [device_of(context) for context in contexts]
-        self.orders = [Order.of(message) for message in messages]
-        self.installed: Installed = _install(self.orders[0].model)
+        self.configs = [SessionConfig.of(message) for message in messages]
+        self.installed: Installed = _install(self.configs[0].model)
         self.part: DevicePart = self.installed.part
-        self.context = self.orders[0].context
+        self.context = self.configs[0].context
 
     def __len__(self) -> int:
         return len(self.messages)
@@ -57,24 +57,24 @@ class Group:
         return [Budget.of(message) for message in self.messages]
 
     @cached_property
-    def rules(self) -> list[Rules | None]:
+    def policies(self) -> list[PolicyConfig | None]:
         """By what each device decides whether to adapt; None: it always does, and remembers nothing."""
-        return [Rules.of(message) for message in self.messages]
+        return [PolicyConfig.of(message) for message in self.messages]
 
     @cached_property
     def past(self) -> list[np.ndarray]:
         """All items of each device from before its session."""
-        return [self._storage.before(device, order.session) for device, order in self._places]
+        return [self._storage.before(device, config.session) for device, config in self._places]
 
     @cached_property
     def history(self) -> tuple[Tensor, Tensor]:
         """What the extractors read: the recent items, right-padded ``(D, m)``, and how many there are ``(D,)``."""
-        return recent(self.past, self.orders[0].memory)
+        return recent(self.past, self.configs[0].history_length)
 
     @cached_property
     def session(self) -> tuple[Tensor, Tensor]:
         """The session to play: windows ``(D, R, context)`` and targets ``(D, R)``."""
-        during = [self._storage.during(device, order.session) for device, order in self._places]
+        during = [self._storage.during(device, config.session) for device, config in self._places]
         return session_windows(self.past, during, self.context)
 
     def replies(self, records: list[Records]) -> list[Message]:
@@ -83,11 +83,11 @@ class Group:
 
     @cached_property
     def _storage(self) -> Storage:
-        return open_storage(self.orders[0].world)
+        return open_storage(self.configs[0].world)
 
     @property
-    def _places(self) -> list[tuple[int, Order]]:
-        return list(zip(self.devices, self.orders, strict=True))
+    def _places(self) -> list[tuple[int, SessionConfig]]:
+        return list(zip(self.devices, self.configs, strict=True))
 
 
 @lru_cache(maxsize=8)

@@ -23,7 +23,7 @@ Weights = dict[int, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredNetwork:
     """The network of an earlier adaptation."""
 
     session: int
@@ -36,7 +36,7 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Pending:
+class PendingDecision:
     """What the device decided at the beginning of a session, until its network arrives."""
 
     session: int
@@ -44,8 +44,8 @@ class Pending:
     interest: np.ndarray
 
 
-class Memory:
-    """The memory of one device."""
+class DeviceState:
+    """The state of one device."""
 
     def __init__(self, folder: str, device: int) -> None:
         self._folder = Path(folder) / f"{device:06d}"
@@ -66,32 +66,32 @@ class Memory:
             path: np.ndarray = file.get_tensor("path").astype(bool)
         return path
 
-    def network(self, adapted: int) -> Kept:
+    def network(self, adapted: int) -> StoredNetwork:
         """The network of that adaptation."""
         stored = load_file(self._network(adapted))
         interest, path = stored.pop("interest"), stored.pop("path").astype(bool)
-        return Kept(adapted, interest, path, {int(name): value for name, value in stored.items()})
+        return StoredNetwork(adapted, interest, path, {int(name): value for name, value in stored.items()})
 
-    def keep_network(self, kept: Kept) -> None:
+    def save_network(self, stored: StoredNetwork) -> None:
         """File the network of a session, and forget those that no repeated session can need."""
-        blocks = {str(k): np.ascontiguousarray(value) for k, value in kept.weights.items()}
+        blocks = {str(k): np.ascontiguousarray(value) for k, value in stored.weights.items()}
         self._write(
-            self._network(kept.session), {"interest": kept.interest, "path": kept.path.astype(np.uint8), **blocks}
+            self._network(stored.session), {"interest": stored.interest, "path": stored.path.astype(np.uint8), **blocks}
         )
-        before = self.adapted(kept.session)
+        before = self.adapted(stored.session)
         for session in self._sessions():
             if before is not None and session < before:
                 self._network(session).unlink(missing_ok=True)
 
-    def pending(self, session: int) -> Pending:
+    def pending(self, session: int) -> PendingDecision:
         """What was decided at the beginning of this session."""
         stored = load_file(self._folder / "pending.safetensors")
         number, asked = stored["decided"].tolist()
         if number != session:
             raise LookupError(f"{self._folder} holds a decision for session {number}, not for {session}")
-        return Pending(session, bool(asked), stored["interest"])
+        return PendingDecision(session, bool(asked), stored["interest"])
 
-    def keep_pending(self, pending: Pending) -> None:
+    def save_pending(self, pending: PendingDecision) -> None:
         """File the decision of a session."""
         decided = np.array([pending.session, pending.asked], dtype=np.int64)
         self._write(self._folder / "pending.safetensors", {"decided": decided, "interest": pending.interest})
@@ -102,7 +102,7 @@ class Memory:
         found: np.ndarray = losses[(sessions >= first) & (sessions < session)]
         return found
 
-    def keep_losses(self, session: int, losses: np.ndarray) -> None:
+    def save_losses(self, session: int, losses: np.ndarray) -> None:
         """File the losses of a session's events."""
         sessions, known = self._log()
         earlier = sessions < session

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.adaptation import DevicePart, chosen_path
 from models.backbones.base import BlockWeights
+from models.device_part import DevicePart, chosen_path
 from models.metrics import hits, ndcg, ranks
 
 PREDICTIONS = 512

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from clients.local_data import recent
-from models.adaptation import DevicePart
 from models.backbones.base import DIM
+from models.device_part import DevicePart
 from models.kernels.softmax_loss import full_softmax_loss
 
 STEPS = 3

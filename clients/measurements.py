@@ -5,14 +5,14 @@ import torch
 from flwr.app import Message, MetricRecord
 
 from clients import inference
-from clients.device_batch import Group, Records
+from clients.device_batch import DeviceBatch, Records
 from clients.messages import MEASURED
 from models.shared.plain import Footprint, footprint
 
 
-def or_popular(group: Group, quality: inference.Quality, served: np.ndarray) -> inference.Quality:
+def or_popular(batch: DeviceBatch, quality: inference.Quality, served: np.ndarray) -> inference.Quality:
     """The measured quality where a device was served ``(D,)``, that of the most popular items elsewhere."""
-    fallback, have = inference.popular(group.part, group.session[1]), torch.from_numpy(served)
+    fallback, have = inference.popular(batch.part, batch.session[1]), torch.from_numpy(served)
     return inference.Quality(
         quality.events,
         torch.where(have, quality.hits, fallback.hits),
@@ -22,7 +22,7 @@ def or_popular(group: Group, quality: inference.Quality, served: np.ndarray) -> 
 
 
 def report(
-    group: Group,
+    batch: DeviceBatch,
     quality: inference.Quality,
     paths: np.ndarray,
     served: np.ndarray,
@@ -36,9 +36,9 @@ def report(
     A device that was not served ran nothing. Without ``footprints`` its network stored every weight of its path.
     """
     records: list[Records] = []
-    for row in range(len(group)):
+    for row in range(len(batch)):
         ok = bool(served[row])
-        plain = footprint(group.part.backbone, group.context, paths[row])
+        plain = footprint(batch.part.backbone, batch.context, paths[row])
         taken = plain if footprints is None else footprints[row]
         measured: dict[str, int | float | list[int] | list[float]] = {
             "events": int(quality.events[row]),
@@ -54,7 +54,7 @@ def report(
             **({} if compared is None else compared[row]),
         }
         records.append({MEASURED: MetricRecord(measured)})
-    return group.replies(records)
+    return batch.replies(records)
 
 
 def path_bits(paths: np.ndarray) -> np.ndarray:

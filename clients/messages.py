@@ -49,7 +49,7 @@ class BadMessage(ValueError):
 
 
 @dataclass(frozen=True)
-class Order:
+class SessionConfig:
     """One session to play, as the simulation tells a device."""
 
     session: int
@@ -58,7 +58,8 @@ class Order:
     model: str
     """File of the model installed on the devices."""
     context: int
-    memory: int
+    history_length: int
+    """Items that the extractors read."""
     seed: int = 0
     """Of the device's own draws, where a method has any."""
 
@@ -67,9 +68,9 @@ class Order:
         return ConfigRecord(dict(vars(self)))
 
     @staticmethod
-    def of(message: Message) -> "Order":
+    def of(message: Message) -> "SessionConfig":
         """Read it back on the device."""
-        return Order(**message.content[SESSION])
+        return SessionConfig(**message.content[SESSION])
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models.adaptation import AnyMapper, DevicePart, Mapper, Structure
 from models.backbones.base import Backbone
 from models.backbones.nextitnet import NextItNet
 from models.backbones.sasrec import SASRec
-from models.lowrank import LowRankMapper
+from models.device_part import DevicePart, Structure
+from models.hypernetwork import AnyMapper, LowRankMapper, Mapper
 from models.shared.gater import GatedNetwork
 from models.shared.plain import Network
 from models.shared.rare_gem import SparseNetwork

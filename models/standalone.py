@@ -14,10 +14,10 @@ from models.backbones.base import Backbone
 from models.shared.plain import Network
 
 if TYPE_CHECKING:
-    from models.adaptation import DevicePart
+    from models.device_part import DevicePart
 
 
-class Assembled(nn.Module):
+class Standalone(nn.Module):
     """From the most recent items ``(1, context)``, left-padded with 0, to scores ``(1, num_items)``.
 
     Column ``i`` is the score of item ``i + 1``.
@@ -51,7 +51,7 @@ class Assembled(nn.Module):
         return backbone.score(backbone.finish(x, windows)[:, :, -1])[0]
 
 
-def fresh(backbone: Backbone, blocks: int, generator: torch.Generator) -> Assembled:
+def fresh(backbone: Backbone, blocks: int, generator: torch.Generator) -> Standalone:
     """The first ``blocks`` blocks with fresh weights: for measuring how long they take."""
     weights = [backbone.initial_block(k, generator).unsqueeze(0) for k in range(blocks)]
-    return Assembled(backbone, range(blocks), weights)
+    return Standalone(backbone, range(blocks), weights)

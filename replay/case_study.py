@@ -41,9 +41,9 @@ from clients import inference
 from clients.local_data import Storage, recent, session_windows
 from core.errors import UserError
 from core.run_config import finished_options
-from models.adaptation import DevicePart
 from models.backbones.base import BlockWeights
 from models.checkpoint import load_device, load_mapper
+from models.device_part import DevicePart
 from models.metrics import CUTOFF, hits, ndcg, ranks
 from sim import data
 from sim.data.interactions import Interactions

@@ -26,8 +26,8 @@ from clients.measurements import path_bits
 from core.errors import UserError
 from core.run_config import finished_options
 from core.seeds import numpy_generator
-from models.adaptation import DevicePart
 from models.checkpoint import load_device, load_mapper
+from models.device_part import DevicePart
 
 NETWORKS = ("own", "swapped", "all-blocks", "other")
 CHUNK = 256
@@ -48,21 +48,21 @@ def replay(run: Path, method: str, seed: int) -> pd.DataFrame:
     mapper = load_mapper(model)
     storage = Storage(run / "world")
     rows = pd.read_parquet(run / "sessions.parquet", columns=["device", "session", "method", "seed"])
-    seats = rows[(rows["method"] == method) & (rows["seed"] == seed)][["device", "session"]].to_numpy()
-    asked = [_request(storage, part, some, options["memory"]) for some in _chunks(seats)]
+    device_sessions = rows[(rows["method"] == method) & (rows["seed"] == seed)][["device", "session"]].to_numpy()
+    asked = [_request(storage, part, some, options["memory"]) for some in _chunks(device_sessions)]
     paths, latents = np.concatenate([one.path for one in asked]), torch.cat([one.latent for one in asked])
-    whose = partners(seats[:, 0], numpy_generator(seed, "swaps"))
+    whose = partners(device_sessions[:, 0], numpy_generator(seed, "swaps"))
     frames = []
-    for start in range(0, len(seats), CHUNK):
+    for start in range(0, len(device_sessions), CHUNK):
         these = slice(start, start + CHUNK)
-        windows, targets = _sessions(storage, seats[these], options["context"])
+        windows, targets = _sessions(storage, device_sessions[these], options["context"])
         for network in NETWORKS:
             wanted, latent = paths[these], latents[these]
             if network == "other":
                 wanted, latent = paths[whose[these]], latents[whose[these]]
             elif network != "own":
                 wanted = paths[whose[these]] if network == "swapped" else np.ones_like(wanted)
-                latent = _request(storage, part, seats[these], options["memory"], wanted).latent
+                latent = _request(storage, part, device_sessions[these], options["memory"], wanted).latent
 
             def weights(k: int, rows: Tensor | None, latent: Tensor = latent) -> Tensor:
                 return mapper.block(k, latent if rows is None else latent[rows])
@@ -72,8 +72,8 @@ def replay(run: Path, method: str, seed: int) -> pd.DataFrame:
             frames.append(
                 pd.DataFrame(
                     {
-                        "device": seats[these, 0],
-                        "session": seats[these, 1],
+                        "device": device_sessions[these, 0],
+                        "session": device_sessions[these, 1],
                         "network": network,
                         "events": quality.events.numpy(),
                         "hits": quality.hits.numpy(),
@@ -103,17 +103,17 @@ def partners(devices: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 
 
 def _request(
-    storage: Storage, part: DevicePart, seats: np.ndarray, memory: int, paths: np.ndarray | None = None
+    storage: Storage, part: DevicePart, device_sessions: np.ndarray, memory: int, paths: np.ndarray | None = None
 ) -> inference.Request:
-    history, lengths = recent([np.asarray(storage.before(d, s)) for d, s in seats.tolist()], memory)
+    history, lengths = recent([np.asarray(storage.before(d, s)) for d, s in device_sessions.tolist()], memory)
     return inference.request(part, history, lengths, redraw=None if paths is None else lambda chosen: paths.copy())
 
 
-def _sessions(storage: Storage, seats: np.ndarray, context: int) -> tuple[Tensor, Tensor]:
-    before = [np.asarray(storage.before(d, s)) for d, s in seats.tolist()]
-    return session_windows(before, [np.asarray(storage.during(d, s)) for d, s in seats.tolist()], context)
+def _sessions(storage: Storage, device_sessions: np.ndarray, context: int) -> tuple[Tensor, Tensor]:
+    before = [np.asarray(storage.before(d, s)) for d, s in device_sessions.tolist()]
+    return session_windows(before, [np.asarray(storage.during(d, s)) for d, s in device_sessions.tolist()], context)
 
 
-def _chunks(seats: np.ndarray) -> Iterator[np.ndarray]:
-    for start in range(0, len(seats), CHUNK):
-        yield seats[start : start + CHUNK]
+def _chunks(device_sessions: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(device_sessions), CHUNK):
+        yield device_sessions[start : start + CHUNK]

@@ -35,7 +35,7 @@ from torch import Tensor
 from core.errors import UserError
 from core.interrupts import terminated_like_interrupted
 from models.metrics import hits, ranks
-from models.standalone import Assembled
+from models.standalone import Standalone
 from replay.networks import OwnNetwork, own_network
 from replay.timing import durations, one_thread
 
@@ -94,7 +94,7 @@ def _onnxruntime() -> Any:
     return onnxruntime
 
 
-def _write(module: Assembled, window: Tensor, torch_file: Path, onnx_file: Path) -> None:
+def _write(module: Standalone, window: Tensor, torch_file: Path, onnx_file: Path) -> None:
     for name in ("torch.onnx", "onnxscript"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with torch.no_grad(), warnings.catch_warnings():

@@ -34,9 +34,9 @@ from clients import inference, local_training
 from clients.local_data import recent
 from core.errors import UserError
 from core.seeds import torch_generator
-from models.adaptation import AdaptiveModel, StaticModel
 from models.backbones.base import DIM
 from models.checkpoint import BACKBONES, Sizes
+from models.cloud_models import AdaptiveModel, StaticModel
 from models.kernels.softmax_loss import full_softmax_loss
 from sim import data
 from sim.config import DEFAULT_BLOCKS, unknown

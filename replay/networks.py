@@ -18,7 +18,7 @@ from clients.local_data import Storage, recent, session_windows
 from core.errors import UserError
 from core.run_config import read_config
 from models.checkpoint import Installed, load_device, load_mapper
-from models.standalone import Assembled
+from models.standalone import Standalone
 
 TRAINS = ("evaluate.finetune", "evaluate.litepred")
 """What devices do that train their own blocks, see :mod:`clients.app`."""
@@ -32,7 +32,7 @@ class OwnNetwork:
     device: int
     session: int
     tier: str
-    assembled: Assembled
+    assembled: Standalone
     windows: Tensor
     """``(R, context)``: before each event of the session."""
     targets: Tensor
@@ -93,7 +93,7 @@ def own_network(run: Path, device: int, session: int | None, method: str | None,
         device,
         here,
         str(row["tier"]),
-        Assembled(installed.part.backbone, path, weights, gating),
+        Standalone(installed.part.backbone, path, weights, gating),
         windows[0],
         targets[0],
         int(row["hits"]),

@@ -23,14 +23,14 @@ from sim.data.interactions import Interactions
 from sim.model_cache import in_order, model_path, recipe_of, train_model, training_set
 from sim.observers.progress import Display, clock
 from sim.observers.tensorboard import check_tensorboard, curves_in
-from sim.play import RowMaker, play, seats_by_round
-from sim.policy.setup import open_desk
+from sim.play import RowMaker, play, sessions_by_round
+from sim.policy.setup import prepare_policy
 from sim.run_folder import RunFolder, write_text
 from sim.world.drift import inject, load_drift
 from sim.world.fleet import Fleet
 from sim.world.scenario import Scenario, load_scenario
 from sim.world.streams import Protocol, Streams, build_streams, eligible_users, save
-from strategies.base import Seat
+from strategies.base import DeviceSession
 from strategies.registry import METHODS
 from strategies.training.learner import Recipe
 from strategies.training.loop import EpochRecord
@@ -126,16 +126,21 @@ def execute(config: Config, grid: Grid, display: Display | None = None) -> None:
     with display.open(describe(config), phases=1 if finished else 2 * config.seeds + 1):
         if not finished:
             train_all(config, run, world, display)
-            seats = seats_by_round(world.streams, register(grid, config.devices))
-            play_all(config, run, world, seats, grid, display)
-            run.finish(run.gather(config.seed_list, config.method_names, len(seats)))
+            device_sessions = sessions_by_round(world.streams, register(grid, config.devices))
+            play_all(config, run, world, device_sessions, grid, display)
+            run.finish(run.gather(config.seed_list, config.method_names, len(device_sessions)))
         display.phase("drawing figures and report")
         analysis.build_report(run.path)
     display.say(f"finished in {clock(time.monotonic() - started)}: {run.path}")
 
 
 def play_all(
-    config: Config, run: RunFolder, world: World, seats: dict[int, list[Seat]], grid: Grid, display: Display
+    config: Config,
+    run: RunFolder,
+    world: World,
+    device_sessions: dict[int, list[DeviceSession]],
+    grid: Grid,
+    display: Display,
 ) -> None:
     """Play the streams with every method and seed."""
     rows_of = RowMaker(Fleet(world.streams, world.scenario, config.seed))
@@ -155,9 +160,18 @@ def play_all(
                 with display.doing(work):
                     method = METHODS[name]
                     model = model_path(run, method.cloud_model, seed)
-                    strategy = method(model, run.world, seats, seed)
-                    desk = open_desk(config, run, world.interactions, world.streams, method, model, seed)
-                    play(strategy, grid, run, rows_of, seed=seed, desk=desk, on_wave=work.wave, on_round=on_round)
+                    strategy = method(model, run.world, device_sessions, seed)
+                    policy_setup = prepare_policy(config, run, world.interactions, world.streams, method, model, seed)
+                    play(
+                        strategy,
+                        grid,
+                        run,
+                        rows_of,
+                        seed=seed,
+                        policy_setup=policy_setup,
+                        on_wave=work.wave,
+                        on_round=on_round,
+                    )
 
 
 def _records(log: pd.DataFrame) -> list[EpochRecord]:
@@ -177,8 +191,8 @@ def _of_seeds(config: Config, seed: int) -> str:
 
 def epochs_expected(recipe: Recipe, search: int, records: list[EpochRecord]) -> int:
     """A guess for the estimate: as if no epoch were better than the best so far, and at least one more."""
-    judged = records[search:]
-    if not judged:
+    counted = records[search:]
+    if not counted:
         return search + recipe.max_epochs
-    best = max(judged, key=lambda record: record.valid_ndcg).epoch
+    best = max(counted, key=lambda record: record.valid_ndcg).epoch
     return min(search + recipe.max_epochs, max(recipe.ends(best, search), len(records) + 1))

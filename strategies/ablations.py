@@ -11,8 +11,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.adaptation import StaticModel
 from models.backbones.base import Backbone
+from models.cloud_models import StaticModel
 from strategies.base import AdaptiveStrategy, SessionStrategy
 from strategies.forward_ofa import AdaptiveLearner, ForwardOFA
 from strategies.gates import gate

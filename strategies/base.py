@@ -24,22 +24,22 @@ from clients.messages import (
     SESSION,
     BadMessage,
     DeviceRequest,
-    Order,
+    SessionConfig,
     array_bits,
     pack_network,
     read_decline,
     read_measured,
     read_request,
 )
-from models.adaptation import AnyMapper
 from models.checkpoint import load_mapper, read_header
+from models.hypernetwork import AnyMapper
 from strategies.training.learner import Learner
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Seat:
+class DeviceSession:
     """A device that plays a session in this round."""
 
     node: int
@@ -49,10 +49,10 @@ class Seat:
 
 
 @dataclass
-class Outcome:
+class SessionResult:
     """What happened in one device-session, as the cloud saw it."""
 
-    seat: Seat
+    device_session: DeviceSession
     measured: dict[str, float] | None = None
     """What the device reported, or None when nothing valid came back."""
     requested: bool = False
@@ -82,14 +82,17 @@ class SessionStrategy(Strategy):
     """Whether devices get or make networks of their own, so that a request policy has something to decide."""
 
     remembers: ClassVar[bool] = False
-    """Whether devices need their memory even if they adapt before every session."""
+    """Whether devices need their state even if they adapt before every session."""
 
-    def __init__(self, model: Path, world: Path, seats: dict[int, list[Seat]], seed: int = 0) -> None:
-        """``seats`` names, for each round (from 1), who plays; ``seed`` is what devices derive their draws from."""
-        self.model, self.world, self.seats, self.seed = model, world, seats, seed
+    def __init__(
+        self, model: Path, world: Path, device_sessions: dict[int, list[DeviceSession]], seed: int = 0
+    ) -> None:
+        """``device_sessions`` names, for each round (from 1), who plays; ``seed`` is what devices derive their draws
+        from."""
+        self.model, self.world, self.device_sessions, self.seed = model, world, device_sessions, seed
         sizes, extra = read_header(model)
-        self.blocks, self.context, self.memory = sizes.blocks, sizes.context, int(str(extra["memory"]))
-        self.open: dict[int, Outcome] = {}
+        self.blocks, self.context, self.history_length = sizes.blocks, sizes.context, int(str(extra["memory"]))
+        self.open: dict[int, SessionResult] = {}
 
     @classmethod
     @abstractmethod
@@ -98,14 +101,14 @@ class SessionStrategy(Strategy):
 
     # -- one round -------------------------------------------------------------------------------------------------
 
-    def begin(self, seats: list[Seat]) -> None:
+    def begin(self, device_sessions: list[DeviceSession]) -> None:
         """Start a wave: the devices that the next four calls are about."""
-        self.open = {seat.node: Outcome(seat) for seat in seats}
+        self.open = {device_session.node: SessionResult(device_session) for device_session in device_sessions}
 
-    def end(self) -> list[Outcome]:
+    def end(self) -> list[SessionResult]:
         """Close the wave and give what happened, in the order of the seats."""
-        outcomes, self.open = list(self.open.values()), {}
-        return outcomes
+        results, self.open = list(self.open.values()), {}
+        return results
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -126,18 +129,18 @@ class SessionStrategy(Strategy):
         """Tell every device of the wave to play its session."""
         self._ensure_wave(server_round)
         return [
-            self._message(outcome.seat, self.evaluate_action, self.network_for(outcome))
-            for outcome in self.open.values()
+            self._message(result.device_session, self.evaluate_action, self.network_for(result))
+            for result in self.open.values()
         ]
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Collect measurements; a message that breaks the protocol is named and left out."""
         for reply in replies:
-            outcome = self.open[reply.metadata.src_node_id]
+            result = self.open[reply.metadata.src_node_id]
             try:
-                outcome.measured = read_measured(reply)
+                result.measured = read_measured(reply)
             except BadMessage as error:
-                self._reject(outcome, error)
+                self._reject(result, error)
         known = [o.measured for o in self.open.values() if o.measured is not None]
         if not known:
             return None
@@ -149,27 +152,35 @@ class SessionStrategy(Strategy):
 
     # -- for methods -----------------------------------------------------------------------------------------------
 
-    def network_for(self, outcome: Outcome) -> ArrayRecord | None:
+    def network_for(self, result: SessionResult) -> ArrayRecord | None:
         """What to send down before a session; nothing by default."""
         return None
 
-    def _message(self, seat: Seat, action: str, network: ArrayRecord | None = None) -> Message:
-        order = Order(seat.session, str(self.world), str(self.model), self.context, self.memory, self.seed)
-        content = RecordDict({SESSION: order.record()})
+    def _message(self, device_session: DeviceSession, action: str, network: ArrayRecord | None = None) -> Message:
+        config = SessionConfig(
+            device_session.session, str(self.world), str(self.model), self.context, self.history_length, self.seed
+        )
+        content = RecordDict({SESSION: config.record()})
         if network is not None:
             content[NETWORK] = network
-        return Message(content, dst_node_id=seat.node, message_type=action)
+        return Message(content, dst_node_id=device_session.node, message_type=action)
 
-    def _reject(self, outcome: Outcome, error: BadMessage) -> None:
-        outcome.problems.append(str(error))
-        seat = outcome.seat
-        log.warning("%s: device %d, session %d: message rejected: %s", self.name, seat.device, seat.session, error)
+    def _reject(self, result: SessionResult, error: BadMessage) -> None:
+        result.problems.append(str(error))
+        device_session = result.device_session
+        log.warning(
+            "%s: device %d, session %d: message rejected: %s",
+            self.name,
+            device_session.device,
+            device_session.session,
+            error,
+        )
 
     def _ensure_wave(self, server_round: int) -> None:
         """Under Flower's own ``start()`` nobody calls :meth:`begin`: then a round is one wave."""
-        seats = self.seats.get(server_round, [])
-        if not self.open or next(iter(self.open.values())).seat not in seats:
-            self.begin(seats)
+        device_sessions = self.device_sessions.get(server_round, [])
+        if not self.open or next(iter(self.open.values())).device_session not in device_sessions:
+            self.begin(device_sessions)
 
 
 class AdaptiveStrategy(SessionStrategy):
@@ -180,13 +191,15 @@ class AdaptiveStrategy(SessionStrategy):
     train_action: ClassVar[str] = "train"
     """What devices do to make their request."""
 
-    def __init__(self, model: Path, world: Path, seats: dict[int, list[Seat]], seed: int = 0) -> None:
-        super().__init__(model, world, seats, seed)
+    def __init__(
+        self, model: Path, world: Path, device_sessions: dict[int, list[DeviceSession]], seed: int = 0
+    ) -> None:
+        super().__init__(model, world, device_sessions, seed)
         self.mapper: AnyMapper = load_mapper(model)
         self.owed: dict[int, ArrayRecord] = {}
 
-    def begin(self, seats: list[Seat]) -> None:
-        super().begin(seats)
+    def begin(self, device_sessions: list[DeviceSession]) -> None:
+        super().begin(device_sessions)
         self.owed = {}
 
     def configure_train(
@@ -194,7 +207,7 @@ class AdaptiveStrategy(SessionStrategy):
     ) -> Iterable[Message]:
         """Ask every device of the wave what it wants."""
         self._ensure_wave(server_round)
-        return [self._message(outcome.seat, self.train_action) for outcome in self.open.values()]
+        return [self._message(result.device_session, self.train_action) for result in self.open.values()]
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -203,19 +216,19 @@ class AdaptiveStrategy(SessionStrategy):
         requests: dict[int, DeviceRequest] = {}
         for reply in replies:
             node = reply.metadata.src_node_id
-            outcome = self.open[node]
+            result = self.open[node]
             try:
                 asked = read_request(reply, self.blocks)
             except BadMessage as error:
-                self._reject(outcome, error)
+                self._reject(result, error)
                 continue
             if asked is None:
-                outcome.macs_device = read_decline(reply)
+                result.macs_device = read_decline(reply)
                 continue
             requests[node] = asked
-            outcome.macs_device = asked.macs
+            result.macs_device = asked.macs
             if not asked.probe:
-                outcome.requested, outcome.bits_up = True, asked.bits
+                result.requested, result.bits_up = True, asked.bits
         if requests:
             self._answer(requests)
         return None, MetricRecord({"requests": len(requests)})
@@ -240,6 +253,6 @@ class AdaptiveStrategy(SessionStrategy):
             self.open[node].bits_down = array_bits(self.owed[node])
             self.open[node].macs_cloud = self.mapper.macs(len(mine))
 
-    def network_for(self, outcome: Outcome) -> ArrayRecord | None:
+    def network_for(self, result: SessionResult) -> ArrayRecord | None:
         """What the device asked for; handed over, not kept."""
-        return self.owed.pop(outcome.seat.node, None)
+        return self.owed.pop(result.device_session.node, None)

@@ -5,8 +5,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.adaptation import StaticModel
 from models.backbones.base import Backbone
+from models.cloud_models import StaticModel
 from strategies.base import SessionStrategy
 from strategies.training.learner import Learner, Recipe
 from strategies.training.windows import Batch

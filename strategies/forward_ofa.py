@@ -5,8 +5,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.adaptation import AdaptiveModel, Structure
 from models.backbones.base import Backbone, Layers
+from models.cloud_models import AdaptiveModel
+from models.device_part import Structure
 from strategies.base import AdaptiveStrategy
 from strategies.gates import gate
 from strategies.training.learner import Learner, Recipe

@@ -6,7 +6,7 @@ converged DeviceRec knows. Seven changes:
 * **Warm start.** DUET+ begins with DeviceRec's trained network and a change of it that is zero, Forward-OFA+ with the
   trained DUET+: first the weights learn to adapt, then the structure (as in Cai et al. 2020, whose large network is
   trained before the small ones in it).
-* **Low rank.** The change goes through 16 directions a layer and a shift of each bias (:mod:`models.lowrank`).
+* **Low rank.** The change goes through 16 directions a layer and a shift of each bias (:mod:`models.hypernetwork`).
 * **Dropout where the memory is**: on items of the remembered history and on the latent interest.
 * **One model for every budget** (Forward-OFA+). In training windows get a budget of blocks, small ones more often, and
   keep the most probable blocks within it; the extractor of the latent interest starts from the path that really runs.
@@ -36,13 +36,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.adaptation import AdaptiveModel, chosen_path, logistic
 from models.backbones.base import Backbone, Layers
 from models.checkpoint import load_device, load_mapper
+from models.cloud_models import AdaptiveModel
+from models.device_part import chosen_path, logistic
+from models.hypernetwork import RANK, LowRankMapper
 from models.kernels.dropout import dropout
 from models.kernels.precision import product_type
 from models.kernels.softmax_loss import full_softmax_loss
-from models.lowrank import RANK, LowRankMapper
 from strategies.base import AdaptiveStrategy
 from strategies.training.learner import Learner, Recipe
 from strategies.training.windows import Batch
@@ -51,13 +52,13 @@ HISTORY_DROPOUT, INTEREST_DROPOUT = 0.3, 0.3
 """Of the items that the extractors read, and of the latent interest."""
 DIVERSITY = 0.03
 """Weight of the reward for paths that differ."""
-ROOM = 0.77
+KEEP_SHARE = 0.77
 """Share of the blocks that devices may run in the mean."""
 FLOOR = 1e-3
 """Added to the variances: devices that all do the same are penalised, not infinitely."""
 KEEP_AT_FIRST = 2.0
 """Keep-logit of a fresh controller."""
-STEM = 1000.0
+ALWAYS_KEEP_LOGIT = 1000.0
 """Keep-logit of the first block for everybody: so high that no gate has a gradient there, so that it stays."""
 NOISE, TEMPERATURE = 1 / 3, 0.5
 """Of the gates. With the full Gumbel noise of equation 4 a block sees so many devices that it is not meant for that it
@@ -66,7 +67,7 @@ DISTILLATION = 1.0
 """Weight of the mean squared difference of the final states within a budget from those of the whole."""
 SEARCH = 10
 """Most epochs in which the controller learns."""
-FREE = 0.5
+UNBUDGETED_SHARE = 0.5
 """Share of the windows without a budget while the controller learns."""
 
 
@@ -83,8 +84,14 @@ class PlusLearner(Learner):
         """The constants above, the same everywhere."""
         own = {"history_dropout": HISTORY_DROPOUT, "interest_dropout": INTEREST_DROPOUT, "rank": RANK}
         if self.controller:
-            own |= {"diversity": DIVERSITY, "keep": KEEP_AT_FIRST, "noise": NOISE, "free": FREE, "stem": STEM}
-            own |= {"temperature": TEMPERATURE, "floor": FLOOR, "distillation": DISTILLATION, "room": ROOM}
+            own |= {
+                "diversity": DIVERSITY,
+                "keep": KEEP_AT_FIRST,
+                "noise": NOISE,
+                "free": UNBUDGETED_SHARE,
+                "stem": ALWAYS_KEEP_LOGIT,
+            }
+            own |= {"temperature": TEMPERATURE, "floor": FLOOR, "distillation": DISTILLATION, "room": KEEP_SHARE}
             own |= {"search": SEARCH}
         return own
 
@@ -93,8 +100,8 @@ class PlusLearner(Learner):
 
         What DeviceRec's network loses when it begins to adapt, it may have regained before the tenth epoch or after it.
         """
-        settling = recipe.settling if self.controller else 2 * recipe.settling
-        return replace(recipe, learning_rate=recipe.learning_rate / 2, settling=settling)
+        warmup_epochs = recipe.warmup_epochs if self.controller else 2 * recipe.warmup_epochs
+        return replace(recipe, learning_rate=recipe.learning_rate / 2, warmup_epochs=warmup_epochs)
 
     def search_epochs(self, recipe: Recipe) -> int:
         """Of the controller; the epochs of the recipe follow, for the weights."""
@@ -125,7 +132,7 @@ class PlusLearner(Learner):
         head = part.controller.head
         with torch.no_grad():
             head.bias.fill_(KEEP_AT_FIRST)
-            head.bias[0], head.weight[0] = STEM, 0.0
+            head.bias[0], head.weight[0] = ALWAYS_KEEP_LOGIT, 0.0
         return model
 
     def states(
@@ -164,7 +171,7 @@ class PlusLearner(Learner):
         if path is None or not model.training:
             return states, extra
         states, whole = states.chunk(2)
-        return states, extra + taught(states, whole, batch, part.backbone.items)
+        return states, extra + distillation(states, whole, batch, part.backbone.items)
 
     def paths(self, logits: Tensor, generator: torch.Generator) -> Tensor:
         """Paths ``(2 B, L)`` from keep-logits ``(B, L)``: each window's within a budget, then each window's whole.
@@ -175,9 +182,9 @@ class PlusLearner(Learner):
         windows, blocks = logits.shape
         most = budgets(windows, blocks, generator).to(logits.device)
         if not self.searching:
-            settled = logits - surplus(logits)
+            settled = logits - logit_offset(logits)
             return torch.cat([chosen_path(settled, most), chosen_path(settled)])
-        most[torch.rand(windows, generator=generator) < FREE] = blocks
+        most[torch.rand(windows, generator=generator) < UNBUDGETED_SHARE] = blocks
         noisy = logits + NOISE * logistic(logits, generator)
         soft = torch.sigmoid(noisy / TEMPERATURE)
         # Straight through (equations 4 and 5): a block that is not run hears what it would have been worth.
@@ -186,7 +193,7 @@ class PlusLearner(Learner):
 
     @contextmanager
     def deployed(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[None]:
-        """With the controller's keep-logits as low as :data:`ROOM` asks."""
+        """With the controller's keep-logits as low as :data:`KEEP_SHARE` asks."""
         assert isinstance(model, AdaptiveModel)
         part = model.device_part
         if part.controller is None:
@@ -194,8 +201,8 @@ class PlusLearner(Learner):
             return
         bias = part.controller.head.bias
         with torch.no_grad():
-            wishes = [part.controller(part.embed_history(batch.history), batch.lengths) for batch in batches]
-            lowered = surplus(torch.cat(wishes))
+            keep_logits = [part.controller(part.embed_history(batch.history), batch.lengths) for batch in batches]
+            lowered = logit_offset(torch.cat(keep_logits))
             bias.sub_(lowered)
         try:
             yield
@@ -204,7 +211,7 @@ class PlusLearner(Learner):
                 bias.add_(lowered)
 
 
-def taught(states: Tensor, whole: Tensor, batch: Batch, items: Tensor) -> Tensor:
+def distillation(states: Tensor, whole: Tensor, batch: Batch, items: Tensor) -> Tensor:
     """The loss of the whole's final states ``(B, n, d)`` on the targets, and what draws a budget's to them."""
     bears = batch.targets > 0
     loss = full_softmax_loss(whole[bears], items, batch.targets[bears], precision=product_type(items.device))
@@ -222,9 +229,9 @@ def diversity(logits: Tensor) -> Tensor:
     return torch.logdet(covariance + FLOOR * torch.eye(logits.shape[1], device=logits.device))
 
 
-def surplus(logits: Tensor) -> Tensor:
-    """By how much keep-logits ``(D, L)`` are too high for :data:`ROOM`, 0 where they are not."""
-    return torch.quantile(logits.flatten(), 1 - ROOM).clamp(min=0)
+def logit_offset(logits: Tensor) -> Tensor:
+    """By how much keep-logits ``(D, L)`` are too high for :data:`KEEP_SHARE`, 0 where they are not."""
+    return torch.quantile(logits.flatten(), 1 - KEEP_SHARE).clamp(min=0)
 
 
 class DuetPlus(AdaptiveStrategy):

@@ -11,8 +11,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.adaptation import StaticModel
 from models.backbones.base import Backbone
+from models.cloud_models import StaticModel
 from models.shared.gater import GatedNetwork, newest, semantic_hash
 from strategies.base import SessionStrategy
 from strategies.devicerec import StaticLearner

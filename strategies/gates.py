@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from models.adaptation import chosen_path, compact_constraint, sample_gates
+from models.device_part import chosen_path, compact_constraint, sample_gates
 from strategies.training.learner import Recipe
 
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.adaptation import StaticModel
+from models.cloud_models import StaticModel
 from strategies.base import SessionStrategy
 from strategies.devicerec import StaticLearner
 from strategies.training.learner import Learner, Recipe

@@ -12,9 +12,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.adaptation import StaticModel
 from models.backbones.base import Backbone
 from models.checkpoint import load_device
+from models.cloud_models import StaticModel
 from models.kernels.softmax_loss import distillation_loss
 from models.shared.sttd import FactoredNetwork
 from strategies.base import SessionStrategy

@@ -2,7 +2,7 @@
 
 from clients.policies.adwin import Adwin
 from clients.policies.always import Always
-from clients.policies.base import Policy, Situation
+from clients.policies.base import Observation, Policy
 from clients.policies.drift import Drift
 from clients.policies.every import Every
 from clients.policies.mrd import Mrd
@@ -11,7 +11,7 @@ from clients.policies.oracle import Oracle
 from clients.policies.page_hinkley import PageHinkley
 from clients.policies.random import Random
 
-__all__ = ["POLICIES", "Policy", "Situation", "make", "parse"]
+__all__ = ["POLICIES", "Observation", "Policy", "make", "parse"]
 
 POLICIES: dict[str, type[Policy]] = {
     policy.name: policy for policy in (Always, Never, Every, Random, Drift, Adwin, PageHinkley, Mrd, Oracle)

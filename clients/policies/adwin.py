@@ -2,7 +2,7 @@
 
 from river.drift import ADWIN
 
-from clients.policies.base import Policy, Situation
+from clients.policies.base import Observation, Policy
 
 
 class Adwin(Policy):
@@ -17,7 +17,7 @@ class Adwin(Policy):
     rising = True
     needs = frozenset({"losses"})
 
-    def asks(self, now: Situation) -> bool:
+    def asks(self, now: Observation) -> bool:
         detector = ADWIN(delta=self.parameter, clock=1, min_window_length=5, grace_period=10)
         for loss in now.losses.tolist():
             before = detector.estimation

@@ -1,6 +1,6 @@
 """Ask before every session, as the paper's devices do."""
 
-from clients.policies.base import Policy, Situation
+from clients.policies.base import Observation, Policy
 
 
 class Always(Policy):
@@ -8,5 +8,5 @@ class Always(Policy):
 
     name = "always"
 
-    def asks(self, now: Situation) -> bool:
+    def asks(self, now: Observation) -> bool:
         return True

@@ -8,7 +8,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Situation:
+class Observation:
     """What a device knows when a session begins. It has a network; the first session, without one, needs no policy."""
 
     since: int
@@ -46,7 +46,7 @@ class Policy(ABC):
         self.parameter = parameter
 
     @abstractmethod
-    def asks(self, now: Situation) -> bool:
+    def asks(self, now: Observation) -> bool:
         """Whether a device that has a network asks for another one."""
 
     @classmethod

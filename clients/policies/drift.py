@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from clients.policies.base import Policy, Situation
+from clients.policies.base import Observation, Policy
 
 
 class Drift(Policy):
@@ -14,7 +14,7 @@ class Drift(Policy):
     rising = False
     needs = frozenset({"interest"})
 
-    def asks(self, now: Situation) -> bool:
+    def asks(self, now: Observation) -> bool:
         return cosine_distance(now.interest, now.sent) > self.parameter
 
 

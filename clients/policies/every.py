@@ -2,7 +2,7 @@
 
 import math
 
-from clients.policies.base import Policy, Situation
+from clients.policies.base import Observation, Policy
 
 
 class Every(Policy):
@@ -12,7 +12,7 @@ class Every(Policy):
     default = 5.0
     bounds = (1.0, math.inf)
 
-    def asks(self, now: Situation) -> bool:
+    def asks(self, now: Observation) -> bool:
         return now.since >= self.parameter
 
     @classmethod

@@ -3,7 +3,7 @@
 The detector is trained in the cloud and installed on the device (:mod:`models.misrecommendation`).
 """
 
-from clients.policies.base import Policy, Situation
+from clients.policies.base import Observation, Policy
 
 
 class Mrd(Policy):
@@ -14,5 +14,5 @@ class Mrd(Policy):
     rising = False
     needs = frozenset({"interest", "doubt"})
 
-    def asks(self, now: Situation) -> bool:
+    def asks(self, now: Observation) -> bool:
         return now.doubt > self.parameter

@@ -1,6 +1,6 @@
 """Ask once, before the first session, and keep that network for good."""
 
-from clients.policies.base import Policy, Situation
+from clients.policies.base import Observation, Policy
 
 
 class Never(Policy):
@@ -8,5 +8,5 @@ class Never(Policy):
 
     name = "never"
 
-    def asks(self, now: Situation) -> bool:
+    def asks(self, now: Observation) -> bool:
         return False

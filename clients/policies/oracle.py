@@ -2,7 +2,7 @@
 
 import math
 
-from clients.policies.base import Policy, Situation
+from clients.policies.base import Observation, Policy
 
 
 class Oracle(Policy):
@@ -13,5 +13,5 @@ class Oracle(Policy):
     default = 3.0
     bounds = (1.0, math.inf)
 
-    def asks(self, now: Situation) -> bool:
+    def asks(self, now: Observation) -> bool:
         return 0 <= now.switch < self.parameter

@@ -4,7 +4,7 @@ import math
 
 from river.drift import PageHinkley as Test
 
-from clients.policies.base import Policy, Situation
+from clients.policies.base import Observation, Policy
 
 
 class PageHinkley(Policy):
@@ -16,7 +16,7 @@ class PageHinkley(Policy):
     rising = False
     needs = frozenset({"losses"})
 
-    def asks(self, now: Situation) -> bool:
+    def asks(self, now: Observation) -> bool:
         test = Test(min_instances=5, delta=0.005, threshold=self.parameter, mode="up")
         for loss in now.losses.tolist():
             test.update(loss)

@@ -1,6 +1,6 @@
 """Ask at random: what a policy has to beat at the same number of requests."""
 
-from clients.policies.base import Policy, Situation
+from clients.policies.base import Observation, Policy
 
 
 class Random(Policy):
@@ -9,7 +9,7 @@ class Random(Policy):
     name = "random"
     default = 0.2
 
-    def asks(self, now: Situation) -> bool:
+    def asks(self, now: Observation) -> bool:
         return now.draw < self.parameter
 
     @classmethod

@@ -9,13 +9,13 @@ from flwr.app import Message
 
 from clients import inference, local_training
 from clients.decision import decide
-from clients.device_batch import Group
+from clients.device_batch import DeviceBatch
 from clients.session import personal
 from models.shared.plain import footprint
 
 
 @dataclass(frozen=True)
-class Wishes:
+class AdaptationPlan:
     """What ``D`` devices want of a session."""
 
     adapts: np.ndarray
@@ -26,57 +26,59 @@ class Wishes:
     """``(D,)``: what deciding took."""
 
 
-def wishes(group: Group) -> Wishes:
+def plan(batch: DeviceBatch) -> AdaptationPlan:
     """By the devices' request policies; without one a device always adapts."""
-    adapts, compares = np.ones(len(group), dtype=bool), np.zeros(len(group), dtype=bool)
-    deciding = np.zeros(len(group), dtype=np.int64)
-    if any(group.rules):
-        interests = inference.interest(group.part, *group.history).numpy()
-        for row, rules in enumerate(group.rules):
-            if rules is not None:
-                adapts[row] = decide(rules, group.devices[row], group.orders[row].session, interests[row])
-                compares[row], deciding[row] = rules.compare, rules.decision_macs(0)
-    return Wishes(adapts, adapts | compares, deciding)
+    adapts, compares = np.ones(len(batch), dtype=bool), np.zeros(len(batch), dtype=bool)
+    deciding = np.zeros(len(batch), dtype=np.int64)
+    if any(batch.policies):
+        interests = inference.interest(batch.part, *batch.history).numpy()
+        for row, policy in enumerate(batch.policies):
+            if policy is not None:
+                adapts[row] = decide(policy, batch.devices[row], batch.configs[row].session, interests[row])
+                compares[row], deciding[row] = policy.compare, policy.decision_macs(0)
+    return AdaptationPlan(adapts, adapts | compares, deciding)
 
 
-def rerank(group: Group) -> list[Message]:
+def rerank(batch: DeviceBatch) -> list[Message]:
     """The whole session of method Finetune, which trains all blocks of the installed network."""
-    everything, none = np.ones((len(group), group.blocks), dtype=bool), np.zeros(len(group), dtype=np.int64)
-    return tune_and_play(group, wishes(group), everything, none.astype(bool), none)
+    everything, none = np.ones((len(batch), batch.blocks), dtype=bool), np.zeros(len(batch), dtype=np.int64)
+    return tune_and_play(batch, plan(batch), everything, none.astype(bool), none)
 
 
-def tune_and_play(group: Group, wishes: Wishes, paths: np.ndarray, new: np.ndarray, spent: np.ndarray) -> list[Message]:
+def tune_and_play(
+    batch: DeviceBatch, plan: AdaptationPlan, paths: np.ndarray, new: np.ndarray, spent: np.ndarray
+) -> list[Message]:
     """Train the blocks in ``paths`` ``(D, L)`` of the installed network, and play.
 
     A device whose energy does not allow the training plays what it has trained last, or if the path is ``new`` ``(D,)``
     or there is nothing, the installed weights as they are. ``spent`` ``(D,)`` are multiply-accumulates of adapting
     before the training.
     """
-    part, network = group.part, group.installed.network
+    part, network = batch.part, batch.installed.network
     assert network is not None
-    windows, targets = local_training.training_windows(group.past, part.backbone.context)
+    windows, targets = local_training.training_windows(batch.past, part.backbone.context)
     planned = local_training.training_macs(part, windows, targets, paths.sum(axis=1))
     able = np.array(
         [
-            budget.fits(footprint(part.backbone, group.context, path), int(once))
-            for budget, path, once in zip(group.budgets, paths, spent + planned, strict=True)
+            budget.fits(footprint(part.backbone, batch.context, path), int(once))
+            for budget, path, once in zip(batch.budgets, paths, spent + planned, strict=True)
         ]
     )
-    trains = wishes.makes & able & paths.any(axis=1)
+    trains = plan.makes & able & paths.any(axis=1)
     rows = np.flatnonzero(trains).tolist()
     keep = torch.from_numpy(paths[rows])
-    tuned = local_training.tune(part, network, [group.past[row] for row in rows], keep).weights if rows else []
+    tuned = local_training.tune(part, network, [batch.past[row] for row in rows], keep).weights if rows else []
     places = keep.cumsum(dim=0) - 1
-    base: list[personal.Own] = [
+    base: list[personal.PersonalNetwork] = [
         (path, {k: network[k][0].numpy() for k in np.flatnonzero(path).tolist()}) for path in paths
     ]
-    made: list[personal.Own | None] = [None] * len(group)
+    made: list[personal.PersonalNetwork | None] = [None] * len(batch)
     for place, row in enumerate(rows):
         mine = np.flatnonzero(paths[row]).tolist()
         made[row] = (paths[row], {k: tuned[k][places[place, k]].numpy() for k in mine})
-    for row in np.flatnonzero(~trains & wishes.adapts).tolist():
-        if new[row] or group.rules[row] is None:
+    for row in np.flatnonzero(~trains & plan.adapts).tolist():
+        if new[row] or batch.policies[row] is None:
             made[row] = base[row]
-    most = np.array([budget.blocks_to_run(part, group.context) for budget in group.budgets])
-    adapting = spent + np.where(wishes.adapts & trains, planned, 0)
-    return personal.play(group, made, most, base, adapting, wishes.macs)
+    most = np.array([budget.blocks_to_run(part, batch.context) for budget in batch.budgets])
+    adapting = spent + np.where(plan.adapts & trains, planned, 0)
+    return personal.play(batch, made, most, base, adapting, plan.macs)

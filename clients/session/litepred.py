@@ -20,14 +20,14 @@ from torch import Tensor
 
 from clients import local_training
 from clients.budget import Budget
-from clients.device_batch import Group
-from clients.device_state import Memory
+from clients.device_batch import DeviceBatch
+from clients.device_state import DeviceState
 from clients.inference import PREDICTIONS
 from clients.search import evolution, latency
 from clients.session import finetune
 from core.seeds import numpy_generator
-from models.adaptation import DevicePart
 from models.backbones.base import DIM
+from models.device_part import DevicePart
 from models.shared.plain import Network, footprint
 
 HELD_BACK = 20
@@ -36,34 +36,34 @@ EVALUATED = 256
 """Candidates whose states are alive at once."""
 
 
-def rerank(group: Group) -> list[Message]:
+def rerank(batch: DeviceBatch) -> list[Message]:
     """The whole session."""
-    part, network = group.part, group.installed.network
+    part, network = batch.part, batch.installed.network
     assert network is not None
-    wishes = finetune.wishes(group)
+    plan = finetune.plan(batch)
     rngs = [
-        numpy_generator(order.seed, "path search", d, order.session)
-        for d, order in zip(group.devices, group.orders, strict=True)
+        numpy_generator(config.seed, "path search", d, config.session)
+        for d, config in zip(batch.devices, batch.configs, strict=True)
     ]
-    search = Search(part, network, group.past)
+    search = Search(part, network, batch.past)
     planned = search.most_macs()
-    paths, new = np.ones((len(group), group.blocks), dtype=bool), np.ones(len(group), dtype=bool)
-    spent, able = np.zeros(len(group), dtype=np.int64), []
-    for row, budget in enumerate(group.budgets):
+    paths, new = np.ones((len(batch), batch.blocks), dtype=bool), np.ones(len(batch), dtype=bool)
+    spent, able = np.zeros(len(batch), dtype=np.int64), []
+    for row, budget in enumerate(batch.budgets):
         fits = partial(_fits, part, budget)
-        known = _remembered(group, row)
+        known = _remembered(batch, row)
         if known is not None and fits(known):
             paths[row], new[row] = known, False
-        elif wishes.makes[row] and fits(np.zeros(group.blocks, dtype=bool), once=int(planned[row])):
+        elif plan.makes[row] and fits(np.zeros(batch.blocks, dtype=bool), once=int(planned[row])):
             able.append(row)
         else:
             paths[row] = evolution.repair(paths[row], fits, rngs[row])
     if able:
-        found = search(able, [group.budgets[row] for row in able], [rngs[row] for row in able])
+        found = search(able, [batch.budgets[row] for row in able], [rngs[row] for row in able])
         for row, mine in zip(able, found, strict=True):
             paths[row] = mine.path
-            spent[row] = mine.macs if wishes.adapts[row] else 0
-    return finetune.tune_and_play(group, wishes, paths, new, spent)
+            spent[row] = mine.macs if plan.adapts[row] else 0
+    return finetune.tune_and_play(batch, plan, paths, new, spent)
 
 
 @dataclass(frozen=True)
@@ -157,11 +157,11 @@ def _predicted_to_fit(
     return predict(path) <= limit and _fits(part, rest, path, once)
 
 
-def _remembered(group: Group, row: int) -> np.ndarray | None:
+def _remembered(batch: DeviceBatch, row: int) -> np.ndarray | None:
     """The path of the device's last adaptation; none where it remembers nothing."""
-    rules = group.rules[row]
-    if rules is None:
+    policy = batch.policies[row]
+    if policy is None:
         return None
-    memory = Memory(rules.memory, group.devices[row])
-    adapted = memory.adapted(group.orders[row].session)
-    return None if adapted is None else memory.path(adapted)
+    state = DeviceState(policy.state_folder, batch.devices[row])
+    adapted = state.adapted(batch.configs[row].session)
+    return None if adapted is None else state.path(adapted)

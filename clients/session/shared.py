@@ -6,50 +6,50 @@ from flwr.app import Message
 from torch import Tensor
 
 from clients import inference
-from clients.device_batch import Group
+from clients.device_batch import DeviceBatch
 from clients.measurements import or_popular, report
 from models.shared.plain import Footprint
 
 
-def rerank(group: Group) -> list[Message]:
+def rerank(batch: DeviceBatch) -> list[Message]:
     """Play with all blocks."""
-    return _play(group, np.ones((len(group), group.blocks), dtype=bool), np.zeros(len(group)))
+    return _play(batch, np.ones((len(batch), batch.blocks), dtype=bool), np.zeros(len(batch)))
 
 
-def choose_and_rerank(group: Group) -> list[Message]:
+def choose_and_rerank(batch: DeviceBatch) -> list[Message]:
     """Play with the blocks that each device's controller chooses; nothing is asked of the cloud."""
-    part, (history, lengths) = group.part, group.history
+    part, (history, lengths) = batch.part, batch.history
     spent = np.array([part.request_macs(int(length)) for length in lengths])
 
     def fits(d: int, path: np.ndarray) -> bool:
-        return group.budgets[d].fits(_footprint(group, path), int(spent[d]))
+        return batch.budgets[d].fits(_footprint(batch, path), int(spent[d]))
 
-    return _play(group, inference.path(part, history, lengths, fits), spent)
+    return _play(batch, inference.path(part, history, lengths, fits), spent)
 
 
 @torch.inference_mode()
-def _play(group: Group, wanted: np.ndarray, spent: np.ndarray) -> list[Message]:
+def _play(batch: DeviceBatch, wanted: np.ndarray, spent: np.ndarray) -> list[Message]:
     """Play with the blocks in ``wanted`` ``(D, L)``; ``spent`` ``(D,)`` are multiply-accumulates before the session.
 
     A device whose budget does not allow its path runs nothing and is not served.
     """
-    network, (windows, targets) = group.installed.network, group.session
+    network, (windows, targets) = batch.installed.network, batch.session
     assert network is not None
-    taken = [_footprint(group, path) for path in wanted]
+    taken = [_footprint(batch, path) for path in wanted]
     served = np.array(
-        [budget.fits(plan, int(before)) for budget, plan, before in zip(group.budgets, taken, spent, strict=True)]
+        [budget.fits(plan, int(before)) for budget, plan, before in zip(batch.budgets, taken, spent, strict=True)]
     )
     paths = wanted & served[:, None]
-    units = network.units(group.part, windows)
-    quality = inference.rerank(group.part, windows, targets, lambda k, rows: network[k], torch.from_numpy(paths), units)
+    units = network.units(batch.part, windows)
+    quality = inference.rerank(batch.part, windows, targets, lambda k, rows: network[k], torch.from_numpy(paths), units)
     if units is not None:
         taken = [
-            _footprint(group, path, mine[real]) for path, mine, real in zip(paths, units, targets > 0, strict=True)
+            _footprint(batch, path, mine[real]) for path, mine, real in zip(paths, units, targets > 0, strict=True)
         ]
-    return report(group, or_popular(group, quality, served), paths, served, spent, footprints=taken)
+    return report(batch, or_popular(batch, quality, served), paths, served, spent, footprints=taken)
 
 
-def _footprint(group: Group, path: np.ndarray, units: Tensor | None = None) -> Footprint:
+def _footprint(batch: DeviceBatch, path: np.ndarray, units: Tensor | None = None) -> Footprint:
     """Of the installed network, as it says itself."""
-    assert group.installed.network is not None
-    return group.installed.network.footprint(group.part.backbone, group.context, path, units)
+    assert batch.installed.network is not None
+    return batch.installed.network.footprint(batch.part.backbone, batch.context, path, units)

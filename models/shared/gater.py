@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.adaptation import Extractor
 from models.backbones.base import DIM, Backbone
+from models.device_part import Extractor
 from models.shared.plain import Footprint, Network, footprint
 
 if TYPE_CHECKING:
-    from models.adaptation import DevicePart
+    from models.device_part import DevicePart
 
 BOTTLENECK = 32
 OPEN_AT_FIRST = 1.0

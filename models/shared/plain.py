@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from models.backbones.base import Backbone
 
 if TYPE_CHECKING:
-    from models.adaptation import DevicePart
+    from models.device_part import DevicePart
 
 
 @dataclass(frozen=True)

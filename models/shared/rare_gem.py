@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.adaptation import StaticModel
 from models.backbones.base import Backbone
+from models.cloud_models import StaticModel
 from models.shared.plain import Footprint, Network, footprint
 
 THRESHOLD = 0.5

@@ -15,8 +15,8 @@ from clients import inference, local_training
 from clients.decision import losses
 from clients.local_data import recent, session_windows
 from core.seeds import numpy_generator
-from models.adaptation import AnyMapper
 from models.checkpoint import Installed
+from models.hypernetwork import AnyMapper
 from models.metrics import CUTOFF
 from sim.data.interactions import Interactions
 from sim.world.streams import SHORTEST, Streams, build_streams
@@ -26,7 +26,7 @@ BATCH = 64
 """Trial sessions whose networks are alive at once."""
 
 
-class Rehearsal:
+class Backtest:
     """S trial sessions of the devices whose history is long enough for one."""
 
     def __init__(
@@ -39,10 +39,11 @@ class Rehearsal:
         session_length: int,
         session_gap: float,
         context: int,
-        memory: int,
+        history_length: int,
     ) -> None:
         """``mapper`` is the cloud's side of an adaptive method; without one, devices train their own networks."""
-        self.installed, self.mapper, self.context, self.memory = installed, mapper, context, memory
+        self.installed, self.mapper, self.context = installed, mapper, context
+        self.history_length = history_length
         self.devices = np.flatnonzero(streams.live_start >= SHORTEST["stream"])
         """Of the streams, those that rehearse, in order."""
         self.streams = _histories(interactions, streams, self.devices, session_length, session_gap)
@@ -64,7 +65,7 @@ class Rehearsal:
         """``(S, 64)``: the latent interest at the beginning of each session."""
         parts = [
             inference.interest(
-                self.installed.part, *recent([self._past(row) for row in rows.tolist()], self.memory)
+                self.installed.part, *recent([self._past(row) for row in rows.tolist()], self.history_length)
             ).numpy()
             for rows in _batches(np.arange(self.sessions))
         ]
@@ -120,7 +121,7 @@ class Rehearsal:
             return inference.rerank(
                 part, windows, targets, lambda k, r: tuned[k] if r is None else tuned[k][r], None
             ).ranks
-        wanted = inference.request(part, *recent(past, self.memory))
+        wanted = inference.request(part, *recent(past, self.history_length))
 
         def weights(k: int, rows: Tensor | None) -> Tensor:
             return mapper.block(k, wanted.latent if rows is None else wanted.latent[rows])

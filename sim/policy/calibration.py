@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clients.policies import Policy, Situation
+from clients.policies import Observation, Policy
 
 STEPS = 24
 """Of the bisection."""
@@ -34,7 +34,7 @@ class Trial:
         asked, adapted = 0, 0
         for session in range(1, len(self.interests)):
             stale, fresh = self.interests[adapted], self.interests[session]
-            now = Situation(
+            now = Observation(
                 since=session - adapted,
                 interest=fresh,
                 sent=stale,

@@ -16,7 +16,7 @@ from core.seeds import derive
 TRACE_COLUMNS = ["device", "session", "factor"]
 
 
-def chance(seed: int, purpose: str, device: int, session: int) -> float:
+def uniform(seed: int, purpose: str, device: int, session: int) -> float:
     """A uniform draw from [0, 1) of one device-session."""
     return derive(seed, purpose, device, session) / 2**63
 
@@ -37,7 +37,7 @@ class Chain:
         out = np.ones(sessions)
         likely = self.to_busy / (self.to_busy + self.to_idle)
         for session in range(sessions):
-            busy = chance(seed, "availability", device, session) < likely
+            busy = uniform(seed, "availability", device, session) < likely
             out[session] = self.busy_factor if busy else 1.0
             likely = 1 - self.to_idle if busy else self.to_busy
         return out

@@ -6,11 +6,11 @@ from typing import Literal, cast
 import numpy as np
 
 from clients.budget import Budget
-from sim.world.availability import chance
+from sim.world.availability import uniform
 from sim.world.costs import FLOPS_PER_MAC, request_seconds
 from sim.world.scenario import Scenario, Tier
 from sim.world.streams import Streams
-from strategies.base import Seat
+from strategies.base import DeviceSession
 
 Status = Literal["ok", "dropped", "late", "vanished", "rejected"]
 """What became of a device-session: the device answered; not at all; too late for the cloud; not to the end; or with
@@ -34,45 +34,50 @@ class Fleet:
         self.events = streams.session_ends - streams.session_starts
         self.longest = int(self.events.max())
 
-    def index(self, seat: Seat) -> int:
+    def index(self, device_session: DeviceSession) -> int:
         """Of a device-session among all sessions of the streams."""
-        return int(self.streams.session_offsets[seat.device]) + seat.session
+        return int(self.streams.session_offsets[device_session.device]) + device_session.session
 
-    def tier(self, seat: Seat) -> Tier:
+    def tier(self, device_session: DeviceSession) -> Tier:
         """The kind of a device."""
-        return self.scenario.tiers[self.tiers[seat.device]]
+        return self.scenario.tiers[self.tiers[device_session.device]]
 
-    def factor(self, seat: Seat) -> float:
+    def factor(self, device_session: DeviceSession) -> float:
         """The share of its effective compute that a device has in a session."""
-        return float(self.factors[self.index(seat)])
+        return float(self.factors[self.index(device_session)])
 
-    def fate(self, seat: Seat) -> Status:
+    def failure(self, device_session: DeviceSession) -> Status:
         """What happens to a device in a session; what it asks for is late only if it asks."""
         failures = self.scenario.failures
-        draw = chance(self.seed, "failure", seat.device, seat.session)
+        draw = uniform(self.seed, "failure", device_session.device, device_session.session)
         for status, likely in (("dropped", failures.dropout), ("late", failures.late), ("vanished", failures.vanish)):
             if draw < likely:
                 return cast(Status, status)
             draw -= likely
         return "ok"
 
-    def misses_deadline(self, seat: Seat, macs: int, bits_up: int) -> bool:
+    def misses_deadline(self, device_session: DeviceSession, macs: int, bits_up: int) -> bool:
         """Whether a request takes too long to arrive."""
         deadline = self.scenario.failures.deadline_seconds
-        return deadline is not None and request_seconds(macs, bits_up, self.tier(seat), self.factor(seat)) > deadline
+        return (
+            deadline is not None
+            and request_seconds(macs, bits_up, self.tier(device_session), self.factor(device_session)) > deadline
+        )
 
-    def arrival(self, seat: Seat, macs: int, bits_up: int) -> float:
+    def arrival(self, device_session: DeviceSession, macs: int, bits_up: int) -> float:
         """When a request reaches the cloud, in seconds since the round began."""
-        begins = self.scenario.cloud.spread_seconds * chance(self.seed, "start", seat.device, seat.session)
-        return begins + request_seconds(macs, bits_up, self.tier(seat), self.factor(seat))
+        begins = self.scenario.cloud.spread_seconds * uniform(
+            self.seed, "start", device_session.device, device_session.session
+        )
+        return begins + request_seconds(macs, bits_up, self.tier(device_session), self.factor(device_session))
 
-    def budget(self, seat: Seat) -> Budget:
+    def budget(self, device_session: DeviceSession) -> Budget:
         """What a device can afford in a session: its ceilings in its own counts, and its energy costs."""
-        tier = self.tier(seat)
+        tier = self.tier(device_session)
         limits = self.scenario.limits(tier)
         memory = min(tier.memory_mbyte, limits.model_mbyte or math.inf)
         seconds = math.inf if limits.latency_ms is None else limits.latency_ms / 1e3
-        rate = tier.flops * self.factor(seat) / FLOPS_PER_MAC
+        rate = tier.flops * self.factor(device_session) / FLOPS_PER_MAC
         return Budget(
             macs=seconds * rate,
             model_bits=memory * 8e6,

@@ -23,11 +23,11 @@ class Recipe:
     """Most windows a step (with the default context, ten targets each); a small data set gets smaller batches."""
     max_epochs: int = 60
     patience: int = 6
-    """Epochs without a better validation NDCG@10, see :func:`judged`, that end training; 0: ``max_epochs`` epochs, no
-    selection."""
-    settling: int = 9
-    """The first epochs, which do not count as epochs without a better one: a network that begins with another one's
-    weights gets worse before it gets better."""
+    """Epochs without a better validation NDCG@10, see :func:`strategies.training.loop.smoothed_ndcg`, that end
+    training; 0: ``max_epochs`` epochs, no selection."""
+    warmup_epochs: int = 9
+    """Warm-up epochs that do not count towards ``patience``: a model that starts from another one's weights gets worse
+    before it gets better."""
     averaged: float = 1.0
     """Epochs over which the weights are averaged for validation and deployment (:mod:`strategies.training.ema`); 0: the
     weights after the last step."""
@@ -43,7 +43,7 @@ class Recipe:
     def ends(self, best: int, search: int = 0) -> int:
         """The epoch that is the last if none is better than epoch ``best``; see :meth:`Learner.search_epochs`."""
         most = search + self.max_epochs
-        return most if self.patience == 0 else min(most, max(best, search + self.settling) + self.patience)
+        return most if self.patience == 0 else min(most, max(best, search + self.warmup_epochs) + self.patience)
 
 
 class Learner:

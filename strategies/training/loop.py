@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.adaptation import DevicePart
+from models.device_part import DevicePart
 from models.metrics import hits, ndcg, ranks
 from strategies.training.ema import Average
 from strategies.training.learner import Learner, Recipe
@@ -26,7 +26,7 @@ CODE_VERSION = 8
 
 VALIDATION_BATCH = 256
 
-JUDGED = 3
+SMOOTHED_EPOCHS = 3
 """Epochs in the mean by which they are compared."""
 
 
@@ -67,11 +67,11 @@ def train(
     with the same numbers, because all randomness is derived from (seed, epoch). ``on_batch`` hears
     (step, steps in this epoch, finished epochs) for the progress display.
     """
-    keep_memory()
+    keep_freed_memory()
     cutter = WindowCutter(
         data,
         context=context,
-        memory=recipe.memory,
+        history_length=recipe.memory,
         targets=recipe.targets,
         batch=recipe.batch,
         seed=seed,
@@ -127,13 +127,13 @@ def train(
     return Trained(records, best_epoch)
 
 
-def judged(records: list[EpochRecord]) -> list[float]:
+def smoothed_ndcg(records: list[EpochRecord]) -> list[float]:
     """Validation NDCG@10 by which epochs are compared, of the third and all later ones: the mean of the last three.
 
     One item a device is a noisy judge: with 1,000 devices, epochs of the same quality differ by three percent.
     """
     found = [record.valid_ndcg for record in records]
-    return [sum(found[end - JUDGED : end]) / JUDGED for end in range(JUDGED, len(found) + 1)]
+    return [sum(found[end - SMOOTHED_EPOCHS : end]) / SMOOTHED_EPOCHS for end in range(SMOOTHED_EPOCHS, len(found) + 1)]
 
 
 def is_best(records: list[EpochRecord]) -> bool:
@@ -141,7 +141,7 @@ def is_best(records: list[EpochRecord]) -> bool:
 
     A model that begins well would else be kept for a single lucky epoch: the fewer in a mean, the more it scatters.
     """
-    scores = judged(records)
+    scores = smoothed_ndcg(records)
     return len(scores) < 2 or scores[-1] > max(scores[:-1])
 
 
@@ -195,7 +195,7 @@ def cache_key(
     return digest.hexdigest()[:24]
 
 
-def keep_memory() -> None:
+def keep_freed_memory() -> None:
     """Ask glibc to reuse freed memory: fresh pages for every batch cost a quarter of the time."""
     if sys.platform == "linux":
         mmap_max, trim_threshold = -4, -1

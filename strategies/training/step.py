@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from core.seeds import derive, torch_generator
-from models.adaptation import DevicePart
+from models.device_part import DevicePart
 from models.kernels.dropout import drawing_from
 from models.kernels.precision import product_type
 from models.kernels.softmax_loss import full_softmax_loss

@@ -53,12 +53,14 @@ class TrainingSet:
 class WindowCutter:
     """Cuts the histories into windows, differently in every epoch, and serves them in shuffled batches."""
 
-    def __init__(self, data: TrainingSet, *, context: int, memory: int, targets: str, batch: int, seed: int) -> None:
-        """``memory`` is how many items the extractors read; ``targets`` is ``session`` or ``last``."""
-        self.data, self.context, self.memory, self.batch, self.seed = data, context, memory, batch, seed
+    def __init__(
+        self, data: TrainingSet, *, context: int, history_length: int, targets: str, batch: int, seed: int
+    ) -> None:
+        """``history_length`` is how many items the extractors read; ``targets`` is ``session`` or ``last``."""
+        self.data, self.context, self.history_length, self.batch, self.seed = data, context, history_length, batch, seed
         self.last_only = targets == "last"
         # One zero run in front, so that every window and history can be gathered without a bounds check.
-        self._pad = max(context, memory)
+        self._pad = max(context, history_length)
         self._items = np.concatenate([np.zeros(self._pad, dtype=np.int64), data.items.astype(np.int64)])
 
     def batches(self, epoch: int) -> Iterator[Batch]:
@@ -110,8 +112,8 @@ class WindowCutter:
         bears = positions >= first[:, None]
         following = np.minimum(self._pad + base[:, None] + positions + 1, len(self._items) - 1)
         targets = np.where(bears, self._items[following], 0)
-        lengths = np.minimum(first + 1, self.memory)
-        steps = np.arange(self.memory)
+        lengths = np.minimum(first + 1, self.history_length)
+        steps = np.arange(self.history_length)
         inside = steps < lengths[:, None]
         source = self._pad + (base + first + 1 - lengths)[:, None] + steps
         history = np.where(inside, self._items[np.minimum(source, len(self._items) - 1)], 0)

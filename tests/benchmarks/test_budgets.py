@@ -7,8 +7,8 @@ import torch
 
 from benchmarks.budgets import _mix
 from clients.budget import Budget
-from models.adaptation import DevicePart
 from models.backbones.sasrec import SASRec
+from models.device_part import DevicePart
 from sim.world.scenario import load_scenario
 
 

@@ -10,8 +10,9 @@ from flwr.app import Message, MetricRecord, RecordDict
 from clients import inference
 from clients.budget import BUDGET, NOTHING_FITS, Budget
 from clients.messages import pack_decline, read_request
-from models.adaptation import AdaptiveModel, DevicePart, StaticModel
 from models.backbones.sasrec import SASRec
+from models.cloud_models import AdaptiveModel, StaticModel
+from models.device_part import DevicePart
 from models.shared.gater import GatedNetwork
 from models.shared.plain import Network, footprint
 from models.shared.rare_gem import SparseNetwork

@@ -7,8 +7,9 @@ import torch
 
 from clients import inference, local_training
 from clients.local_data import Storage, recent, session_windows
-from models.adaptation import AdaptiveModel, DevicePart, StaticModel
 from models.backbones.sasrec import SASRec
+from models.cloud_models import AdaptiveModel, StaticModel
+from models.device_part import DevicePart
 
 
 def part(*, controller: bool = True) -> DevicePart:

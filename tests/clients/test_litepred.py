@@ -11,8 +11,8 @@ from clients.budget import Budget
 from clients.search import evolution, latency
 from clients.session.litepred import Search, Subnet
 from core.seeds import numpy_generator
-from models.adaptation import StaticModel
 from models.backbones.sasrec import SASRec
+from models.cloud_models import StaticModel
 from models.shared.plain import footprint
 
 ITEMS, BLOCKS, CONTEXT = 50, 4, 5

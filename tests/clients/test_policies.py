@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from clients.decision import losses
-from clients.policies import POLICIES, Situation, make, parse
+from clients.policies import POLICIES, Observation, make, parse
 from clients.policies.drift import cosine_distance
 
 EAST, NORTH = np.eye(64, dtype=np.float32)[:2]
-CALM = Situation(since=1, interest=EAST, sent=EAST, losses=np.zeros(0), draw=0.5, switch=-1, doubt=0.0)
+CALM = Observation(since=1, interest=EAST, sent=EAST, losses=np.zeros(0), draw=0.5, switch=-1, doubt=0.0)
 
 
 def test_always_and_never() -> None:

@@ -4,16 +4,10 @@ import math
 
 import torch
 
-from models.adaptation import (
-    AdaptiveModel,
-    DevicePart,
-    Extractor,
-    Mapper,
-    chosen_path,
-    compact_constraint,
-    sample_gates,
-)
 from models.backbones.sasrec import SASRec
+from models.cloud_models import AdaptiveModel
+from models.device_part import DevicePart, Extractor, chosen_path, compact_constraint, sample_gates
+from models.hypernetwork import Mapper
 
 
 def backbone() -> SASRec:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.adaptation import DevicePart
 from models.backbones.base import Backbone
 from models.checkpoint import BACKBONES
+from models.device_part import DevicePart
 from models.kernels.softmax_loss import distillation_loss
 from models.shared.gater import GatedNetwork, newest, semantic_hash, to_the_left
 from models.shared.rare_gem import RareGemModel

@@ -7,7 +7,7 @@ from torch import Tensor
 from models.backbones.base import Backbone, Layers
 from models.backbones.nextitnet import NextItNet
 from models.backbones.sasrec import SASRec
-from models.lowrank import RANK, LowRankMapper
+from models.hypernetwork import RANK, LowRankMapper
 
 
 def made(kind: type[Backbone]) -> tuple[Backbone, LowRankMapper]:

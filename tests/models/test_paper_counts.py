@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from models.adaptation import AdaptiveModel, Controller, Extractor, Mapper
 from models.backbones.nextitnet import NextItNet
 from models.backbones.sasrec import SASRec
+from models.cloud_models import AdaptiveModel
+from models.device_part import Controller, Extractor
+from models.hypernetwork import Mapper
 from models.shared.rare_gem import RareGemModel
 from models.shared.sttd import FactoredNetwork
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from models.adaptation import DevicePart
 from models.checkpoint import BACKBONES, Sizes
+from models.device_part import DevicePart
 from models.shared.gater import GatedNetwork
-from models.standalone import Assembled, fresh
+from models.standalone import Standalone, fresh
 
 WINDOWS = torch.tensor([[3, 1, 4, 1, 5], [0, 0, 0, 9, 2], [0, 6, 5, 3, 5]])
 
@@ -21,10 +21,10 @@ def test_one_device_alone_scores_as_among_others(name: str) -> None:
     with torch.no_grad():
         states = backbone.encode(WINDOWS.unsqueeze(0), lambda k, rows: blocks[k].unsqueeze(0), keep=keep)
         expected = backbone.score(states)[0, :, -1]
-        module = Assembled(backbone, path, [blocks[k].unsqueeze(0) for k in path])
+        module = Standalone(backbone, path, [blocks[k].unsqueeze(0) for k in path])
         for window, scores in zip(WINDOWS.split(1), expected.split(1), strict=True):
             torch.testing.assert_close(module(window), scores)
-        other = Assembled(backbone, path, [blocks[k].unsqueeze(0) for k in (0, 2)])
+        other = Standalone(backbone, path, [blocks[k].unsqueeze(0) for k in (0, 2)])
     assert not torch.allclose(other(WINDOWS[:1]), expected[:1])
     assert sorted(key for key in module.state_dict() if key.startswith("block")) == ["block1", "block3"]
 
@@ -40,7 +40,7 @@ def test_units_that_a_window_switches_off_are_off() -> None:
     assert 0 < units.mean() < 1
     with torch.no_grad():
         states = backbone.encode(WINDOWS.unsqueeze(0), lambda k, rows: network[k], units=units)
-        module = Assembled(backbone, range(2), [network[0], network[1]], (network, part))
+        module = Standalone(backbone, range(2), [network[0], network[1]], (network, part))
         torch.testing.assert_close(module(WINDOWS[1:2]), backbone.score(states)[0, 1:2, -1])
 
 

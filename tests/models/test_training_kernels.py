@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.adaptation import Mapper
 from models.backbones.sasrec import SASRec
+from models.hypernetwork import Mapper
 from models.kernels.dropout import dropout
 from models.kernels.gru import last_state
 from models.kernels.softmax_loss import full_softmax_loss
@@ -69,7 +69,7 @@ def test_the_loss_in_chunks_is_cross_entropy(precision: torch.dtype | None, tole
 def test_a_mapper_in_training_applies_the_weights_it_makes_afterwards(
     precision: torch.dtype, tolerance: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.adaptation.product_type", lambda device: precision)
+    monkeypatch.setattr("models.kernels.deviation.product_type", lambda device: precision)
     generator = torch.Generator().manual_seed(0)
     backbone = SASRec(10, 2, 5, generator)
     mapper = Mapper(backbone, generator)

@@ -12,8 +12,8 @@ import torch
 from clients import inference, local_training
 from clients.local_data import Storage, recent, session_windows
 from core.errors import UserError
-from models.adaptation import AdaptiveModel, StaticModel
 from models.checkpoint import Sizes, load_device, load_mapper, save_model
+from models.cloud_models import AdaptiveModel, StaticModel
 from replay.export import main
 from replay.networks import own_network
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.adaptation import StaticModel
 from models.checkpoint import Sizes
+from models.cloud_models import StaticModel
 from replay import measure
 
 

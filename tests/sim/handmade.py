@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 import torch
 
-from models.adaptation import AdaptiveModel, Extractor
 from models.backbones.base import DIM
 from models.checkpoint import save_model
+from models.cloud_models import AdaptiveModel
+from models.device_part import Extractor
 from sim import experiment
 from sim.config import Config
 from sim.model_cache import Sizes, model_path

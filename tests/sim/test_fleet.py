@@ -20,7 +20,7 @@ from sim.world.availability import Trace
 from sim.world.fleet import Fleet, Status
 from sim.world.scenario import Cloud, Failures, Limits, Scenario, Tier, load_scenario
 from sim.world.streams import build_streams
-from strategies.base import Outcome, Seat
+from strategies.base import DeviceSession, SessionResult
 from tests.shortcuts import without_report
 
 WEAK = Tier(
@@ -63,20 +63,20 @@ def two_devices(**changes: object) -> Fleet:
 
 def test_ceilings_by_hand() -> None:
     fleet = two_devices(availability=Trace(np.array([[0.5, 1.0], [1.0, 1.0]])))
-    first, second = fleet.budget(Seat(7, 0, 0)), fleet.budget(Seat(7, 0, 1))
+    first, second = fleet.budget(DeviceSession(7, 0, 0)), fleet.budget(DeviceSession(7, 0, 1))
     # 2 ms at half of 1 GFLOPS are 10^6 operations
     assert math.isclose(first.macs, 500_000)
     assert math.isclose(second.macs, 1_000_000)
     assert (first.model_bits, first.update_bits, first.joules) == (800_000, 1_500_000, math.inf)
     assert first.predictions == fleet.longest == 3
     assert math.isclose(first.joules_tail, 2.0)
-    strong = fleet.budget(Seat(8, 1, 0))
+    strong = fleet.budget(DeviceSession(8, 1, 0))
     assert math.isclose(strong.macs, 100_000_000)
     assert strong.update_bits == 8_000_000  # the tier's own ceiling instead of the mix's
 
 
 def played(device: int, session: int, status: Status = "ok", **facts: object) -> Played:
-    return Played(Outcome(Seat(10 + device, device, session), **facts), status)  # type: ignore[arg-type]
+    return Played(SessionResult(DeviceSession(10 + device, device, session), **facts), status)  # type: ignore[arg-type]
 
 
 MEASURED = {"hits": 1, "ndcg": 0.5, "served": 1, "macs": 100_000, "macs_paper": 0, "macs_adapt": 0}
@@ -118,19 +118,23 @@ def test_who_asks_for_nothing_waits_for_nothing() -> None:
 def test_sessions_that_begin_apart_wait_less() -> None:
     at_once = two_devices()
     apart = two_devices(cloud=Cloud(gflops=100.0, spread_seconds=60.0))
-    seats = [Seat(0, 0, 0), Seat(1, 1, 0)]
-    assert [at_once.arrival(seat, 0, 1_000_000) for seat in seats] == [1.0, 1.0]
+    device_sessions = [DeviceSession(0, 0, 0), DeviceSession(1, 1, 0)]
+    assert [at_once.arrival(device_session, 0, 1_000_000) for device_session in device_sessions] == [1.0, 1.0]
     starts = [derive(0, "start", device, 0) / 2**63 * 60 for device in (0, 1)]
-    assert [apart.arrival(seat, 0, 1_000_000) for seat in seats] == [1.0 + start for start in starts]
+    assert [apart.arrival(device_session, 0, 1_000_000) for device_session in device_sessions] == [
+        1.0 + start for start in starts
+    ]
 
 
 def test_fates_are_as_frequent_as_their_chances_and_the_same_for_everybody() -> None:
     fleet = two_devices(failures=Failures(dropout=0.1, late=0.2, vanish=0.3))
-    fates = [fleet.fate(Seat(0, device, session)) for device in range(500) for session in range(10)]
-    shares = {name: fates.count(name) / len(fates) for name in ("dropped", "late", "vanished", "ok")}
+    failures = [fleet.failure(DeviceSession(0, device, session)) for device in range(500) for session in range(10)]
+    shares = {name: failures.count(name) / len(failures) for name in ("dropped", "late", "vanished", "ok")}
     for name, share in {"dropped": 0.1, "late": 0.2, "vanished": 0.3, "ok": 0.4}.items():
         assert abs(shares[name] - share) < 0.03, name
-    assert fates == [fleet.fate(Seat(9, device, session)) for device in range(500) for session in range(10)]
+    assert failures == [
+        fleet.failure(DeviceSession(9, device, session)) for device in range(500) for session in range(10)
+    ]
 
 
 @pytest.fixture(autouse=True)

@@ -182,7 +182,7 @@ def play_all(config: Config) -> None:
 
 
 def test_the_estimate_of_a_training_counts_its_search() -> None:
-    recipe = Recipe(max_epochs=30, patience=3, settling=4)
+    recipe = Recipe(max_epochs=30, patience=3, warmup_epochs=4)
     rising = [EpochRecord(epoch, 1.0, 0.1 - 0.01 * abs(epoch - 9), 0.1, 1.0) for epoch in range(1, 16)]  # best: 9
     assert epochs_expected(recipe, 0, []) == 30
     assert epochs_expected(recipe, 5, rising[:5]) == 35

@@ -27,7 +27,7 @@ from sim.backends.inprocess import InProcessGrid
 from sim.backends.messaging import register
 from sim.config import Config
 from sim.experiment import prepare
-from sim.play import seats_by_round
+from sim.play import sessions_by_round
 from sim.run_folder import RunFolder
 from strategies.forward_ofa import ForwardOFA
 from strategies.training import loop
@@ -337,9 +337,9 @@ def test_flowers_own_loop_plays_the_same_sessions(config: Config) -> None:
     folder, world = prepare(config)
     grid = InProcessGrid(client_app, DEVICES)
     nodes = register(grid, DEVICES)
-    seats = seats_by_round(world.streams, nodes)
-    strategy = ForwardOFA(folder.models / "forward-ofa-0.safetensors", folder.world, seats)
-    result = strategy.start(grid, ArrayRecord(), num_rounds=len(seats), train_config=ConfigRecord())
+    device_sessions = sessions_by_round(world.streams, nodes)
+    strategy = ForwardOFA(folder.models / "forward-ofa-0.safetensors", folder.world, device_sessions)
+    result = strategy.start(grid, ArrayRecord(), num_rounds=len(device_sessions), train_config=ConfigRecord())
     rows = sessions(config.folder)
     for r, metrics in result.evaluate_metrics_clientapp.items():
         mine = rows[rows.session == r - 1]

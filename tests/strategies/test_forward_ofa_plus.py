@@ -7,10 +7,20 @@ import pytest
 import torch
 
 from clients import inference
-from models.adaptation import AdaptiveModel, AnyMapper, DevicePart, StaticModel
 from models.checkpoint import Sizes, load_device, load_mapper, save_model
-from models.lowrank import LowRankMapper
-from strategies.forward_ofa_plus import DISTILLATION, FLOOR, ROOM, SEARCH, PlusLearner, budgets, diversity, taught
+from models.cloud_models import AdaptiveModel, StaticModel
+from models.device_part import DevicePart
+from models.hypernetwork import AnyMapper, LowRankMapper
+from strategies.forward_ofa_plus import (
+    DISTILLATION,
+    FLOOR,
+    KEEP_SHARE,
+    SEARCH,
+    PlusLearner,
+    budgets,
+    distillation,
+    diversity,
+)
 from strategies.training.learner import Recipe
 from strategies.training.windows import Batch
 
@@ -101,7 +111,7 @@ def test_devices_run_the_blocks_they_want_most_and_no_more_than_there_is_room_fo
     with PlusLearner(controller=True).deployed(forward_ofa_plus, batches):
         kept = wishes() >= 0
     assert bool(kept[:, 0].all())  # the stem
-    assert float(kept.float().mean()) == pytest.approx(ROOM, abs=0.005)
+    assert float(kept.float().mean()) == pytest.approx(KEEP_SHARE, abs=0.005)
     assert before[kept].min() > before[~kept].max()
     torch.testing.assert_close(wishes(), before)
     with torch.no_grad():
@@ -163,7 +173,7 @@ def test_all_blocks_learn_from_the_targets_and_a_path_from_all_blocks() -> None:
     items = torch.randn(5, 64, generator=torch.Generator().manual_seed(2))
     nothing = torch.zeros(1, 0, dtype=torch.long)
     batch = Batch(torch.tensor([[0, 3]]), torch.tensor([[0, 4]]), nothing, nothing)  # one target, at the last place
-    loss = taught(path, whole, batch, items)
+    loss = distillation(path, whole, batch, items)
     entropy = -torch.log_softmax(whole[0, 1] @ items[1:].T, dim=0)[3]
     torch.testing.assert_close(loss, entropy + DISTILLATION * (path - whole)[0, 1].square().mean(), rtol=0.01, atol=0)
     d_path, d_whole = torch.autograd.grad(loss, [path, whole])
@@ -174,10 +184,10 @@ def test_all_blocks_learn_from_the_targets_and_a_path_from_all_blocks() -> None:
 
 
 def test_half_the_learning_rate_and_a_later_judgement_of_duet_plus() -> None:
-    recipe = Recipe(max_epochs=61, learning_rate=0.01, settling=7)
+    recipe = Recipe(max_epochs=61, learning_rate=0.01, warmup_epochs=7)
     expected = replace(recipe, learning_rate=0.005)
     assert PlusLearner(controller=True).adjust(recipe) == expected
-    assert PlusLearner(controller=False).adjust(recipe) == replace(expected, settling=14)
+    assert PlusLearner(controller=False).adjust(recipe) == replace(expected, warmup_epochs=14)
 
 
 @pytest.mark.parametrize("searching", [True, False])
@@ -212,7 +222,7 @@ def test_in_training_a_window_runs_within_a_budget_and_as_a_whole(
     assert head is not None
     weights = [head.head.bias, head.head.weight]
     if not searching:  # the whole is what there is room for, and the choice stays
-        assert float(whole.mean()) == pytest.approx(ROOM, abs=0.01)
+        assert float(whole.mean()) == pytest.approx(KEEP_SHARE, abs=0.01)
         assert torch.autograd.grad(states.sum() + extra, weights, allow_unused=True) == (None, None)
         return
     assert bool((whole == 1).all())

@@ -11,7 +11,7 @@ from models.backbones.sasrec import SASRec
 from strategies.devicerec import DeviceRec
 from strategies.training.ema import EVERY, Average
 from strategies.training.learner import Recipe
-from strategies.training.loop import EpochRecord, Trained, is_best, judged, train
+from strategies.training.loop import EpochRecord, Trained, is_best, smoothed_ndcg, train
 from strategies.training.presets import recipe_for
 from strategies.training.windows import TrainingSet
 
@@ -46,8 +46,8 @@ def trained_small(model: nn.Module, recipe: Recipe, folder: Path, steps: list[in
 
 
 def test_an_epoch_is_judged_with_its_two_predecessors() -> None:
-    assert judged(epochs(0.1, 0.3, 0.2, 0.7, 0.0)) == pytest.approx([0.2, 0.4, 0.3])
-    assert judged(epochs(0.1, 0.3)) == []
+    assert smoothed_ndcg(epochs(0.1, 0.3, 0.2, 0.7, 0.0)) == pytest.approx([0.2, 0.4, 0.3])
+    assert smoothed_ndcg(epochs(0.1, 0.3)) == []
 
 
 def test_an_epoch_is_the_best_if_its_mean_of_three_is() -> None:
@@ -69,7 +69,7 @@ def test_one_lucky_epoch_at_the_beginning_is_not_kept() -> None:
 def test_the_first_epochs_do_not_count_as_epochs_without_a_better_one(
     patience: int, most: int, trained: int, tmp_path: Path
 ) -> None:
-    standstill = Recipe(learning_rate=0.0, patience=patience, max_epochs=most, settling=4)
+    standstill = Recipe(learning_rate=0.0, patience=patience, max_epochs=most, warmup_epochs=4)
     done = trained_small(small_model(), standstill, tmp_path)
     assert len(done.records) == trained
     assert done.best_epoch == (3 if patience else trained)

@@ -1,25 +1,19 @@
-"""Structure controller and structural mapper: equations 2 to 12 of the Forward-OFA paper.
+"""What every device holds: the shared backbone, the structure controller and the extractor of the latent interest.
 
-On the device: GRU ``E`` and layer ``H`` give one keep-logit a block (the path), GRU ``E'``, started from those logits,
-gives the latent interest of 64 floats. In the cloud: one head ``H'_k`` a block turns the latent interest into that
-block's weights. Nothing else connects them.
+Equations 2 to 7 and 9 to 12 of the Forward-OFA paper. GRU ``E`` and layer ``H`` give one keep-logit a block (the path);
+GRU ``E'``, started from those logits, gives the latent interest of 64 floats. The cloud turns both into the device's
+network (:mod:`models.hypernetwork`); nothing else connects them.
 """
 
-import math
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.backbones.base import DIM, Backbone, Layers
+from models.backbones.base import DIM, Backbone
 from models.kernels.gru import last_state
 from models.kernels.precision import product_type
-from models.lowrank import LowRankMapper
-from models.shared.plain import Network
-
-HEAD_SCALE = 0.1 / DIM
-"""Standard deviation of a fresh head's matrix."""
 
 Structure = Literal["logits", "path", "none"]
 """What the extractor of the latent interest starts from: the controller's logits (equation 9), the path that will
@@ -99,106 +93,6 @@ def compact_constraint(logits: Tensor) -> Tensor:
     return F.softplus(logits).sum(dim=1).mean()
 
 
-class _Deviations(torch.autograd.Function):
-    """``latent @ head``, column range by column range, in the precision of fast products: most of training.
-
-    The parts stay in that precision, forwards and backwards, so that no pass over all generated weights is left but
-    the products themselves.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, latent: Tensor, head: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
-        precision = product_type(latent.device)
-        latent, head = latent.to(precision), head.to(precision)
-        ctx.save_for_backward(latent, head)
-        ctx.sizes = sizes
-        return tuple(latent @ part for part in head.split(sizes, dim=1))
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        latent, head = ctx.saved_tensors
-        d_head = torch.empty(head.shape, dtype=torch.float32, device=head.device)
-        d_latent = torch.zeros(latent.shape, dtype=torch.float32, device=latent.device)
-        for grad, part, mine in zip(grads, head.split(ctx.sizes, dim=1), d_head.split(ctx.sizes, dim=1), strict=True):
-            mine.copy_(latent.T @ grad)
-            d_latent += grad @ part.T
-        return d_latent, d_head, None
-
-
-class _Deviating(torch.autograd.Function):
-    """``x (W + D) + b + c``: a linear layer that all devices share, and each device's own deviation from it.
-
-    ``x`` ``(D, m, in)``, ``W`` ``(in, out)``, ``b`` ``(out,)``; ``D`` ``(D, in * out)`` and ``c`` ``(D, out)`` are in
-    the precision of :class:`_Deviations`.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, base: Tensor, bias: Tensor, change: Tensor, shift: Tensor) -> Tensor:
-        change, short = change.view(len(x), *base.shape), x.to(change.dtype)
-        ctx.save_for_backward(short, base, change)
-        out = torch.addmm(bias, x.flatten(0, 1), base).view(*x.shape[:2], -1)
-        return out.add_(torch.baddbmm(shift.unsqueeze(1), short, change))
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
-        short, base, change = ctx.saved_tensors
-        grad = grads[0].to(short.dtype)
-        d_x = (grads[0].flatten(0, 1) @ base.T).view(*short.shape)
-        d_x += grad @ change.transpose(1, 2)
-        d_base = (short.flatten(0, 1).T @ grad.flatten(0, 1)).to(base.dtype)
-        d_shift = grads[0].sum(1)
-        return d_x, d_base, d_shift.sum(0), (short.transpose(1, 2) @ grad).flatten(1), d_shift.to(short.dtype)
-
-
-class Mapper(nn.Module):
-    """The heads ``H'_k``, one a block: latent interest ``(D, 64)`` to block weights ``(D, block_size)`` (equation 8).
-
-    The bias of a head is one ordinary set of block weights, and its matrix starts small: training begins with every
-    device close to one shared network and learns how to deviate from it. The latent interest is divided by the root of
-    its width, which changes no function a head can be, but makes one step of Adam move a generated weight about as far
-    as it would move a plain one.
-    """
-
-    kind = "full-rank"
-    """Names the class in a model's file."""
-
-    def __init__(self, backbone: Backbone, generator: torch.Generator) -> None:
-        super().__init__()
-        self.sizes = backbone.sizes
-        self.unpack = backbone.unpack
-        # One parameter a block, not one for all: the gradient of a slice would be a tensor as large as the whole.
-        self.base = nn.ParameterList(backbone.initial_blocks(generator))
-        self.heads = nn.ParameterList(
-            torch.randn(DIM, backbone.block_size, generator=generator) * HEAD_SCALE for _ in range(backbone.blocks)
-        )
-
-    def block(self, k: int, latent: Tensor) -> Tensor:
-        """Weights of block ``k`` for each device, ``(D, block_size)``."""
-        return torch.addmm(self.base[k], latent / math.sqrt(DIM), self.heads[k])
-
-    def applied(self, k: int, latent: Tensor) -> Tensor | Layers:
-        """Block ``k`` as training runs it: the shared network and the deviations of :meth:`block` apart."""
-        if not self.training:
-            return self.block(k, latent)
-        parts: tuple[Tensor, ...] = _Deviations.apply(latent / math.sqrt(DIM), self.heads[k], self.sizes)
-        shared = self.unpack(self.base[k].unsqueeze(0))
-
-        def apply(layer: int, x: Tensor) -> Tensor:
-            (matrix, bias), (change, shift) = shared[layer], parts[2 * layer : 2 * layer + 2]
-            out: Tensor = _Deviating.apply(x.flatten(1, 2), matrix[0], bias[0], change, shift)
-            return out.view(*x.shape[:-1], -1)
-
-        return apply
-
-    def macs(self, blocks_generated: int) -> int:
-        """Multiply-accumulates in the cloud for one device."""
-        return blocks_generated * self.heads[0].numel()
-
-
-AnyMapper = Mapper | LowRankMapper
-"""What may stand in the cloud."""
-
-
 class DevicePart(nn.Module):
     """What is installed on every device: the shared backbone, and for adaptive methods the extractors.
 
@@ -256,40 +150,3 @@ class DevicePart(nn.Module):
             embedded, lengths, None if start is None else F.pad(start, (0, DIM - start.shape[1]))
         )
         return state
-
-
-class StaticModel(nn.Module):
-    """One network for everybody, all of its blocks or (with a controller) a path that each device chooses."""
-
-    def __init__(
-        self,
-        backbone: Backbone,
-        generator: torch.Generator,
-        *,
-        controller: bool = False,
-        network: type[Network] = Network,
-    ) -> None:
-        super().__init__()
-        self.device_part = DevicePart(backbone, controller=controller, interest=False)
-        self.network = network(backbone, generator)
-
-    def block(self, k: int, rows: Tensor | None = None) -> Tensor:
-        """Weights of block ``k``, ``(1, block_size)``, the same for all devices."""
-        return self.network[k]
-
-
-class AdaptiveModel(nn.Module):
-    """A network for each device: extractors on the device, mapper in the cloud; with or without a controller."""
-
-    def __init__(
-        self,
-        backbone: Backbone,
-        generator: torch.Generator,
-        *,
-        controller: bool,
-        structure: Structure = "logits",
-        mapper: type[AnyMapper] = Mapper,
-    ) -> None:
-        super().__init__()
-        self.device_part = DevicePart(backbone, controller=controller, interest=True, structure=structure)
-        self.mapper = mapper(backbone, generator)

@@ -1,0 +1,122 @@
+"""The cloud's hypernetwork: one head ``H'_k`` a block turns a latent interest into that block's weights (equation 8).
+
+:class:`Mapper` is the paper's, of full rank. :class:`LowRankMapper` is ours: every device's network is a shared one,
+changed in a few directions by its latent interest. Of each linear layer ``y = x W + b`` the cloud makes, for a device
+with latent interest ``h``,
+
+    y = x (W + V diag(g) U) + b + s,      g = h C  (rank 16),  s = h S
+
+so that a block takes ``d (r + out)`` numbers of the interest in place of the paper's one head with ``64 x 20,800``. In
+training the product is applied from right to left and no device's weights are ever made; for a device they are folded
+into ``(block_size,)`` numbers, the same that the full-rank mapper sends. Low-rank changes of a frozen network: LoRA (Hu
+et al. 2022), there without an interest.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from models.backbones.base import DIM, Backbone, Layers
+from models.kernels.deviation import DeviatingLinear, Deviations
+
+HEAD_SCALE = 0.1 / DIM
+"""Standard deviation of a fresh head's matrix."""
+RANK = 16
+
+
+class Mapper(nn.Module):
+    """The heads ``H'_k``, one a block: latent interest ``(D, 64)`` to block weights ``(D, block_size)`` (equation 8).
+
+    The bias of a head is one ordinary set of block weights, and its matrix starts small: training begins with every
+    device close to one shared network and learns how to deviate from it. The latent interest is divided by the root of
+    its width, which changes no function a head can be, but makes one step of Adam move a generated weight about as far
+    as it would move a plain one.
+    """
+
+    kind = "full-rank"
+    """Names the class in a model's file."""
+
+    def __init__(self, backbone: Backbone, generator: torch.Generator) -> None:
+        super().__init__()
+        self.sizes = backbone.sizes
+        self.unpack = backbone.unpack
+        # One parameter a block, not one for all: the gradient of a slice would be a tensor as large as the whole.
+        self.base = nn.ParameterList(backbone.initial_blocks(generator))
+        self.heads = nn.ParameterList(
+            torch.randn(DIM, backbone.block_size, generator=generator) * HEAD_SCALE for _ in range(backbone.blocks)
+        )
+
+    def block(self, k: int, latent: Tensor) -> Tensor:
+        """Weights of block ``k`` for each device, ``(D, block_size)``."""
+        return torch.addmm(self.base[k], latent / math.sqrt(DIM), self.heads[k])
+
+    def applied(self, k: int, latent: Tensor) -> Tensor | Layers:
+        """Block ``k`` as training runs it: the shared network and the deviations of :meth:`block` apart."""
+        if not self.training:
+            return self.block(k, latent)
+        parts: tuple[Tensor, ...] = Deviations.apply(latent / math.sqrt(DIM), self.heads[k], self.sizes)
+        shared = self.unpack(self.base[k].unsqueeze(0))
+
+        def apply(layer: int, x: Tensor) -> Tensor:
+            (matrix, bias), (change, shift) = shared[layer], parts[2 * layer : 2 * layer + 2]
+            out: Tensor = DeviatingLinear.apply(x.flatten(1, 2), matrix[0], bias[0], change, shift)
+            return out.view(*x.shape[:-1], -1)
+
+        return apply
+
+    def macs(self, blocks_generated: int) -> int:
+        """Multiply-accumulates in the cloud for one device."""
+        return blocks_generated * self.heads[0].numel()
+
+
+class LowRankMapper(nn.Module):
+    """One low-rank change a linear layer; all zero at first, so that every device begins with the shared network."""
+
+    kind = "low-rank"
+
+    def __init__(self, backbone: Backbone, generator: torch.Generator) -> None:
+        super().__init__()
+        self.shapes = backbone.shapes
+        self.unpack = backbone.unpack
+        self.base = nn.ParameterList(backbone.initial_blocks(generator))
+        self.down, self.up = nn.ParameterList(), nn.ParameterList()
+        self.code, self.shift = nn.ParameterList(), nn.ParameterList()
+        for _ in range(backbone.blocks):
+            for inputs, outputs in self.shapes:
+                self.down.append(torch.randn(inputs, RANK, generator=generator) / math.sqrt(inputs))
+                self.up.append(torch.zeros(RANK, outputs))
+                self.code.append(torch.randn(DIM, RANK, generator=generator) * 2 / math.sqrt(DIM))
+                self.shift.append(torch.zeros(DIM, outputs))
+
+    def block(self, k: int, latent: Tensor) -> Tensor:
+        """Weights of block ``k`` for each device, ``(D, block_size)``."""
+        parts = []
+        for j, (matrix, bias) in enumerate(self.unpack(self.base[k].unsqueeze(0))):
+            i = k * len(self.shapes) + j
+            change = (self.down[i] * (latent @ self.code[i]).unsqueeze(1)) @ self.up[i]
+            parts += [(matrix + change).flatten(1), bias + latent @ self.shift[i]]
+        return torch.cat(parts, dim=1)
+
+    def applied(self, k: int, latent: Tensor) -> Layers:
+        """Block ``k`` with the weights that :meth:`block` would make, without making them."""
+        parts = self.unpack(self.base[k].unsqueeze(0))
+
+        def apply(layer: int, x: Tensor) -> Tensor:
+            i, (matrix, bias) = k * len(self.shapes) + layer, parts[layer]
+            flat = x.flatten(0, 2)
+            inner = (flat @ self.down[i]).view(*x.shape[:-1], -1) * (latent @ self.code[i])[:, None, None]
+            shared = torch.addmm(bias[0], flat, matrix[0])
+            out = torch.addmm(shared, inner.flatten(0, 2), self.up[i]).view(*x.shape[:-1], -1)
+            return out + (latent @ self.shift[i])[:, None, None]
+
+        return apply
+
+    def macs(self, blocks_generated: int) -> int:
+        """Multiply-accumulates in the cloud for one device."""
+        each = sum(DIM * (RANK + outputs) + inputs * RANK * (1 + outputs) for inputs, outputs in self.shapes)
+        return blocks_generated * each
+
+
+AnyMapper = Mapper | LowRankMapper
+"""What may stand in the cloud."""
