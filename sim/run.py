@@ -19,7 +19,7 @@ from analysis import compare
 from core import interrupts
 from core.errors import UserError
 from sim.config import Config
-from sim.experiment import prepare
+from sim.experiment import prepare, tell_data
 from sim.observers.progress import Display
 from sim.run_folder import RunFolder
 from sim.sweep import borrow, split
@@ -29,10 +29,12 @@ def main(config: Config, earlier: Sequence[Config] = ()) -> None:
     """Run, then print the table; ``earlier`` are finished runs of the same sweep."""
     from sim.backends.launch import run_apps
 
-    run, _ = prepare(config)
+    run, world = prepare(config)
     borrow(run, config, earlier)
     if config.backend == "deployment":  # the cloud is another process, and this one shows nothing of it
-        Display(quiet=config.quiet).say(f"the SuperLink and its SuperNodes write their progress to {run.log}")
+        display = Display(quiet=config.quiet)
+        tell_data(world, display)
+        display.say(f"the SuperLink and its SuperNodes write their progress to {run.log}")
     run_apps(
         config.backend,
         "sim.server:app",

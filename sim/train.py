@@ -6,7 +6,7 @@ The models go to the cache, so that the run itself trains nothing.
 import sys
 
 from sim.config import Config
-from sim.experiment import describe, prepare, train_all
+from sim.experiment import describe, prepare, tell_data, train_all
 from sim.observers.progress import Display
 from sim.run import cli
 
@@ -15,6 +15,7 @@ def main(config: Config) -> None:
     """Train what the methods of this configuration deploy."""
     run, world = prepare(config)
     display = Display(quiet=config.quiet)
+    tell_data(world, display)
     with display.open(describe(config), phases=config.seeds):
         train_all(config, run, world, display)
     display.say(f"trained models: {run.models}")

@@ -174,7 +174,9 @@ def _renumber(codes: np.ndarray, ids: Sequence[str]) -> tuple[np.ndarray, list[s
     texts = [ids[code] for code in used]
     prefix = texts[0].rstrip("0123456789")
     numbers = [text.removeprefix(prefix) for text in texts]
-    if all(text.startswith(prefix) for text in texts) and all(number.isascii() and number.isdecimal() for number in numbers):
+    if all(text.startswith(prefix) for text in texts) and all(
+        number.isascii() and number.isdecimal() for number in numbers
+    ):
         # A number of any length: the longer one is larger. The text breaks the tie between "7" and "07", two ids.
         values = [number.lstrip("0") for number in numbers]
         ranks = sorted(range(len(used)), key=lambda place: (len(values[place]), values[place], texts[place]))
