@@ -181,13 +181,13 @@ def _warnings(facts: DataFacts, *, odd_times: bool, cut_by_pauses: bool) -> Iter
         )
     if facts.share_cold_live > MOST_COLD:
         yield (
-            f"{_percent(facts.share_cold_live)} of the live events have an item that nobody's history holds: no trained "
-            "method can find them"
+            f"{_percent(facts.share_cold_live)} of the live events have an item that nobody's history holds: no "
+            "trained method can find them"
         )
     if facts.share_repeats > MOST_REPEATS:
         yield (
-            f"{_percent(facts.share_repeats)} of the live events repeat an item of the device's own past: where all items are "
-            "candidates, remembering predicts them; where only unseen ones are, they are not scored"
+            f"{_percent(facts.share_repeats)} of the live events repeat an item of the device's own past: where all "
+            "items are candidates, remembering predicts them; where only unseen ones are, they are not scored"
         )
     if facts.share_duplicates > MOST_DUPLICATES:
         yield (
