@@ -132,8 +132,10 @@ def _read_fast(raw: Raw, columns: Columns, extra: Extra) -> Rows:
         )
 
     try:
+        if b"0x" in raw.data or b"0X" in raw.data:  # pyarrow would read such a text as a number
+            raise _BadRow("a time may be hexadecimal")
         table = read(pa.int64())
-    except pa.ArrowInvalid:  # fractions, ISO 8601, or a bad row, which fails again
+    except (pa.ArrowInvalid, _BadRow):  # fractions, ISO 8601, or a bad row, which fails again
         table = read(pa.string())
     moments = table[time]
     if pa.types.is_string(moments.type) and extra.time_may_be_empty:
