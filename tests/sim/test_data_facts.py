@@ -136,7 +136,8 @@ def test_most_users_left_out() -> None:
     few = [(f"s{user}", 1, 977 * user) for user in range(13)]
     (line,) = warnings_of(regular() + few)
     assert line == (
-        "13 of 25 users are left out: a device needs at least 5 interactions, so the results are those of the active users"
+        "13 of 25 users are left out: a device needs at least 5 interactions, so the results are those of the active "
+        "users"
     )
     assert warnings_of(regular() + few[:12]) == []  # exactly half
 
