@@ -147,7 +147,7 @@ def build_interactions(
     genre_names, membership = _genre_table(kept_items, genres or {})
     return Interactions(
         name=name,
-        offsets=np.searchsorted(users, np.arange(len(kept_users) + 1)).astype(np.int64),
+        offsets=np.searchsorted(users, np.arange(len(kept_users) + 1, dtype=users.dtype)).astype(np.int64),
         items=(items[order] + 1).astype(np.int32),
         times=(times // ticks).astype(np.int64),
         user_ids=kept_users,
@@ -182,7 +182,7 @@ def _renumber(codes: np.ndarray, ids: Sequence[str]) -> tuple[np.ndarray, list[s
         ranks = sorted(range(len(used)), key=lambda place: (len(values[place]), values[place], texts[place]))
     else:
         ranks = sorted(range(len(used)), key=texts.__getitem__)
-    new_code = np.zeros(len(ids), dtype=np.int64)
+    new_code = np.zeros(len(ids), dtype=np.int32)
     new_code[np.array(used)[ranks]] = np.arange(len(ranks))
     return new_code[codes], [texts[place] for place in ranks]
 

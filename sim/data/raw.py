@@ -67,7 +67,7 @@ def read_raw(path: Path) -> Raw:
         if data.startswith(magic):
             raise UserError(f"{path} is {what}")
     data = data.removeprefix(_BYTE_ORDER_MARK)
-    if not data.strip():
+    if not data or data.isspace():
         raise UserError(f"{path} is empty")
     if b"\n" not in data:
         data = data.replace(b"\r", b"\n")

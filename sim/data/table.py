@@ -31,8 +31,8 @@ _SHOWN = 80  # characters of a bad field in a message
 class Rows:
     """Rows of a file in its order; users and items are codes into the ids, each of which occurs once there."""
 
-    users: np.ndarray  # (N,) int64
-    items: np.ndarray  # (N,) int64
+    users: np.ndarray  # (N,) int32
+    items: np.ndarray  # (N,) int32
     times: np.ndarray  # (N,) int64 microseconds since 1970, UNKNOWN_TIME where the field is empty and may be
     positions: np.ndarray  # (N,) int64, empty unless a position column was asked for
     user_ids: list[str]
@@ -66,6 +66,8 @@ def load_table(path: Path, columns: str | None = None) -> Interactions:
     raw = read_raw(path)
     told = tell_columns(raw.name, raw.data, columns)
     rows = read_rows(raw, told)
+    notes = (told.note(), _time_note(rows), *raw.notes)
+    del raw  # the text of a large file
     return build_interactions(
         path.name,
         rows.users,
@@ -74,7 +76,7 @@ def load_table(path: Path, columns: str | None = None) -> Interactions:
         rows.user_ids,
         rows.item_ids,
         ticks=times.MICROSECONDS,
-        notes=(told.note(), _time_note(rows), *raw.notes),
+        notes=notes,
     )
 
 
@@ -115,7 +117,7 @@ def _read_fast(raw: Raw, columns: Columns, extra: Extra) -> Rows:
     begin = _offset(raw.data, columns.header_lines)
 
     def read(time_kind: pa.DataType) -> pa.Table:
-        if not raw.data[begin : begin + 4096].strip() and not raw.data[begin:].strip():
+        if not raw.data[begin : begin + 4096].strip() and not raw.data[begin:].strip():  # pyarrow refuses an empty text
             return pa.table({name: pa.array([], kind) for name, kind in (kinds | {time: time_kind}).items()})
         return arrow_csv.read_csv(
             pa.BufferReader(pa.py_buffer(memoryview(raw.data)[begin:])),
@@ -156,14 +158,14 @@ def _read_fast(raw: Raw, columns: Columns, extra: Extra) -> Rows:
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
-    """Codes (N,) int64 and the ids that they stand for, without the blanks around them."""
+    """Codes (N,) int32 and the ids that they stand for, without the blanks around them."""
     if not len(column):
-        return np.zeros(0, dtype=np.int64), []
+        return np.zeros(0, dtype=np.int32), []
     parts = column.unify_dictionaries()
-    codes = np.concatenate([chunk.indices.to_numpy() for chunk in parts.chunks]).astype(np.int64)
+    codes = np.concatenate([chunk.indices.to_numpy() for chunk in parts.chunks])
     written: list[str] = parts.chunk(0).dictionary.to_pylist()
     ids: dict[str, int] = {}
-    new = np.array([ids.setdefault(text.strip(), len(ids)) for text in written], dtype=np.int64)
+    new = np.array([ids.setdefault(text.strip(), len(ids)) for text in written], dtype=np.int32)
     if "" in ids:
         raise _BadRow("an id is empty")
     return (codes if len(ids) == len(written) else new[codes]), list(ids)
