@@ -6,7 +6,6 @@ Everything here can be repeated: what an earlier, killed run has finished is fou
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -31,11 +30,12 @@ from sim.run_folder import RunFolder, write_text
 from sim.world.drift import inject, load_drift
 from sim.world.fleet import Fleet
 from sim.world.scenario import Scenario, load_scenario
-from sim.world.streams import SHORTEST, Protocol, Streams, build_streams, eligible_users, save
+from sim.world.streams import SHORTEST, Streams, build_streams, eligible_users, save
 from strategies.base import DeviceSession
 from strategies.registry import METHODS
 from strategies.training.learner import Recipe
 from strategies.training.loop import EpochRecord
+from strategies.training.windows import TrainingSet
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class World:
     interactions: Interactions
     streams: Streams
     scenario: Scenario
+    training: TrainingSet
+    """What the cloud learns from; drift changes none of it."""
     facts: DataFacts
 
 
@@ -59,29 +61,29 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
     interactions = datasets.load(
         config.dataset, config.data_dir, columns=config.columns, ties=config.ties, seed=config.seed
     )
-    protocol = cast(Protocol, config.protocol)
-    able = eligible_users(interactions, protocol)
+    able = eligible_users(interactions, config.protocol)
     if config.devices > len(able):
         raise UserError(
             f"--devices {config.devices}: {config.dataset} has only {len(able)} users (of {interactions.num_users}) "
-            f"with at least {SHORTEST[protocol]} interactions, as a device needs"
+            f"with at least {SHORTEST[config.protocol]} interactions, as a device needs"
         )
     chosen = numpy_generator(config.seed, "devices").choice(len(able), config.devices, replace=False)
     streams = build_streams(
         interactions,
         able[np.sort(chosen)],
-        protocol=protocol,
+        protocol=config.protocol,
         session_length=config.session_length,
         session_gap_minutes=config.session_gap,
         sessions=config.sessions,
     )
     streams = inject(streams, interactions, drift, config.seed)
+    training = training_set(interactions, streams, config)
     facts = data_facts(
         interactions,
         streams,
-        training_set(interactions, streams, config).items,
+        training.items,
         able=len(able),
-        needed=SHORTEST[protocol],
+        needed=SHORTEST[config.protocol],
         ties=config.ties,
         session_gap=config.session_gap,
         session_length=config.session_length,
@@ -104,7 +106,7 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
     else:
         save(streams, run.world)
         run.describe(config, data, facts.table())
-    return run, World(interactions, streams, scenario, facts)
+    return run, World(interactions, streams, scenario, training, facts)
 
 
 def tell_data(world: World, display: Display) -> None:
@@ -117,7 +119,6 @@ def tell_data(world: World, display: Display) -> None:
 
 def train_all(config: Config, run: RunFolder, world: World, display: Display) -> None:
     """Train every cloud model that the methods of this run deploy, or find it in the cache."""
-    data = training_set(world.interactions, world.streams, config)
     logs = []
     with curves_in(run.path, config.tensorboard) as curves:
         for seed in config.seed_list:
@@ -134,7 +135,7 @@ def train_all(config: Config, run: RunFolder, world: World, display: Display) ->
                     curves.epochs(cloud_model, seed, records)  # noqa: B023
 
                 with display.doing(work):
-                    log, fresh = train_model(cloud_model, data, config, run, seed, on_batch)
+                    log, fresh = train_model(cloud_model, world.training, config, run, seed, on_batch)
                     work.end(records := _records(log), fresh)
                 curves.epochs(cloud_model, seed, records)
                 logs.append(log)
