@@ -14,7 +14,6 @@ import tyro
 
 from clients.policies import POLICIES, parse
 from core.errors import UserError
-from sim.data.columns import parse_option
 from sim.world.fingerprint import content, data_content
 from strategies.registry import METHODS
 
@@ -37,7 +36,7 @@ class Config:
     """which columns of that file hold user, item and time: user=userId,item=movieId,time=timestamp, or indices from 0
     for a file without a header (default: told by their usual names)"""
     ties: Literal["file", "shuffled"] = "file"
-    """order of the interactions of one user with equal times: file (as they come) or shuffled (by the seed)"""
+    """order of the interactions of one user with equal times: as they come in the file, or shuffled by the seed"""
     devices: int = 200
     """users of the data set that are simulated as devices"""
     methods: str = "devicerec,finetune,duet,forward-ofa"
@@ -216,6 +215,8 @@ class Config:
                 raise UserError(f"--{option.replace('_', '-')} is {value}; it must be at least 1")
         self._check_policy()
         if self.columns is not None:
+            from sim.data.columns import parse_option
+
             parse_option(self.columns)
         for option in ("session_gap", "learning_rate", "temperature"):
             value = getattr(self, option)

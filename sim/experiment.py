@@ -61,12 +61,11 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
     interactions = datasets.load(
         config.dataset, config.data_dir, columns=config.columns, ties=config.ties, seed=config.seed
     )
-    protocol = config.protocol
-    able = eligible_users(interactions, protocol)
+    able = eligible_users(interactions, config.protocol)
     if config.devices > len(able):
         raise UserError(
             f"--devices {config.devices}: {config.dataset} has only {len(able)} users (of {interactions.num_users}) "
-            f"with at least {SHORTEST[protocol]} interactions, as a device needs"
+            f"with at least {SHORTEST[config.protocol]} interactions, as a device needs"
         )
     chosen = numpy_generator(config.seed, "devices").choice(len(able), config.devices, replace=False)
     streams = build_streams(
@@ -84,7 +83,7 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
         streams,
         training.items,
         able=len(able),
-        needed=SHORTEST[protocol],
+        needed=SHORTEST[config.protocol],
         ties=config.ties,
         session_gap=config.session_gap,
         session_length=config.session_length,
