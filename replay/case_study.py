@@ -40,12 +40,13 @@ from torch import Tensor
 
 from clients import inference
 from clients.local_data import SessionEvents, Storage, recent, session_events
+from core.cli import run as run_command
 from core.errors import UserError
 from core.run_config import finished_options
 from models.backbones.base import BlockWeights
 from models.checkpoint import Installed, load_device, load_mapper
 from models.device_part import DevicePart
-from models.metrics import CUTOFF, hits, ndcg, ranks
+from models.metrics import best_items, hits, ndcg, ranks
 from sim import data
 from sim.data.interactions import Interactions
 from sim.run_folder import write_text
@@ -85,7 +86,7 @@ def study(
     model, dense = (run / "models" / f"{name}-{options['seed']}.safetensors" for name in (method, DENSE))
     if not model.exists():
         raise UserError(f"{run} has no model of {method}: there is no {model}; play it with --methods {method}")
-    interactions = data.load(options["dataset"], data_dir)
+    interactions = data.load(options["dataset"], data_dir, columns=options.get("columns"))
     installed = load_device(model)
     part = installed.part
     scene = look(Storage(run / "world"), installed, options["memory"], options["context"])
@@ -169,7 +170,7 @@ def _rank(scene: Scene, part: DevicePart, who: Tensor, weights: BlockWeights, ke
     if scene.events.seen is not None:
         scene.events.seen[who, 0].exclude(scores)
     rank = torch.where(scene.events.targets[who, 0] > 0, ranks(scores, scene.following[who]), 0)
-    return rank, scores.topk(min(CUTOFF, scores.shape[1])).indices + 1
+    return rank, best_items(scores)
 
 
 def _portraits(
@@ -239,12 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--devices", help="numbers of the devices, separated by commas (default: four different paths)")
     parser.add_argument("--data-dir", type=Path, help="where raw data files are looked for first")
     given = parser.parse_args(arguments)
-    try:
-        print(study(given.run, _numbers(given.devices), given.data_dir, given.method))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command(lambda: print(study(given.run, _numbers(given.devices), given.data_dir, given.method)))
 
 
 def _numbers(text: str | None) -> list[int] | None:
