@@ -14,6 +14,7 @@ import torch
 
 from core.errors import UserError
 from core.seeds import derive, torch_generator
+from models.candidates import repeats
 from models.checkpoint import Sizes, read_header, save_model
 from sim.config import Config
 from sim.data.interactions import Interactions
@@ -57,7 +58,13 @@ def training_set(interactions: Interactions, streams: Streams, config: Config) -
     pieces = [streams.items[s : s + h] for s, h in zip(starts.tolist(), history.tolist(), strict=True)]
     offsets = np.concatenate([[0], np.cumsum(history)]).astype(np.int64)
     validation = streams.items[starts + history].astype(np.int64)
-    data = TrainingSet(offsets, np.concatenate(pieces), validation, interactions.num_items)
+    times = [streams.times[s : s + h] for s, h in zip(starts.tolist(), history.tolist(), strict=True)]
+    data = TrainingSet(offsets, np.concatenate(pieces), validation, interactions.num_items, np.concatenate(times))
+    if config.resolved_candidates == "unseen" and data.targets and not _new_items(data):
+        raise UserError(
+            f"--dataset {config.dataset}: nothing to train on: every item after a user's first one repeats an earlier "
+            "one, so that none is a candidate; use --candidates all"
+        )
     if data.targets == 0:
         more = ", or --cloud-users all" if config.cloud_users == "simulated" else ""
         raise UserError(
@@ -65,6 +72,14 @@ def training_set(interactions: Interactions, streams: Streams, config: Config) -
             f"of the {len(history):,} users has two; give users with more interactions{more}"
         )
     return data
+
+
+def _new_items(data: TrainingSet) -> bool:
+    """Whether some target, and some validation item, is new to its user."""
+    again = repeats(data.offsets, data.items)
+    again[data.offsets[:-1][np.diff(data.offsets) > 0]] = True  # the first item of a history is no target
+    pasts = (data.items[a:b] for a, b in zip(data.offsets[:-1], data.offsets[1:], strict=True))
+    return not again.all() and any(item not in past for item, past in zip(data.validation, pasts, strict=True))
 
 
 def recipe_of(config: Config) -> Recipe:
