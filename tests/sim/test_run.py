@@ -4,7 +4,6 @@ import os
 import shutil
 import sys
 import tomllib
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +30,7 @@ from sim.play import sessions_by_round
 from sim.run_folder import RunFolder
 from strategies.forward_ofa import ForwardOFA
 from strategies.training import loop
-from tests.shortcuts import without_report
+from tests.support.runs import Stopped, sessions, stop_after, without_report, write_csv
 
 DEVICES = 12
 BUILD_REPORT = analysis.build_report
@@ -42,18 +41,6 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And no figures, which take longer than so small a run; who needs them restores :data:`BUILD_REPORT`."""
     monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path / "cache"))
     without_report(monkeypatch)
-
-
-def write_csv(path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    rows = []
-    for user in range(15):
-        length = int(rng.integers(20, 45))
-        items = (np.cumsum(rng.integers(1, 4, size=length)) + user) % 30
-        times = np.cumsum(rng.choice([20, 40, 4000], p=[0.5, 0.3, 0.2], size=length))
-        rows += [(f"u{user}", f"i{item}", 10**9 + t) for item, t in zip(items, times, strict=True)]
-    pd.DataFrame(rows, columns=["user", "item", "timestamp"]).to_csv(path, index=False)
-    return path
 
 
 @pytest.fixture
@@ -69,10 +56,6 @@ def config(tmp_path: Path) -> Config:
         quiet=True,
         out=tmp_path / "run",
     ).absolute()
-
-
-def sessions(folder: Path) -> pd.DataFrame:
-    return pd.read_parquet(folder / "sessions.parquet")
 
 
 def test_a_trained_model_does_not_depend_on_what_was_trained_before_it(
@@ -139,23 +122,6 @@ def test_bits_and_macs_follow_the_path(config: Config) -> None:
     # Every history has the 8 items that a GRU reads; of two, the controller's also has a layer of 64 x 2.
     once = rows.method.map({"devicerec": 0, "duet": 8 * 6 * 4096, "forward-ofa": 2 * 8 * 6 * 4096 + 128})
     assert (rows.macs_session == rows.events * rows.macs + once).all()
-
-
-class Stopped(KeyboardInterrupt):
-    """The user, or the machine, ends the run."""
-
-
-def stop_after(calls: int, monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None:
-    real: Callable[..., object] = getattr(owner, name)
-    count = [0]
-
-    def counted(*args: object, **kwargs: object) -> object:
-        count[0] += 1
-        if count[0] > calls:
-            raise Stopped
-        return real(*args, **kwargs)
-
-    monkeypatch.setattr(owner, name, counted)
 
 
 @pytest.mark.parametrize(("owner", "name", "calls"), [("run_folder", "save_part", 5), ("training", "validate", 3)])

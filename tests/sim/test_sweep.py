@@ -14,7 +14,7 @@ from sim.config import Config
 from sim.policy import setup
 from sim.run_folder import RunFolder
 from sim.sweep import Sweep, split
-from tests.sim.test_run import sessions, stop_after, write_csv
+from tests.support.runs import sessions, stop_after, write_csv
 
 
 @pytest.fixture
