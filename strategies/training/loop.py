@@ -24,7 +24,7 @@ from strategies.training.learner import Learner, Recipe
 from strategies.training.step import Stepper
 from strategies.training.windows import TrainingSet, WindowCutter
 
-CODE_VERSION = 8
+CODE_VERSION = 9
 """Part of every cache key: raise it when a change to models or training changes what training gives."""
 
 VALIDATION_BATCH = 256
