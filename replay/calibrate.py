@@ -31,9 +31,10 @@ from analysis.names import number, percent
 from analysis.page import write
 from analysis.reproduce import paper
 from core.errors import UserError
+from core.threads import one_thread
 from models.checkpoint import BACKBONES, Sizes
 from models.standalone import fresh
-from replay.timing import durations, one_thread
+from replay.timing import durations
 
 
 @dataclass(frozen=True)
