@@ -76,8 +76,12 @@ def run(
         outcome = folder / "outcome.json"
         settings = {**run_config, _SERVER_APP: server_app, _OUTCOME: str(outcome)}
         link, *ports = _free_ports(num_devices + 1)
-        _write_app(folder / "app", client_app, settings)
-        _write_connection(folder / "home", link)
+        for name, file, text in (
+            ("app", "pyproject.toml", _app_toml(client_app, settings)),
+            ("home", "config.toml", _connection_toml(link)),
+        ):
+            (folder / name).mkdir()
+            (folder / name / file).write_text(text, encoding="utf-8")
         environment = _environment(folder / "home")
         log = running.enter_context(log_file.open("ab"))
         running.enter_context(terminated_like_interrupted())
@@ -93,51 +97,48 @@ def run(
             arguments += ["--node-config", f"partition-id={device} num-partitions={num_devices}"]
             network.start(f"SuperNode of device {device}", arguments, environment_of_devices, log)
         network.start(_RUN, ["flwr", "run", str(folder / "app"), "loopback", "--stream"], environment, log)
-        error = _wait_for(outcome, network, log_file)
+        _wait_for(outcome, network, log_file)
+
+
+def _wait_for(outcome: Path, network: ProcessGroup, log_file: Path) -> None:
+    """Return when the ServerApp has ended; raise what it reports.
+
+    Raises UserError when the network has lost a process before, without which no session of its device could be
+    played: Flower would go on asking for minutes.
+    """
+    while True:
+        ended = network.ended()
+        if outcome.exists():  # looked for after the processes, which may end as soon as the ServerApp has
+            break
+        for title, how in ended.items():
+            if title == _RUN:
+                raise RuntimeError(f"the deployment ended without a result ({how}): see {log_file}")
+            raise _lost(title, how, log_file)
+        time.sleep(0.2)
+    error = json.loads(outcome.read_text(encoding="utf-8"))
     if error.get("user"):
         raise UserError(error["message"])
     if error:
         raise RuntimeError(f"{error['type']}: {error['message']} (see {log_file})")
 
 
-def _wait_for(outcome: Path, network: ProcessGroup, log_file: Path) -> dict[str, str]:
-    """What the ServerApp reports when it ends.
-
-    Raises UserError when the network has lost a process before, without which no device-session of its device could be
-    played: Flower would go on asking for minutes.
-    """
-    while True:
-        ended = network.ended()
-        if outcome.exists():  # looked at after the processes: they may end at once when the ServerApp has
-            error: dict[str, str] = json.loads(outcome.read_text(encoding="utf-8"))
-            return error
-        for title, how in ended.items():
-            if title == _RUN:
-                raise RuntimeError(f"the deployment ended without a result ({how}): see {log_file}")
-            raise _lost(title, how, log_file)
-        time.sleep(0.2)
-
-
 def _lost(title: str, how: str, log_file: Path) -> UserError:
     return UserError(f"the {title} has ended ({how}): see {log_file}; the same command continues the run")
 
 
-def _write_app(folder: Path, client_app: str, settings: Mapping[str, ConfigValue]) -> None:
+def _app_toml(client_app: str, settings: Mapping[str, ConfigValue]) -> str:
     flower = {
         "publisher": "local",
         "components": {"serverapp": f"{__name__}:app", "clientapp": client_app},
         "config": dict(settings),
     }
     project = {"name": "deployment", "version": "1.0.0", "license": "Apache-2.0", "dependencies": []}
-    folder.mkdir()
-    text = tomli_w.dumps({"project": project, "tool": {"flwr": {"app": flower}}})
-    (folder / "pyproject.toml").write_text(text, encoding="utf-8")
+    return tomli_w.dumps({"project": project, "tool": {"flwr": {"app": flower}}})
 
 
-def _write_connection(home: Path, port: int) -> None:
-    home.mkdir()
-    connection = {"default": "loopback", "loopback": {"address": f"127.0.0.1:{port}", "insecure": True}}
-    (home / "config.toml").write_text(tomli_w.dumps({"superlink": connection}), encoding="utf-8")
+def _connection_toml(port: int) -> str:
+    connection = {"address": f"127.0.0.1:{port}", "insecure": True}
+    return tomli_w.dumps({"superlink": {"default": "loopback", "loopback": connection}})
 
 
 def _environment(home: Path) -> dict[str, str]:
