@@ -16,7 +16,7 @@ from core.interrupts import terminated_like_interrupted
 from sim.backends.inprocess import ConfigValue
 from sim.backends.processes import import_path
 
-_PATIENCE = 30.0
+_PATIENCE = 120.0
 """Seconds to wait for a part of the run that was told to stop."""
 
 
@@ -91,6 +91,9 @@ def _simulate(
 ) -> None:
     watched = _WatchedServerApp(server_app, run_config)
     failures: list[BaseException] = []
+    ended = (
+        threading.Event()
+    )  # Thread.join, once interrupted, takes a running thread for one that has ended (3.11, 3.12)
 
     def simulate() -> None:
         try:
@@ -102,18 +105,20 @@ def _simulate(
             )
         except BaseException as error:
             failures.append(error)
+        finally:
+            ended.set()
 
     # An interrupt inside `run_simulation` shuts Ray down under messages that are still being computed, and their
     # threads then wait for ever. So it runs in a thread that signals do not reach, and an interrupt here ends the
     # ServerApp, after which Flower winds down, Ray included, as after any other run.
-    simulation = threading.Thread(target=simulate, name="simulation", daemon=True)
+    simulation = threading.Thread(target=simulate, daemon=True)
     with terminated_like_interrupted():  # Ray answers SIGTERM by killing its processes and then aborting this one
         simulation.start()
         try:
-            simulation.join()
+            ended.wait()
         finally:
             watched.stop()
-            simulation.join(_PATIENCE)
+            ended.wait(_PATIENCE)
     if watched.error is not None:
         raise watched.error
     if failures:

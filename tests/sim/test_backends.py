@@ -144,7 +144,9 @@ def test_inprocess_plays_both_rounds_and_logs_to_the_file(tmp_path: Path, capfd,
 
 @pytest.mark.slow
 @pytest.mark.timeout(PATIENCE)
-def test_ray_answers_as_inprocess_and_ends_whole_when_interrupted(tmp_path: Path, capfd) -> None:
+def test_ray_answers_as_inprocess_and_ends_whole_when_interrupted(
+    tmp_path: Path, capfd, descendants: Callable[[], list[psutil.Process]]
+) -> None:
     """From other processes with one thread; the interrupt arrives while a device computes."""
     handlers, threads = logging.getLogger("flwr").handlers[:], set(threading.enumerate())
     with interrupts.heard(), pytest.raises(KeyboardInterrupt):
@@ -156,8 +158,7 @@ def test_ray_answers_as_inprocess_and_ends_whole_when_interrupted(tmp_path: Path
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     # A thread that waits for a message for ever would keep the process alive.
     assert not [thread for thread in threading.enumerate() if thread not in threads and not thread.daemon]
-    running = [" ".join(process.cmdline()) for process in psutil.Process().children(recursive=True)]
-    assert not [command for command in running if "raylet" in command or "ray::" in command]
+    assert descendants() == []
 
 
 @pytest.mark.slow
