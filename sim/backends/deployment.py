@@ -30,7 +30,7 @@ from sim.backends.processes import ProcessGroup, import_path
 
 MOST_DEVICES = 32
 _SERVER_APP, _OUTCOME = "deployment-server-app", "deployment-outcome"
-_RUN = "flwr run"
+_RUN = "command flwr run"
 
 app = ServerApp()
 
@@ -40,6 +40,7 @@ def _report_outcome(grid: Grid, context: Context) -> None:
     """Run the ServerApp named in the run's configuration and write how it ended where `run` looks for it."""
     module, _, attribute = str(context.run_config.pop(_SERVER_APP)).partition(":")
     outcome = Path(str(context.run_config.pop(_OUTCOME)))
+    _begun(outcome).touch()
     error: dict[str, str | bool] = {}
     try:
         getattr(importlib.import_module(module), attribute)(grid, context)
@@ -62,9 +63,8 @@ def run(
 ) -> None:
     """Start the network, run the apps (import strings), stop everything.
 
-    Raises UserError for more than 32 devices, where the ServerApp raised one, and where the SuperLink or a SuperNode
-    ended before the ServerApp; RuntimeError where the ServerApp raised anything else or Flower failed, with the place
-    of the log.
+    Raises UserError for more than 32 devices, where the ServerApp raised one, and where Flower or one of its processes
+    ended before the ServerApp; RuntimeError where the ServerApp raised anything else. Both name the log.
     """
     if num_devices > MOST_DEVICES:
         raise UserError(
@@ -90,31 +90,21 @@ def run(
         arguments = ["flower-superlink", "--insecure", "--host", "127.0.0.1", "--port", str(link)]
         network.start("SuperLink", arguments, environment, log)
         _wait_until_healthy(network, link, log_file)
+        network.start(_RUN, ["flwr", "run", str(folder / "app"), "loopback", "--stream"], environment, log)
+        # Flower gives the process of a ServerApp 30 s to start, which it does not meet beside those of many SuperNodes.
+        _wait_for(_begun(outcome), network, log_file)
         environment_of_devices = {**environment, "OMP_NUM_THREADS": "1"}  # many processes share the cores
         for device, port in enumerate(ports):
             arguments = ["flower-supernode", "--insecure", "--superlink", f"127.0.0.1:{link}"]
             arguments += ["--host", "127.0.0.1", "--port", str(port)]
             arguments += ["--node-config", f"partition-id={device} num-partitions={num_devices}"]
             network.start(f"SuperNode of device {device}", arguments, environment_of_devices, log)
-        network.start(_RUN, ["flwr", "run", str(folder / "app"), "loopback", "--stream"], environment, log)
         _wait_for(outcome, network, log_file)
+        _pass_on(outcome, log_file)
 
 
-def _wait_for(outcome: Path, network: ProcessGroup, log_file: Path) -> None:
-    """Return when the ServerApp has ended; raise what it reports.
-
-    Raises UserError when the network has lost a process before, without which no session of its device could be
-    played: Flower would go on asking for minutes.
-    """
-    while True:
-        ended = network.ended()
-        if outcome.exists():  # looked for after the processes, which may end as soon as the ServerApp has
-            break
-        for title, how in ended.items():
-            if title == _RUN:
-                raise RuntimeError(f"the deployment ended without a result ({how}): see {log_file}")
-            raise _lost(title, how, log_file)
-        time.sleep(0.2)
+def _pass_on(outcome: Path, log_file: Path) -> None:
+    """Raise what the ServerApp has raised."""
     error = json.loads(outcome.read_text(encoding="utf-8"))
     if error.get("user"):
         raise UserError(error["message"])
@@ -122,8 +112,28 @@ def _wait_for(outcome: Path, network: ProcessGroup, log_file: Path) -> None:
         raise RuntimeError(f"{error['type']}: {error['message']} (see {log_file})")
 
 
+def _begun(outcome: Path) -> Path:
+    """The file that says that the ServerApp has begun."""
+    return outcome.with_name("begun")
+
+
+def _wait_for(file: Path, network: ProcessGroup, log_file: Path) -> None:
+    """Return when the ServerApp has written the file.
+
+    Raises UserError when the network has lost a process before: without it no session of its device could be played,
+    and Flower would go on asking for minutes.
+    """
+    while True:
+        ended = network.ended()
+        if file.exists():  # looked for after the processes, which may end as soon as the ServerApp has
+            return
+        for title, how in ended.items():
+            raise _lost(title, how, log_file)
+        time.sleep(0.2)
+
+
 def _lost(title: str, how: str, log_file: Path) -> UserError:
-    return UserError(f"the {title} has ended ({how}): see {log_file}; the same command continues the run")
+    return UserError(f"the {title} has ended before the run ({how}): see {log_file}; the same command continues")
 
 
 def _app_toml(client_app: str, settings: Mapping[str, ConfigValue]) -> str:
