@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from analysis.summary import summarise
 from core.errors import UserError
-from core.run_config import read_config
+from core.run_folder import read_config
 
 SESSION_COLUMNS = {
     "seed": "seed of training and of the devices' draws",

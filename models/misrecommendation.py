@@ -8,17 +8,17 @@ it is across samples, as the paper describes it.
 """
 
 import math
-import os
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from core import atomic, sealed
 from models.backbones.base import DIM
 from models.kernels.softmax_loss import full_softmax_loss
 
+FIX = "delete it and start the run's command again, which trains it again"
 HALF = DIM // 2
 SAMPLES = 10
 """Prior samples an uncertainty is estimated from."""
@@ -86,15 +86,16 @@ class Detector(nn.Module):
         return DIM * HALF + 2 * HALF * HALF + SAMPLES * HALF * DIM + 2 * DIM + 2
 
 
-def save_detector(path: Path, detector: Detector) -> None:
-    """Write the detector; the file appears whole or not at all."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    save_file(detector.state_dict(), temporary)
-    os.replace(temporary, path)
+def save_detector(path: Path, detector: Detector, **facts: str) -> None:
+    """Write the detector and the facts (whose it is); the file appears whole or not at all."""
+    arrays = {name: value.contiguous().numpy() for name, value in detector.state_dict().items()}
+    atomic.write(path, sealed.pack_tensors(arrays, {"kind": "detector", **facts}))
 
 
-def load_detector(path: Path) -> Detector:
-    """Read what :func:`save_detector` wrote."""
+def load_detector(path: Path, **facts: str) -> Detector:
+    """Read what :func:`save_detector` wrote; raises :class:`core.errors.Damaged` if it is not that, or another one."""
+    found, arrays = sealed.read_tensors(path, FIX)
+    sealed.expect(path, found, {"kind": "detector", **facts}, FIX)
     detector = Detector(torch.Generator())
-    detector.load_state_dict(load_file(path))
+    detector.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     return detector.eval().requires_grad_(False)

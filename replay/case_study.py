@@ -39,15 +39,15 @@ from torch import Tensor
 
 from clients import inference
 from clients.local_data import Storage, recent, session_windows
+from core import atomic
 from core.errors import UserError
-from core.run_config import finished_options
+from core.run_folder import finished_options
 from models.backbones.base import BlockWeights
 from models.checkpoint import load_device, load_mapper
 from models.device_part import DevicePart
 from models.metrics import CUTOFF, hits, ndcg, ranks
 from sim import data
 from sim.data.interactions import Interactions
-from sim.run_folder import write_text
 
 METHODS, DENSE = ("forward-ofa", "forward-ofa-plus"), "devicerec"
 FILE = "casestudy.json"
@@ -103,7 +103,7 @@ def study(
         "devices": _portraits(chosen, scene, answers, interactions),
         "everyone": _everyone(scene, answers),
     }
-    write_text(run / FILE, json.dumps(found, ensure_ascii=False, indent=1))
+    atomic.write(run / FILE, json.dumps(found, ensure_ascii=False, indent=1))
     return run / FILE
 
 

@@ -24,7 +24,7 @@ from clients import inference
 from clients.local_data import Storage, recent, session_windows
 from clients.measurements import path_bits
 from core.errors import UserError
-from core.run_config import finished_options
+from core.run_folder import finished_options
 from core.seeds import numpy_generator
 from models.checkpoint import load_device, load_mapper
 from models.device_part import DevicePart

@@ -16,7 +16,7 @@ from torch import Tensor
 from clients import local_training
 from clients.local_data import Storage, recent, session_windows
 from core.errors import UserError
-from core.run_config import read_config
+from core.run_folder import read_config
 from models.checkpoint import Installed, load_device, load_mapper
 from models.standalone import Standalone
 

@@ -18,18 +18,25 @@ import analysis
 from analysis import compare
 from core import interrupts
 from core.errors import UserError
+from core.run_folder import RunFolder
 from sim.config import Config
 from sim.experiment import prepare
 from sim.observers.progress import Display
-from sim.run_folder import RunFolder
+from sim.run_folder import open_run
 from sim.sweep import borrow, split
 
 
 def main(config: Config, earlier: Sequence[Config] = ()) -> None:
     """Run, then print the table; ``earlier`` are finished runs of the same sweep."""
+    run, _ = prepare(config)
+    with run.held():
+        _play(run, config, earlier)
+    Console().print(analysis.terminal_table(analysis.load(run.path)))
+
+
+def _play(run: RunFolder, config: Config, earlier: Sequence[Config]) -> None:
     from sim.backends.launch import run_apps
 
-    run, _ = prepare(config)
     borrow(run, config, earlier)
     if config.backend == "deployment":  # the cloud is another process, and this one shows nothing of it
         Display(quiet=config.quiet).say(f"the SuperLink and its SuperNodes write their progress to {run.log}")
@@ -42,13 +49,12 @@ def main(config: Config, earlier: Sequence[Config] = ()) -> None:
         seed=config.seed,
         log_file=run.log,
     )
-    Console().print(analysis.terminal_table(analysis.load(run.path)))
 
 
 def play_sweep(configs: list[Config], out: Path | None) -> None:
     """Play the runs of a sweep that are not finished yet, then compare them all and print the table."""
     for number, config in enumerate(configs):
-        if not RunFolder.open(config).reported:
+        if not open_run(config).reported:
             main(config, configs[:number])
     page = compare.compare([config.folder for config in configs], out and out.expanduser().absolute() / "comparison")
     Console().print(compare.printed(page))

@@ -8,17 +8,15 @@ not for each budget. What does not depend on the policy or on the drift is taken
 """
 
 import itertools
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
+from core import atomic
 from core.errors import UserError
+from core.run_folder import RunFolder
 from sim.config import Config, takes_rate
-from sim.run_folder import RunFolder
 from sim.world.drift import load_drift
 from sim.world.scenario import load_scenario
 from strategies.registry import METHODS
@@ -116,7 +114,7 @@ def _borrow_rows(run: RunFolder, done: RunFolder, config: Config) -> None:
     names = [name for name in config.method_names if not METHODS[name].adapts]
     if not names or run.part(config.seed, names[0], 1).exists():
         return
-    rows = pd.read_parquet(done.sessions)
+    rows = done.rows()
     rows = rows[rows["method"].isin(names)].dropna(axis="columns", how="all")
     for seed, name in itertools.product(config.seed_list, names):
         mine = rows[(rows["method"] == name) & (rows["seed"] == seed)]
@@ -127,9 +125,7 @@ def _borrow_rows(run: RunFolder, done: RunFolder, config: Config) -> None:
 def _copy(source: Path, target: Path, pattern: str) -> None:
     for file in sorted(source.glob(pattern)):
         if not (target / file.name).exists():
-            target.mkdir(exist_ok=True)
-            shutil.copy2(file, target / f"{file.name}.tmp")
-            (target / f"{file.name}.tmp").replace(target / file.name)
+            atomic.link(file, target / file.name)
 
 
 def _rate(text: str) -> float:

@@ -15,7 +15,7 @@ def main(config: Config) -> None:
     """Train what the methods of this configuration deploy."""
     run, world = prepare(config)
     display = Display(quiet=config.quiet)
-    with display.open(describe(config), phases=config.seeds):
+    with run.held(), display.open(describe(config), phases=config.seeds):
         train_all(config, run, world, display)
     display.say(f"trained models: {run.models}")
 

@@ -20,6 +20,7 @@ import analysis
 from clients import request
 from clients.app import app as client_app
 from core.errors import UserError
+from core.run_folder import RunFolder
 from models.checkpoint import load_device
 from replay.networks import own_network
 from sim import model_cache, play, run, train
@@ -28,7 +29,6 @@ from sim.backends.messaging import register
 from sim.config import Config
 from sim.experiment import prepare
 from sim.play import sessions_by_round
-from sim.run_folder import RunFolder
 from strategies.forward_ofa import ForwardOFA
 from strategies.training import loop
 from tests.shortcuts import without_report
