@@ -44,6 +44,9 @@ _FIXES = {
 }
 """What the user reads for an error of the operating system: the reason, and what to do."""
 
+REFUSALS = frozenset(_FIXES) - {errno.ENOENT}
+"""Errors of the operating system that the user can mend, wherever they come from."""
+
 _swept: set[str] = set()
 
 

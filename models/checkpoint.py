@@ -10,15 +10,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from core import atomic, sealed
+from core.errors import UserError
 from models.backbones.base import Backbone
 from models.backbones.nextitnet import NextItNet
 from models.backbones.sasrec import SASRec
 from models.device_part import DevicePart, Structure
+from models.finite import not_finite
 from models.hypernetwork import AnyMapper, LowRankMapper, Mapper
 from models.shared.gater import GatedNetwork
 from models.shared.plain import Network
@@ -67,8 +68,11 @@ class Installed:
 def save_model(path: Path, model: nn.Module, sizes: Sizes, extra: dict[str, object]) -> None:
     """Write ``model`` with its sizes and ``extra`` (JSON) in the header; the file appears whole or not at all.
 
-    What ``extra`` says of ``key``, ``method`` and ``seed`` is what :func:`check_model` compares.
+    What ``extra`` says of ``key``, ``method`` and ``seed`` is what :func:`check_model` compares. Raises
+    :class:`UserError` if a weight is not finite.
     """
+    if (wrong := not_finite(model.state_dict())) is not None:
+        raise UserError(f"{path.name} is not written: {wrong} holds numbers that are not finite; train it again")
     header = {"sizes": json.dumps(asdict(sizes)), "extra": json.dumps(extra)}
     network = getattr(model, "network", None)
     if isinstance(network, Network):
@@ -137,7 +141,7 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def _read(path: Path, wanted: Callable[[str], bool]) -> tuple[dict[str, str], dict[str, Tensor]]:
     """The header and the wanted tensors, all of them finite."""
     header, arrays = sealed.read_tensors(path, FIX, wanted)
-    for name, array in arrays.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise sealed.damaged(path, f"{name} holds a number that is not finite", FIX)
-    return header, {name: torch.from_numpy(array) for name, array in arrays.items()}
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    if (wrong := not_finite(tensors)) is not None:
+        raise sealed.damaged(path, f"{wrong} holds a number that is not finite", FIX)
+    return header, tensors

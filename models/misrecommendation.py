@@ -15,7 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core import atomic, sealed
+from core.errors import UserError
 from models.backbones.base import DIM
+from models.finite import not_finite
 from models.kernels.softmax_loss import full_softmax_loss
 
 FIX = "delete it and start the run's command again, which trains it again"
@@ -87,7 +89,10 @@ class Detector(nn.Module):
 
 
 def save_detector(path: Path, detector: Detector, **facts: str) -> None:
-    """Write the detector and the facts (whose it is); the file appears whole or not at all."""
+    """Write the detector and the facts (whose it is), whole or not at all. Raises :class:`UserError` if a weight is not
+    finite."""
+    if (wrong := not_finite(detector.state_dict())) is not None:
+        raise UserError(f"{path.name} is not written: {wrong} holds numbers that are not finite; train it again")
     arrays = {name: value.contiguous().numpy() for name, value in detector.state_dict().items()}
     atomic.write(path, sealed.pack_tensors(arrays, {"kind": "detector", **facts}))
 
@@ -97,5 +102,8 @@ def load_detector(path: Path, **facts: str) -> Detector:
     found, arrays = sealed.read_tensors(path, FIX)
     sealed.expect(path, found, {"kind": "detector", **facts}, FIX)
     detector = Detector(torch.Generator())
-    detector.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    if (wrong := not_finite(tensors)) is not None:
+        raise sealed.damaged(path, f"{wrong} holds a number that is not finite", FIX)
+    detector.load_state_dict(tensors)
     return detector.eval().requires_grad_(False)
