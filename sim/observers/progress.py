@@ -183,6 +183,10 @@ class Display:
         if not self.quiet:
             self.console.print(line, soft_wrap=True)
 
+    def warn(self, line: str) -> None:
+        """A line that stays even where nothing but the result is wanted."""
+        self.console.print(line, soft_wrap=True)
+
     @contextmanager
     def open(self, title: str, phases: int) -> Iterator[None]:
         """Show the display while the block runs: a run of this name in so many phases."""

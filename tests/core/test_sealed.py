@@ -54,17 +54,20 @@ def test_every_flipped_bit_and_every_cut_is_found_or_changes_nothing(kind: str, 
     path = tmp_path / "file"
     path.write_bytes(content)
     whole = read(path)
-    harmless = []
+    harmless: list[int] = []
+    lines: set[str] = set()
     for bit in range(8 * len(content)):
         damaged = bytearray(content)
         damaged[bit // 8] ^= 1 << bit % 8
         path.write_bytes(damaged)
         try:
-            assert read(path) == whole
-            harmless.append(bit // 8)
+            found = read(path)
         except Damaged as error:
-            assert str(error).endswith("; mend it")
-            assert "\n" not in str(error)
+            lines.add(str(error))
+            continue
+        assert found == whole
+        harmless.append(bit // 8)
+    assert all(line.endswith("; mend it") and "\n" not in line for line in lines)
     assert len(harmless) <= (0 if kind != "json" else 60)  # white space between JSON's values
     for end in range(len(content)):
         path.write_bytes(content[:end])
@@ -93,9 +96,11 @@ def test_rows_that_a_flipped_bit_changes_are_never_given(tmp_path: Path) -> None
         damaged[bit // 8] ^= 1 << bit % 8
         path.write_bytes(damaged)
         try:
-            assert sealed.read_rows(path, FACTS, "mend it").equals(FRAME)
+            rows = sealed.read_rows(path, FACTS, "mend it")
         except Damaged:
             found += 1
+            continue
+        assert rows.equals(FRAME)
     assert found > 8 * len(content) / 3 / 4
     for end in range(0, len(content), 7):
         path.write_bytes(content[:end])

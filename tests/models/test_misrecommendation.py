@@ -1,5 +1,6 @@
 """The mis-recommendation detector on disk: the same verdicts, and a file that appears whole or not at all."""
 
+import os
 from pathlib import Path
 
 import pytest
