@@ -115,7 +115,7 @@ def train_all(config: Config, run: RunFolder, world: World, display: Display) ->
                     curves.epochs(cloud_model, seed, records)  # noqa: B023
 
                 with display.doing(work):
-                    log, fresh = train_model(cloud_model, world.training, config, run, seed, on_batch, display.say)
+                    log, fresh = train_model(cloud_model, world.training, config, run, seed, on_batch, display.warn)
                     work.end(records := _records(log), fresh)
                 curves.epochs(cloud_model, seed, records)
                 logs.append(log)
@@ -167,7 +167,7 @@ def play_all(
                     model = model_path(run, method.cloud_model, seed)
                     strategy = method(model, run.world, device_sessions, seed)
                     policy_setup = prepare_policy(
-                        config, run, world.interactions, world.streams, method, model, seed, display.say
+                        config, run, world.interactions, world.streams, method, model, seed, display.warn
                     )
                     play(
                         strategy,
@@ -178,7 +178,7 @@ def play_all(
                         policy_setup=policy_setup,
                         on_wave=work.wave,
                         on_round=on_round,
-                        say=display.say,
+                        say=display.warn,
                     )
 
 
