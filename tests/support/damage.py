@@ -3,10 +3,10 @@
     python -m tests.support.damage                          # this tree
     python -m tests.support.damage --tree ../before --tree .  # two checkouts side by side
 
-Files: a model in the cache, a model of a run that goes on, a training's checkpoint, the rows of a round, config.toml, the
-rows of a finished run, a file of the devices' interactions, a device's stored network. Damages: empty, cut in half, one
-flipped bit, replaced by another's (another seed's; of the rows of a round also another round's). Each tree is run in a
-process of its own. The exit status is 1 if the last tree gave a wrong number or a traceback.
+Files: a model in the cache, a model of a run that goes on, a training's checkpoint, the rows of a round, config.toml,
+the rows of a finished run, a file of the devices' interactions, a device's stored network. Damages: empty, cut in half,
+one flipped bit, replaced by another's (another seed's; of the rows of a round also another round's). Each tree is run
+in a process of its own. The exit status is 1 if the last tree gave a wrong number or a traceback.
 """
 
 import argparse
@@ -130,7 +130,7 @@ def try_all(scratch: Path) -> dict[str, str]:
                 epochs=3,
                 session_length=4,
                 sessions=4,
-                policy="every:2",
+                policy="every:3",
                 quiet=True,
                 seed=seed,
                 out=folder / "run",
