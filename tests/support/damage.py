@@ -60,12 +60,16 @@ CASES = [
 ]
 
 
-def damages(content: bytes) -> Iterator[tuple[str, bytes]]:
-    """The damages that need no other file; the bit is in the last quarter, where values are."""
+def damages(content: bytes, whole_numbers: bool) -> Iterator[tuple[str, bytes]]:
+    """The damages that need no other file.
+
+    The bit is in the last quarter, where values are: the lowest of a whole number, or one of a float32's exponent.
+    """
     yield "empty", b""
     yield "cut in half", content[: len(content) // 2]
     flipped = bytearray(content)
-    flipped[len(content) * 3 // 4] ^= 1
+    place = len(content) * 3 // 16 * 4
+    flipped[place if whole_numbers else place + 3] ^= 1 if whole_numbers else 1 << 6
     yield "one bit", bytes(flipped)
 
 
@@ -176,7 +180,7 @@ def move_identity(folder: Path, state: Path) -> None:
 def contents(case: Case, states: Path) -> Iterator[tuple[str, bytes]]:
     """What is put in the place of the file, by the damage's name."""
     state = states / case.state
-    yield from damages(one_file(state, case.file).read_bytes())
+    yield from damages(one_file(state, case.file).read_bytes(), case.file.endswith(".npy"))
     for damage, other in case.others.items():
         if other != "other":
             yield damage, one_file(state, other).read_bytes()
