@@ -203,7 +203,8 @@ def read_config(folder: Path, *tables: str) -> dict[str, Any]:
         config = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise sealed.damaged(file, str(error), fix) from None
-    if (seal := _SEAL.match(text)) and seal[1] != hashlib.sha256(text[seal.end() :].encode()).hexdigest():
+    seal = _SEAL.match(text)
+    if text.startswith("#") and (seal is None or seal[1] != hashlib.sha256(text[seal.end() :].encode()).hexdigest()):
         raise sealed.damaged(file, "it does not match the digest in its first line", fix)
     for name in ("run", *tables):
         if not isinstance(config.get(name), dict):

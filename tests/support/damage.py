@@ -191,7 +191,7 @@ def contents(case: Case, states: Path) -> Iterator[tuple[str, bytes]]:
         yield (
             damage,
             one_file(
-                states / elsewhere, case.file.replace("0-duet", "1-duet").replace("duet-0", "duet-1")
+                states / elsewhere, case.file.replace("0-duet", "1-duet").replace("duet-0.", "duet-1.")
             ).read_bytes(),
         )
 
