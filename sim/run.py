@@ -23,6 +23,7 @@ from sim.sweep import borrow, split
 
 if TYPE_CHECKING:
     from core.run_folder import RunFolder
+    from sim.experiment import World
 
 
 def main(config: Config, earlier: Sequence[Config] = ()) -> None:
@@ -32,19 +33,22 @@ def main(config: Config, earlier: Sequence[Config] = ()) -> None:
     import analysis
     from sim.experiment import prepare
 
-    run, _ = prepare(config)
+    run, world = prepare(config)
     with run.held():
-        _play(run, config, earlier)
+        _play(run, world, config, earlier)
     Console().print(analysis.terminal_table(analysis.load(run.path)))
 
 
-def _play(run: "RunFolder", config: Config, earlier: Sequence[Config]) -> None:
+def _play(run: "RunFolder", world: "World", config: Config, earlier: Sequence[Config]) -> None:
     from sim.backends.launch import run_apps
+    from sim.experiment import tell_data
     from sim.observers.progress import Display
 
     borrow(run, config, earlier)
     if config.backend == "deployment":  # the cloud is another process, and this one shows nothing of it
-        Display(quiet=config.quiet).say(f"the SuperLink and its SuperNodes write their progress to {run.log}")
+        display = Display(quiet=config.quiet)
+        tell_data(world, display)
+        display.say(f"the SuperLink and its SuperNodes write their progress to {run.log}")
     run_apps(
         config.backend,
         "sim.server:app",

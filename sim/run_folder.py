@@ -16,9 +16,9 @@ def open_run(config: Config) -> RunFolder:
     return RunFolder.claim(config.folder, config.identity())
 
 
-def describe_run(run: RunFolder, config: Config, data: Mapping[str, object]) -> None:
+def describe_run(run: RunFolder, config: Config, data: Mapping[str, object], facts: Mapping[str, object]) -> None:
     """Write ``config.toml``: the resolved options, what the files say that they name, of each method whose model it
-    deploys and what its devices do to get their network, the data, the versions."""
+    deploys and what its devices do to get their network, the data and what they say, the versions."""
     options: dict[str, object] = {
         "identity": config.identity(),
         **{key.replace("-", "_"): value for key, value in config.to_flat().items()},
@@ -37,6 +37,7 @@ def describe_run(run: RunFolder, config: Config, data: Mapping[str, object]) -> 
         "models": {name: method.cloud_model for name, method in methods.items()},
         "actions": {name: getattr(method, "train_action", method.evaluate_action) for name, method in methods.items()},
         "data": data,
+        "data_facts": facts,
         "versions": {name: version(name) for name in packages},
     }
     run.write_config(to_toml(tables))
