@@ -3,6 +3,7 @@
 Devices go in waves, so that the networks of one wave exist at a time, not those of all devices.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -14,13 +15,17 @@ from flwr.serverapp import Grid
 from clients.budget import BUDGET
 from clients.decision import POLICY
 from clients.messages import COMPARED, BadMessage, DeviceRequest, read_request
+from core import atomic
+from core.errors import Damaged
+from core.run_folder import RunFolder, reason
 from sim.backends.messaging import exchange
 from sim.policy.setup import PolicySetup
-from sim.run_folder import RunFolder
 from sim.world.costs import Counts, cost, waits
 from sim.world.fleet import Fleet, Status
 from sim.world.streams import Streams, session_phase
 from strategies.base import DeviceSession, SessionResult, SessionStrategy
+
+log = logging.getLogger(__name__)
 
 WAVE = 256
 """Devices whose networks are alive at once: with six blocks of SASRec, 128 MB."""
@@ -47,6 +52,7 @@ def play(
     policy_setup: PolicySetup | None = None,
     on_wave: Callable[[int], None] = lambda sessions: None,
     on_round: Callable[[pd.DataFrame, bool], None] = lambda rows, fresh: None,
+    say: Callable[[str], None] = log.warning,
 ) -> None:
     """Play all sessions of one method; rounds that an earlier, killed run has finished are not played again.
 
@@ -54,20 +60,47 @@ def play(
     ``on_wave`` hears how many sessions were just played, ``on_round`` the rows of a round and whether it was played
     now.
     """
+    played_before = _played_before(strategy, run, seed, policy_setup, say)
     for server_round, device_sessions in strategy.device_sessions.items():
-        path = run.part(seed, strategy.name, server_round)
-        if path.exists():
-            on_round(pd.read_parquet(path), False)
+        if server_round in played_before:
+            on_round(run.read_part(seed, strategy.name, server_round), False)
             continue
         played: list[Played] = []
         for wave in _waves(device_sessions):
             played += play_wave(strategy, grid, server_round, wave, rows_of.fleet, policy_setup)
             on_wave(len(wave))
         rows = rows_of(played, strategy.name, seed, policy_setup is not None and policy_setup.compare)
+        if policy_setup is not None:
+            atomic.flush_all()  # rows on the disk without what the devices remember of them would be continued wrongly
         run.save_part(seed, strategy.name, server_round, rows)
         on_round(rows, True)
     if policy_setup is not None:
         policy_setup.close()
+
+
+def _played_before(
+    strategy: SessionStrategy, run: RunFolder, seed: int, policy_setup: PolicySetup | None, say: Callable[[str], None]
+) -> set[int]:
+    """The rounds that an earlier start has played, if it can be continued.
+
+    Where devices remember, a round needs all before it and what the devices filed in them; without that, all rounds
+    are played again.
+    """
+    rounds = list(strategy.device_sessions)
+    found = run.check_parts(seed, strategy.name, rounds, say)
+    if policy_setup is None or len(found) == len(rounds):
+        return set(found)
+    try:
+        if found != rounds[: len(found)]:
+            raise Damaged(f"a round of {strategy.name} before others is missing; ")
+        if found:
+            policy_setup.check(pd.concat([run.read_part(seed, strategy.name, r) for r in found]), len(found))
+            return set(found)
+    except Damaged as error:
+        say(f"{reason(error)}; all rounds of {strategy.name} are played again")
+    run.drop_parts(seed, strategy.name, rounds)
+    policy_setup.close()
+    return set()
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ deployment   a real SuperLink and one SuperNode per device, as processes on this
 
 import importlib
 import logging
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from flwr.app import Context, RecordDict
@@ -91,11 +92,23 @@ def _load(reference: str) -> object:
     return loaded
 
 
+class _LogFile(logging.FileHandler):
+    """A log that ends no run: what cannot be written, because the disk is full, is lost."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
 @contextmanager
 def _chatter_in(log_file: Path) -> Iterator[None]:
     """Send what Flower, Ray, torch and the grid log inside the block, and Python's warnings, to a file instead of the
     terminal."""
-    handler = logging.FileHandler(log_file, encoding="utf-8", delay=True)
+    handler = _LogFile(log_file, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     loggers = [logging.getLogger(name) for name in CHATTY]
     before = [(logger.handlers[:], logger.propagate) for logger in loggers]
@@ -108,4 +121,5 @@ def _chatter_in(log_file: Path) -> Iterator[None]:
         logging.captureWarnings(False)
         for logger, (handlers, propagate) in zip(loggers, before, strict=True):
             logger.handlers, logger.propagate = handlers, propagate
-        handler.close()
+        with suppress(OSError):
+            handler.close()

@@ -19,6 +19,7 @@ import analysis
 from clients import request
 from clients.app import app as client_app
 from core.errors import UserError
+from core.run_folder import RunFolder
 from models.checkpoint import load_device
 from replay.networks import own_network
 from sim import model_cache, play, run, train
@@ -27,7 +28,6 @@ from sim.backends.messaging import register
 from sim.config import Config
 from sim.experiment import prepare
 from sim.play import sessions_by_round
-from sim.run_folder import RunFolder
 from strategies.forward_ofa import ForwardOFA
 from strategies.training import loop
 from tests.support.runs import Stopped, sessions, stop_after, without_report, write_csv

@@ -9,10 +9,10 @@ import pytest
 
 import analysis
 from core.errors import UserError
+from core.run_folder import RunFolder
 from sim import play, run
 from sim.config import Config
 from sim.policy import setup
-from sim.run_folder import RunFolder
 from sim.sweep import Sweep, split
 from tests.support.runs import sessions, stop_after, write_csv
 
