@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from flwr.app import ConfigRecord, Message
 
+from clients.fields import BUDGET_FIELDS, check
 from models.backbones.base import DIM
 from models.device_part import DevicePart
 from models.shared.plain import Footprint, footprint
@@ -53,8 +54,10 @@ class Budget:
 
     @staticmethod
     def of(message: Message) -> "Budget":
-        """The record that came with a message; no limits without one."""
-        return Budget(**message.content[BUDGET]) if BUDGET in message.content else Budget()
+        """The record that came with a message, checked; no limits without one."""
+        return (
+            Budget(**check(BUDGET, message.content[BUDGET], BUDGET_FIELDS)) if BUDGET in message.content else Budget()
+        )
 
     @property
     def seconds(self) -> float:

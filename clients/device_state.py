@@ -83,6 +83,11 @@ class DeviceState:
             if before is not None and session < before:
                 self._network(session).unlink(missing_ok=True)
 
+    def decided(self, session: int) -> bool:
+        """Whether what was decided last is the decision of this session."""
+        path = self._folder / "pending.safetensors"
+        return path.exists() and int(load_file(path)["decided"][0]) == session
+
     def pending(self, session: int) -> PendingDecision:
         """What was decided at the beginning of this session."""
         stored = load_file(self._folder / "pending.safetensors")

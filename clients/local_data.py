@@ -20,6 +20,8 @@ class Storage:
         self.items = np.load(folder / "items.npy", mmap_mode="r")
         self.session_offsets = np.load(folder / "session_offsets.npy", mmap_mode="r")
         self.session_starts = np.load(folder / "session_starts.npy", mmap_mode="r")
+        if len(self.items) != self.offsets[-1] or len(self.session_starts) != self.session_offsets[-1]:
+            raise ValueError(f"{folder} holds {len(self.items)} items, its offsets say {int(self.offsets[-1])}")
 
     def before(self, device: int, session: int) -> np.ndarray:
         """All items the device interacted with before the session, oldest first."""
@@ -31,6 +33,12 @@ class Storage:
         start = int(self.offsets[device])
         first, end = self._bounds(device, session)
         return self.items[start + first : start + end]
+
+    def has(self, device: int, session: int) -> bool:
+        """Whether the device is there and has this session, which is counted from 0."""
+        if not 0 <= device < len(self.session_offsets) - 1 or session < 0:
+            return False
+        return session < int(self.session_offsets[device + 1]) - int(self.session_offsets[device])
 
     def _bounds(self, device: int, session: int) -> tuple[int, int]:
         index, following = int(self.session_offsets[device]) + session, int(self.session_offsets[device + 1])
