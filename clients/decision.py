@@ -52,8 +52,11 @@ class PolicyConfig:
             needs = policy.kind.needs
         except (KeyError, ValueError) as error:
             raise BadMessage(f"name is no request policy: {shown(policy.name)}") from error
-        if "doubt" in needs and not policy.detector:
-            raise BadMessage(f"detector is empty, and the policy {shown(policy.name)} needs one")
+        if "doubt" in needs:
+            try:
+                _detector(policy.detector)
+            except Exception as error:  # what is wrong with a file is for its reader to say, in a type of its choice
+                raise BadMessage(f"detector {shown(policy.detector)} cannot be read: {error}") from error
         return policy
 
     @property

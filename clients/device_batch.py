@@ -141,7 +141,11 @@ def _read(message: Message, device: int, needs: Needs, network: bool) -> Order:
     if unknown := sorted(set(message.content) - {SESSION, BUDGET, POLICY, NETWORK}):
         raise BadMessage(f"the record {shown(unknown[0])} is none that the protocol names")
     config, budget, policy = SessionConfig.of(message), Budget.of(message), PolicyConfig.of(message)
-    installed = _install(config.model)
+    try:
+        installed, storage = _install(config.model), open_storage(config.world)
+        decided = policy is None or DeviceState(policy.state_folder, device).decided(config.session)
+    except Exception as error:  # what is wrong with a file is for its reader to say, in a type of its choice
+        raise BadMessage(f"a file of the device cannot be read: {error}") from error
     part = installed.part
     there = {
         "nothing": True,
@@ -153,15 +157,14 @@ def _read(message: Message, device: int, needs: Needs, network: bool) -> Order:
         raise BadMessage(f"the installed model has no {needs} for this")
     if config.context != part.backbone.context:
         raise BadMessage(f"context is {config.context}, the installed model reads {part.backbone.context} items")
-    if not open_storage(config.world).has(device, config.session):
+    if not storage.has(device, config.session):
         raise BadMessage(f"session is {config.session}, which device {device} does not have")
     received = None
     if NETWORK in message.content:
         if not network or installed.network is not None:
             raise BadMessage("a network comes with a message that needs none")
         received = read_network(message, part.backbone.blocks, part.backbone.block_size)
-    plays_its_own = network and installed.network is None
-    if plays_its_own and policy is not None and not DeviceState(policy.state_folder, device).decided(config.session):
+    if network and installed.network is None and not decided:
         raise BadMessage(f"session is {config.session}, for which the device has decided nothing yet")
     return Order(message, device, config, budget, policy, received)
 

@@ -13,6 +13,8 @@ from flwr.app import ConfigRecord, MetricRecord
 
 LARGEST = 2.0**53
 """Of a count: every smaller integer is a float64 of its own."""
+LONGEST = 4096
+"""Of a path of the file system."""
 MOST_BLOCKS = 62
 """A path is one number of a bit a block, and has to fit into an int64."""
 
@@ -31,13 +33,16 @@ class Field:
     meaning: str
     low: float = 0
     high: float = LARGEST
-    """Ends included; numbers alone have a range."""
+    """Ends included; of a text, its length."""
 
     def check(self, value: object) -> None:
         """Raise :class:`BadMessage` if ``value`` cannot be one of this field."""
         if type(value) is not self.kind:
             raise BadMessage(f"{self.name} is of type {type(value).__name__}, expected {self.kind.__name__}")
-        if self.kind in (int, float) and not self.low <= value <= self.high:  # type: ignore[operator]
+        if isinstance(value, str):
+            if "\0" in value or not self.low <= len(value) <= self.high:
+                raise BadMessage(f"{self.name} is {shown(value)}, expected {_span(self.low, self.high)} characters")
+        elif not self.low <= value <= self.high:  # type: ignore[operator]
             raise BadMessage(f"{self.name} is {shown(value)}, expected {_span(self.low, self.high)}")
 
     def within(self, low: float, high: float) -> "Field":
@@ -47,8 +52,8 @@ class Field:
 
 SESSION_FIELDS = (
     Field("session", int, "number of the device's session, from 0", high=2**31),
-    Field("world", str, "folder of the simulated devices' storage"),
-    Field("model", str, "file of the model installed on the devices"),
+    Field("world", str, "folder of the simulated devices' storage", 1, LONGEST),
+    Field("model", str, "file of the model installed on the devices", 1, LONGEST),
     Field("context", int, "items that a prediction reads", low=1, high=2**16),
     Field("history_length", int, "items that the extractors read", low=1, high=2**16),
     Field("seed", int, "of the device's own draws", low=-(2**63), high=2**63 - 1),
@@ -70,11 +75,11 @@ BUDGET_FIELDS = (
 """Down: what the device can afford today."""
 
 POLICY_FIELDS = (
-    Field("name", str, "NAME or NAME:PARAMETER of the request policy"),
-    Field("state_folder", str, "folder of what the devices remember between sessions"),
+    Field("name", str, "NAME or NAME:PARAMETER of the request policy", 1, 100),
+    Field("state_folder", str, "folder of what the devices remember between sessions", 1, LONGEST),
     Field("draw", float, "the device-session's own uniform number", high=1),
     Field("switch", int, "sessions since another interest took over, -1 for none", low=-1, high=2**31),
-    Field("detector", str, "file of the mis-recommendation detector, or nothing"),
+    Field("detector", str, "file of the mis-recommendation detector, or nothing", 0, LONGEST),
     Field("compare", bool, "whether the stale and the fresh network are both played"),
 )
 """Down: by what the device decides whether to ask."""
@@ -105,7 +110,7 @@ COMPARED_FIELDS = (
 )
 """Up, beside that, where the simulator compares the stale network with the fresh one."""
 
-REFUSED_FIELDS = (Field("reason", str, "why the device does not do what it was told"),)
+REFUSED_FIELDS = (Field("reason", str, "why the device does not do what it was told", 0, 10**6),)
 """Up, in place of an answer."""
 
 

@@ -16,10 +16,9 @@ class Storage:
     """The interactions of all simulated devices, opened from the folder the simulator wrote."""
 
     def __init__(self, folder: Path) -> None:
-        self.offsets = np.load(folder / "offsets.npy", mmap_mode="r")
-        self.items = np.load(folder / "items.npy", mmap_mode="r")
-        self.session_offsets = np.load(folder / "session_offsets.npy", mmap_mode="r")
-        self.session_starts = np.load(folder / "session_starts.npy", mmap_mode="r")
+        self.offsets, self.items = _open(folder / "offsets.npy"), _open(folder / "items.npy")
+        self.session_offsets = _open(folder / "session_offsets.npy")
+        self.session_starts = _open(folder / "session_starts.npy")
         if len(self.items) != self.offsets[-1] or len(self.session_starts) != self.session_offsets[-1]:
             raise ValueError(f"{folder} holds {len(self.items)} items, its offsets say {int(self.offsets[-1])}")
 
@@ -47,6 +46,14 @@ class Storage:
         last = index + 1 == following
         end = self.offsets[device + 1] - self.offsets[device] if last else self.session_starts[index + 1]
         return int(self.session_starts[index]), int(end)
+
+
+def _open(file: Path) -> np.ndarray:
+    try:
+        array: np.ndarray = np.load(file, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{file} cannot be read: {error}") from error
+    return array
 
 
 @lru_cache(maxsize=4)

@@ -25,11 +25,12 @@ from core.errors import UserError
 from core.interrupts import terminated_like_interrupted
 from sim.backends import deployment
 from sim.backends.inprocess import ConfigValue, InProcessGrid, silence_telemetry
+from sim.backends.run_log import FirstTracebackOnly
 from sim.config import BACKENDS
 
 __all__ = ["load_client_app", "load_server_app", "run_apps"]
 
-CHATTY = ("flwr", "ray", "torch", "matplotlib", "py.warnings", "sim.backends.inprocess", "strategies")
+CHATTY = ("flwr", "ray", "torch", "matplotlib", "py.warnings", "sim.backends", "strategies")
 """Loggers whose messages belong into the run's log."""
 _PATIENCE = 30.0
 """Seconds to wait for a part of the run that was told to stop."""
@@ -216,6 +217,7 @@ def _chatter_in(log_file: Path) -> Iterator[None]:
     """Send what Flower, Ray, torch and the grid log inside the block, and Python's warnings, to a file instead of the
     terminal."""
     handler = logging.FileHandler(log_file, encoding="utf-8", delay=True)
+    handler.addFilter(FirstTracebackOnly())
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     loggers = [logging.getLogger(name) for name in CHATTY]
     before = [(logger.handlers[:], logger.propagate) for logger in loggers]
