@@ -143,7 +143,9 @@ def _read(message: Message, device: int, needs: Needs, network: bool) -> Order:
     config, budget, policy = SessionConfig.of(message), Budget.of(message), PolicyConfig.of(message)
     try:
         installed, storage = _install(config.model), open_storage(config.world)
-        decided = policy is None or DeviceState(policy.state_folder, device).decided(config.session)
+        decided = True
+        if policy is not None and network and installed.network is None:
+            decided = DeviceState(policy.state_folder, device).decided(config.session)
     except Exception as error:  # what is wrong with a file is for its reader to say, in a type of its choice
         raise BadMessage(f"a file of the device cannot be read: {error}") from error
     part = installed.part
@@ -164,7 +166,7 @@ def _read(message: Message, device: int, needs: Needs, network: bool) -> Order:
         if not network or installed.network is not None:
             raise BadMessage("a network comes with a message that needs none")
         received = read_network(message, part.backbone.blocks, part.backbone.block_size)
-    if network and installed.network is None and not decided:
+    if not decided:
         raise BadMessage(f"session is {config.session}, for which the device has decided nothing yet")
     return Order(message, device, config, budget, policy, received)
 

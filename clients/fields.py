@@ -42,7 +42,7 @@ class Field:
         if isinstance(value, str):
             if "\0" in value or not self.low <= len(value) <= self.high:
                 raise BadMessage(f"{self.name} is {shown(value)}, expected {_span(self.low, self.high)} characters")
-        elif not self.low <= value <= self.high:  # type: ignore[operator]
+        elif not self.low <= value <= self.high:
             raise BadMessage(f"{self.name} is {shown(value)}, expected {_span(self.low, self.high)}")
 
     def within(self, low: float, high: float) -> "Field":

@@ -166,7 +166,7 @@ def content_of(reply: Message) -> RecordDict:
     content: RecordDict = reply.content
     if set(content) == {REFUSED}:
         reason = check(REFUSED, content[REFUSED], REFUSED_FIELDS)["reason"]
-        raise DeviceFault(f"refused the message: {' '.join(reason.split())[:300]}")
+        raise DeviceFault(f"refused the message: {' '.join(reason.split())[:500]}")
     return content
 
 
