@@ -50,7 +50,7 @@ class Budget:
 
     def record(self) -> ConfigRecord:
         """As it travels from the simulation to the device."""
-        return ConfigRecord(dict(vars(self)))
+        return ConfigRecord({field.name: field.kind(getattr(self, field.name)) for field in BUDGET_FIELDS})
 
     @staticmethod
     def of(message: Message) -> "Budget":
