@@ -387,6 +387,8 @@ def believable(honest: RecordDict, told: RecordDict, victim: DeviceSession) -> b
         return False
     if "request" not in told:
         return True  # whether a device wants something is its own affair
+    if not isinstance(told["request"], ArrayRecord) or set(told["request"]) != {"path", "latent"}:
+        return False
     path, latent = (told.array_records["request"][key].numpy() for key in ("path", "latent"))
     bound = np.isfinite(latent).all() and latent.shape == (64,) and latent.dtype == np.float32
     return bool(bound and path.shape == (1,) and path.dtype == np.uint8 and path[0] < 2**BLOCKS)
@@ -471,6 +473,8 @@ def sensible(honest: RecordDict, told: RecordDict) -> bool:
 
 
 def _sensible_network(record: ArrayRecord) -> bool:
+    if "path" not in record:
+        return False
     path = record["path"].numpy()
     if path.shape != (1,) or path.dtype != np.uint8 or path[0] >= 2**BLOCKS:
         return False
