@@ -88,6 +88,11 @@ class DeviceState:
             if before is not None and session < before:
                 self._network(session).unlink(missing_ok=True)
 
+    def decided(self, session: int) -> bool:
+        """Whether what was decided last is the decision of this session."""
+        path = self._folder / _PENDING
+        return path.exists() and int(self._read(path, self._what("decision"))["decided"][0]) == session
+
     def pending(self, session: int) -> PendingDecision:
         """What was decided at the beginning of this session."""
         stored = self._read(self._folder / _PENDING, self._what("decision"))

@@ -37,6 +37,12 @@ class Storage:
         first, end = self._bounds(device, session)
         return self.items[start + first : start + end]
 
+    def has(self, device: int, session: int) -> bool:
+        """Whether the device is there and has this session, which is counted from 0."""
+        if not 0 <= device < len(self.session_offsets) - 1 or session < 0:
+            return False
+        return session < int(self.session_offsets[device + 1]) - int(self.session_offsets[device])
+
     def _bounds(self, device: int, session: int) -> tuple[int, int]:
         index, following = int(self.session_offsets[device]) + session, int(self.session_offsets[device + 1])
         if session < 0 or index >= following:

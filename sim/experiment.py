@@ -26,8 +26,9 @@ from sim.data.interactions import Interactions
 from sim.model_cache import in_order, model_path, recipe_of, train_model, training_set
 from sim.observers.progress import Display, clock
 from sim.observers.tensorboard import check_tensorboard, curves_in
-from sim.play import RowMaker, play, sessions_by_round
+from sim.play import play, sessions_by_round
 from sim.policy.setup import prepare_policy
+from sim.rows import RowMaker
 from sim.run_folder import describe_run, open_run
 from sim.world.drift import inject, load_drift
 from sim.world.fleet import Fleet

@@ -20,11 +20,12 @@ from flwr.serverapp import ServerApp
 from core.errors import UserError
 from sim.backends import deployment, ray
 from sim.backends.inprocess import ConfigValue, InProcessGrid, silence_telemetry
+from sim.backends.run_log import FirstTracebackOnly
 from sim.config import choices
 
 __all__ = ["load_client_app", "load_server_app", "run_apps"]
 
-CHATTY = ("flwr", "ray", "torch", "matplotlib", "py.warnings", "sim.backends.inprocess", "strategies", "clients")
+CHATTY = ("flwr", "ray", "torch", "matplotlib", "py.warnings", "sim.backends", "strategies", "clients")
 """Loggers whose messages belong into the run's log."""
 
 
@@ -109,6 +110,7 @@ def _chatter_in(log_file: Path) -> Iterator[None]:
     """Send what Flower, Ray, torch and the grid log inside the block, and Python's warnings, to a file instead of the
     terminal."""
     handler = _LogFile(log_file, encoding="utf-8", delay=True)
+    handler.addFilter(FirstTracebackOnly())
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     loggers = [logging.getLogger(name) for name in CHATTY]
     before = [(logger.handlers[:], logger.propagate) for logger in loggers]

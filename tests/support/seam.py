@@ -8,7 +8,8 @@ import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from torch import nn
 
-from clients.messages import MEASURED, SESSION, SESSION_MEASURES, SessionConfig
+from clients.fields import MEASURED_FIELDS
+from clients.messages import MEASURED, SESSION, SessionConfig
 from core.sealed import write_arrays
 from models.backbones.base import DIM
 from models.checkpoint import Sizes, save_model
@@ -24,8 +25,8 @@ def answer(message: Message, records: Mapping[str, ArrayRecord | MetricRecord | 
 
 
 def measured(**values: float) -> dict[str, MetricRecord]:
-    """The report of a session: of one event and nothing else where ``values`` names nothing."""
-    numbers: dict[str, float] = {**dict.fromkeys(SESSION_MEASURES, 0), "events": 1, **values}
+    """The report of a session: of one event, not served and without a hit where ``values`` names nothing."""
+    numbers = {field.name: field.kind(values.get(field.name, field.name == "events")) for field in MEASURED_FIELDS}
     return {MEASURED: MetricRecord(numbers)}  # type: ignore[arg-type]
 
 
