@@ -5,12 +5,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import log2
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 
+from clients import local_training
 from clients.app import app
 from clients.budget import BUDGET, Budget
 from clients.decision import POLICY, PolicyConfig
@@ -289,11 +291,11 @@ def test_a_device_trains_if_its_energy_allows_that_too(installed: SessionConfig,
 def test_a_device_that_trains_no_more_plays_with_what_it_has_trained(
     installed: SessionConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from clients import local_training
+    real = local_training.tune
 
-    def tune(*args: object) -> local_training.Tuned:
+    def tune(*args: Any) -> local_training.Tuned:
         """As if training had led from group 1 to group 0."""
-        return local_training.Tuned([torch.from_numpy(weights(0))[None]], np.array([TRAINING]))
+        return replace(real(*args), weights=[torch.from_numpy(weights(0))[None]])
 
     record = {POLICY: policy("never", tmp_path)}
     with monkeypatch.context() as patch:
