@@ -2,11 +2,12 @@
 
 from dataclasses import fields, replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.world.costs import Counts, cost, request_seconds
+from sim.world.costs import Counts, cost, request_seconds, waits
 from sim.world.scenario import Cloud, Scenario, Tier
 from tests.support.properties import FEW
 
@@ -90,3 +91,18 @@ def test_a_request_arrives_before_the_device_has_its_network(macs: int, bits: in
     whole = cost(Counts(**nothing | {"macs_request": macs, "bits_up": bits}), tier, scenario(tier), factor)
     assert request_seconds(macs, bits, tier, factor) == pytest.approx(whole.seconds_adapt)
     assert request_seconds(macs, bits, tier, 1.0) <= request_seconds(macs, bits, tier, factor)
+    assert request_seconds(macs, bits, tier) == request_seconds(macs, bits, tier, 1.0)  # an idle device
+
+
+@FEW
+@given(bursts=st.lists(st.tuples(st.integers(0, 20), st.integers(1, 30)), min_size=1, max_size=4))
+def test_requests_are_served_one_after_the_other_and_those_that_come_at_once_in_their_order(
+    bursts: list[tuple[int, int]],
+) -> None:
+    """Against a queue played event by event. Bursts are long enough for a sort that is not stable to show."""
+    arrivals = [float(moment) for moment, requests in bursts for _ in range(requests)]
+    free, expected = 0.0, {}
+    for moment, row in sorted((moment, row) for row, moment in enumerate(arrivals)):
+        expected[row] = max(free, moment) - moment
+        free = max(free, moment) + 0.25
+    assert waits(np.array(arrivals), 0.25).tolist() == [expected[row] for row in range(len(arrivals))]
