@@ -25,7 +25,7 @@ def test_equal_rows_are_equal_and_a_missing_number_is_equal_to_itself() -> None:
     [
         (
             ROWS.assign(ndcg=[np.nextafter(0.1, 1), np.nan]),
-            "column ndcg: 1 rows .* method duet, device 3, session 0: 0.1 ",
+            "ndcg: 1 rows .* method duet, device 3, session 0: 0.1 ",
         ),
         (ROWS.assign(ndcg=[0.1, 0.0]), "column ndcg: .* device 4"),
         (ROWS.assign(status=["ok", "late"]), "column status"),
