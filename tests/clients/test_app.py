@@ -158,10 +158,11 @@ def test_a_policy_decides_after_the_first_session_and_its_decision_costs(config:
         call(order(config, "evaluate", **{POLICY: policy(name, tmp_path / name), NETWORK: network(0)}))
     assert ask(1, "never").content == {MEASURED: MetricRecord({"macs": 0})}
     assert ask(1, "drift:2").content == {MEASURED: MetricRecord({"macs": 5 * STEP})}  # it had to look at itself
-    probe = read_request(ask(1, "never", compare=True), blocks=1)
+    probed = ask(1, "never", compare=True)
+    probe = read_request(probed, blocks=1)
     assert probe is not None
     assert (probe.probe, probe.macs) == (True, 0)
-    assert PROBE in ask(1, "never", compare=True).content[MEASURED]
+    assert probed.content[MEASURED] == MetricRecord({"macs": 0, PROBE: 1})
 
 
 # -- step 3: playing with a network of one's own -----------------------------------------------------------------------
