@@ -10,11 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
+import tomli_w
 import tyro
 
 from clients.policies import POLICIES, parse
 from core.errors import UserError
-from sim.data.columns import parse_option
 from sim.world.fingerprint import content, data_content
 from strategies.registry import METHODS
 
@@ -37,7 +37,7 @@ class Config:
     """which columns of that file hold user, item and time: user=userId,item=movieId,time=timestamp, or indices from 0
     for a file without a header (default: told by their usual names)"""
     ties: Literal["file", "shuffled"] = "file"
-    """order of the interactions of one user with equal times: file (as they come) or shuffled (by the seed)"""
+    """order of the interactions of one user with equal times: as they come in the file, or shuffled by the seed"""
     devices: int = 200
     """users of the data set that are simulated as devices"""
     methods: str = "devicerec,finetune,duet,forward-ofa"
@@ -216,6 +216,8 @@ class Config:
                 raise UserError(f"--{option.replace('_', '-')} is {value}; it must be at least 1")
         self._check_policy()
         if self.columns is not None:
+            from sim.data.columns import parse_option
+
             parse_option(self.columns)
         for option in ("session_gap", "learning_rate", "temperature"):
             value = getattr(self, option)
@@ -303,20 +305,7 @@ def _one_of(kind: str, name: str, choices: Iterable[str]) -> None:
 
 
 def to_toml(tables: Mapping[str, Mapping[str, object]]) -> str:
-    """Flat tables of scalars and lists as TOML (the standard library only reads it)."""
-    lines: list[str] = []
-    for name, table in tables.items():
-        lines.append(f"[{name}]")
-        lines += [f"{key} = {_toml_value(value)}" for key, value in table.items() if value is not None]
-        lines.append("")
-    return "\n".join(lines)
-
-
-def _toml_value(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
-    if isinstance(value, int | float):
-        return repr(value)
-    return json.dumps(str(value), ensure_ascii=False)
+    """Tables as TOML text; a value that is None is left out."""
+    return tomli_w.dumps(
+        {name: {key: value for key, value in table.items() if value is not None} for name, table in tables.items()}
+    )

@@ -16,6 +16,7 @@ import analysis
 from core import interrupts
 from core.errors import UserError
 from core.seeds import numpy_generator
+from core.threads import one_thread
 from sim import data as datasets
 from sim.backends.messaging import register
 from sim.config import Config
@@ -61,12 +62,11 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
     interactions = datasets.load(
         config.dataset, config.data_dir, columns=config.columns, ties=config.ties, seed=config.seed
     )
-    protocol = config.protocol
-    able = eligible_users(interactions, protocol)
+    able = eligible_users(interactions, config.protocol)
     if config.devices > len(able):
         raise UserError(
             f"--devices {config.devices}: {config.dataset} has only {len(able)} users (of {interactions.num_users}) "
-            f"with at least {SHORTEST[protocol]} interactions, as a device needs"
+            f"with at least {SHORTEST[config.protocol]} interactions, as a device needs"
         )
     chosen = numpy_generator(config.seed, "devices").choice(len(able), config.devices, replace=False)
     streams = build_streams(
@@ -84,7 +84,7 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
         streams,
         training.items,
         able=len(able),
-        needed=SHORTEST[protocol],
+        needed=SHORTEST[config.protocol],
         ties=config.ties,
         session_gap=config.session_gap,
         session_length=config.session_length,
@@ -154,7 +154,8 @@ def execute(config: Config, grid: Grid, display: Display | None = None) -> None:
         if not finished:
             train_all(config, run, world, display)
             device_sessions = sessions_by_round(world.streams, register(grid, config.devices))
-            play_all(config, run, world, device_sessions, grid, display)
+            with one_thread():  # training takes as many as there are
+                play_all(config, run, world, device_sessions, grid, display)
             run.finish(run.gather(config.seed_list, config.method_names, len(device_sessions)))
         display.phase("drawing figures and report")
         analysis.build_report(run.path)

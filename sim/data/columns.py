@@ -27,6 +27,8 @@ SEPARATORS = {"::": "double colon", "\t": "tab", ";": "semicolon", ",": "comma"}
 SAMPLE = 200
 """Records from which a form is told."""
 SAMPLE_BYTES = 1 << 20
+LONGEST_NAME, MOST_NAMES = 60, 40
+"""What a message shows of a header: characters of a name, and names."""
 
 _INDEX = re.compile(r"\d{1,4}")
 _TYPE = re.compile(r":(token|token_seq|float|float_seq)$")
@@ -63,7 +65,7 @@ class Columns:
         return f"columns: {', '.join(places)}; separator: {SEPARATORS[self.separator]}{header}"
 
     def _name(self, index: int) -> str:
-        return self.header[index].strip() if self.header else str(index)
+        return _readable(self.header[index].strip()) if self.header else str(index)
 
 
 def parse_option(given: str | None) -> dict[str, str]:
@@ -185,19 +187,23 @@ def _by_name(
             chosen[role] = found[0]
         elif not found and role in given:
             near = difflib.get_close_matches(wanted, names, n=1)
-            trouble.append(f"it has no column {wanted}" + (f" (did you mean {near[0]}?)" if near else ""))
+            trouble.append(
+                f"it has no column {_readable(wanted)}" + (f" (did you mean {_readable(near[0])}?)" if near else "")
+            )
         elif not found:
             trouble.append(f"none of its columns has a usual name for the {role}")
         elif len({plain[index] for index in found}) == 1:
-            trouble.append(f"{_count(len(found))} columns are called {names[found[0]]}")
+            trouble.append(f"{_count(len(found))} columns are called {_readable(names[found[0]])}")
         else:
-            trouble.append(f"its columns {' and '.join(names[index] for index in found)} could both be the {role}")
+            trouble.append(
+                f"its columns {' and '.join(_readable(names[index]) for index in found)} could both be the {role}"
+            )
     taken = [index for index in chosen.values() if list(chosen.values()).count(index) > 1]
     if taken:
-        trouble.append(f"--columns takes the column {names[taken[0]]} for two things")
+        trouble.append(f"--columns takes the column {_readable(names[taken[0]])} for two things")
         chosen = {}
     if trouble:
-        words = ", ".join(names)
+        words = ", ".join(map(_readable, names[:MOST_NAMES])) + (", ..." if len(names) > MOST_NAMES else "")
         raise UserError(
             f"{file}: {'; '.join(trouble)}. Its header names {words}.{_fix(names, rows, separator, chosen)}"
         )
@@ -260,7 +266,9 @@ def _fix(names: Sequence[str], rows: Sequence[Sequence[str]], separator: str, ch
         if role not in guess:
             guess[role] = next((i for i in pair if names and _plain(names)[i] in USUAL[role]), pair[0])
     once = all(_plain(names).count(_plain(names)[index]) == 1 for index in guess.values()) if names else False
-    by_name = once and not any(set(names[index]) & set(",= '\"") or not names[index] for index in guess.values())
+    by_name = once and not any(
+        set(names[index]) & set(",= '\"") or not _is_readable(names[index]) for index in guess.values()
+    )
     words = (f"{role}={names[guess[role]] if by_name else guess[role]}" for role in ROLES)
     return f" This fits, as it seems: --columns {','.join(words)}"
 
@@ -288,6 +296,17 @@ def _plain(names: Iterable[str]) -> list[str]:
 
 def _count(number: int) -> str:
     return {2: "two", 3: "three"}.get(number, str(number))
+
+
+def _is_readable(name: str) -> bool:
+    return 0 < len(name) <= LONGEST_NAME and name.isprintable()
+
+
+def _readable(name: str) -> str:
+    """A column's name as a line of text can hold it."""
+    if _is_readable(name) or not name:
+        return name
+    return repr(name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}...")
 
 
 def _cut(row: Sequence[str], separator: str = ",") -> str:

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from core.errors import UserError
 from sim.data.interactions import Interactions
 from sim.data.times import day
 from sim.world.streams import Streams
@@ -120,15 +119,7 @@ def data_facts(
         ties: How rows of one user with equal times are ordered.
         session_gap: Minutes without an interaction that end a session.
         session_length: Most events of a session.
-
-    Raises:
-        UserError: The data set has one item only.
     """
-    if interactions.num_items < 2:
-        raise UserError(
-            f"{interactions.name} has one item only ({interactions.item_ids[1][:80]}): there is nothing to choose "
-            "from; use data with more items, and see that the item column is the right one"
-        )
     live = _live(streams)
     known = np.zeros(interactions.num_items + 1, dtype=bool)
     known[histories] = True

@@ -13,9 +13,8 @@ from core.errors import UserError
 class Interactions:
     """All interactions of a data set, user by user, each user's in time order.
 
-    Users and items are renumbered in the order of their raw ids: that of the numbers where all of them are numbers, or
-    numbers behind one prefix (u1, u2, ...), else alphabetical.
-    Item 0 is the padding id and never occurs. U users, N interactions, G genres.
+    Users and items are renumbered in the order of their raw ids: that of the numbers where all of them are numbers,
+    else alphabetical. Item 0 is the padding id and never occurs. U users, N interactions, G genres.
     """
 
     name: str  # a data set's own name, or a file's with its suffix
