@@ -5,12 +5,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import log2
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 
+from clients import local_training
 from clients.app import app
 from clients.budget import BUDGET, Budget
 from clients.decision import POLICY, PolicyConfig
@@ -169,10 +171,11 @@ def test_a_policy_decides_after_the_first_session_and_its_decision_costs(config:
         call(order(config, "evaluate", **{POLICY: policy(name, tmp_path / name), NETWORK: network(0)}))
     assert ask(1, "never").content == {MEASURED: MetricRecord({"macs": 0})}
     assert ask(1, "drift:2").content == {MEASURED: MetricRecord({"macs": 5 * STEP})}  # it had to look at itself
-    probe = read_request(ask(1, "never", compare=True), RULES)
+    probed = ask(1, "never", compare=True)
+    probe = read_request(probed, RULES)
     assert isinstance(probe, DeviceRequest)
     assert (probe.probe, probe.macs) == (True, 0)
-    assert PROBE in ask(1, "never", compare=True).content[MEASURED]
+    assert probed.content[MEASURED] == MetricRecord({"macs": 0, PROBE: 1})
 
 
 # -- step 3: playing with a network of one's own -----------------------------------------------------------------------
@@ -302,11 +305,11 @@ def test_a_device_trains_if_its_energy_allows_that_too(installed: SessionConfig,
 def test_a_device_that_trains_no_more_plays_with_what_it_has_trained(
     installed: SessionConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from clients import local_training
+    real = local_training.tune
 
-    def tune(*args: object) -> local_training.Tuned:
+    def tune(*args: Any) -> local_training.Tuned:
         """As if training had led from group 1 to group 0."""
-        return local_training.Tuned([torch.from_numpy(weights(0))[None]], np.array([TRAINING]), np.zeros(1, dtype=bool))
+        return replace(real(*args), weights=[torch.from_numpy(weights(0))[None]])
 
     record = {POLICY: policy("never", tmp_path)}
     with monkeypatch.context() as patch:
