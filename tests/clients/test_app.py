@@ -171,14 +171,9 @@ def test_a_policy_decides_after_the_first_session_and_its_decision_costs(config:
         call(order(config, "evaluate", **{POLICY: policy(name, tmp_path / name), NETWORK: network(0)}))
     assert ask(1, "never").content == {MEASURED: MetricRecord({"macs": 0})}
     assert ask(1, "drift:2").content == {MEASURED: MetricRecord({"macs": 5 * STEP})}  # it had to look at itself
-<<<<<<< HEAD
     probed = ask(1, "never", compare=True)
-    probe = read_request(probed, blocks=1)
-    assert probe is not None
-=======
-    probe = read_request(ask(1, "never", compare=True), RULES)
+    probe = read_request(probed, RULES)
     assert isinstance(probe, DeviceRequest)
->>>>>>> main
     assert (probe.probe, probe.macs) == (True, 0)
     assert probed.content[MEASURED] == MetricRecord({"macs": 0, PROBE: 1})
 
@@ -314,11 +309,7 @@ def test_a_device_that_trains_no_more_plays_with_what_it_has_trained(
 
     def tune(*args: Any) -> local_training.Tuned:
         """As if training had led from group 1 to group 0."""
-<<<<<<< HEAD
         return replace(real(*args), weights=[torch.from_numpy(weights(0))[None]])
-=======
-        return local_training.Tuned([torch.from_numpy(weights(0))[None]], np.array([TRAINING]), np.zeros(1, dtype=bool))
->>>>>>> main
 
     record = {POLICY: policy("never", tmp_path)}
     with monkeypatch.context() as patch:
