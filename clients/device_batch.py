@@ -25,7 +25,7 @@ from models.device_part import DevicePart
 
 Records = Mapping[str, ArrayRecord | MetricRecord | ConfigRecord]
 """The records of one reply, by name."""
-Needs = Literal["nothing", "interest", "network", "controller"]
+Needs = Literal["nothing", "interest", "network", "controller", "reference"]
 """What has to be installed on a device for what it is told to do."""
 
 
@@ -82,6 +82,11 @@ class DeviceBatch:
         return [self._storage.before(device, config.session) for device, config in self._places]
 
     @cached_property
+    def during(self) -> list[np.ndarray]:
+        """The items of each device's session."""
+        return [self._storage.during(device, config.session) for device, config in self._places]
+
+    @cached_property
     def history(self) -> tuple[Tensor, Tensor]:
         """What the extractors read: the recent items, right-padded ``(D, m)``, and how many there are ``(D,)``."""
         return recent(self.past, self.configs[0].history_length)
@@ -89,8 +94,7 @@ class DeviceBatch:
     @cached_property
     def events(self) -> SessionEvents:
         """The events of the session to play."""
-        during = [self._storage.during(device, config.session) for device, config in self._places]
-        return session_events(self.past, during, self.context, self.installed.candidates)
+        return session_events(self.past, self.during, self.context, self.installed.candidates)
 
     def replies(self, records: list[Records]) -> list[Message]:
         """One answer per device, in their order."""
@@ -153,6 +157,7 @@ def _read(message: Message, device: int, needs: Needs, network: bool) -> Order:
         "nothing": True,
         "interest": part.interest is not None,
         "network": installed.network is not None,
+        "reference": installed.reference is not None,
         "controller": part.controller is not None and installed.network is not None,
     }
     if not there[needs]:

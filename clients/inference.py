@@ -106,7 +106,7 @@ def rerank(
     ``weights``, ``keep`` and ``units`` as in :meth:`models.backbones.base.Backbone.encode`.
     """
     states = part.backbone.encode(events.windows, weights, keep=keep, units=units)[:, :, -1][events.targets > 0]
-    return _judge(events, lambda some: part.backbone.score(states[some]))
+    return judge(events, lambda some: part.backbone.score(states[some]))
 
 
 @torch.inference_mode()
@@ -114,10 +114,10 @@ def popular(part: DevicePart, events: SessionEvents) -> Quality:
     """Play a session without any network: the most popular candidates, always in the same order."""
     order = -part.popularity[1:].to(torch.float32)
     count = int((events.targets > 0).sum())
-    return _judge(events, lambda some: order.repeat(len(range(count)[some]), 1))
+    return judge(events, lambda some: order.repeat(len(range(count)[some]), 1))
 
 
-def _judge(events: SessionEvents, score: Callable[[slice], Tensor]) -> Quality:
+def judge(events: SessionEvents, score: Callable[[slice], Tensor]) -> Quality:
     """Rank what happened among the candidates; ``score`` gives ``(N, num_items)`` of a slice of the predictions."""
     real, wanted, seen = events.predictions()
     found = [wanted[:0]]

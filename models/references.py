@@ -32,6 +32,11 @@ class Reference(nn.Module):
         self.num_items = num_items
         self.register_buffer("popular", torch.zeros(num_items))
 
+    @classmethod
+    def of_size(cls, num_items: int, entries: int) -> "Reference":
+        """An empty one for a catalogue; ``entries`` of its table, if it has one."""
+        return cls(num_items)
+
     def scores(self, past: Seen) -> Tensor:
         """Scores ``(N, num_items)`` after each of N pasts, in order of time; column ``i`` is item ``i + 1``."""
         raise NotImplementedError
@@ -39,6 +44,11 @@ class Reference(nn.Module):
     def macs(self, past: Seen) -> Tensor:
         """Multiply-accumulates of each of the N rankings, ``(N,)`` int64."""
         return torch.zeros_like(past.lengths)
+
+    @property
+    def most_macs(self) -> int:
+        """The most multiply-accumulates that one ranking can take."""
+        return 0
 
     @property
     def weights(self) -> int:
@@ -102,6 +112,10 @@ class Cooccurrence(Reference):
         self.register_buffer("values", torch.zeros(entries))
         self._matrix: Tensor | None = None
 
+    @classmethod
+    def of_size(cls, num_items: int, entries: int) -> "Cooccurrence":
+        return cls(num_items, entries)
+
     def scores(self, past: Seen) -> Tensor:
         recent, ages = latest(past, READ)
         if self.num_items > DENSE:
@@ -113,6 +127,11 @@ class Cooccurrence(Reference):
         sizes = F.pad(self.offsets.diff(), (1, 0))
         recent, _ = latest(past, READ)
         return sizes[recent].sum(1)
+
+    @property
+    def most_macs(self) -> int:
+        """Those of as many of the longest row as are read."""
+        return READ * int(self.offsets.diff().max())
 
     @property
     def weights(self) -> int:

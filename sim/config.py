@@ -18,6 +18,8 @@ from core.errors import UserError
 from sim.world.fingerprint import content, data_content
 from strategies.registry import METHODS
 
+REFERENCES, OWN_REFERENCES = ("popular", "recent-popular", "cooccurrence"), ("own-recent", "own-frequent")
+"""Methods without a network; those that rank what a device has seen need all items as candidates."""
 DEFAULT_BLOCKS = {"sasrec": 6, "nextitnet": 12}
 DEFAULT_CONTEXT = {"stream": 10, "paper": 5}
 DEFAULT_MEMORY = {"stream": 50, "paper": 5}
@@ -42,6 +44,9 @@ class Config:
     """users of the data set that are simulated as devices"""
     methods: str = "devicerec,finetune,duet,forward-ofa"
     """which methods to compare, separated by commas"""
+    references: str | None = None
+    """methods without a network that stand beside them, or none (default: popular, recent-popular and cooccurrence; where
+    all items are candidates own-recent and own-frequent, too)"""
     backbone: Literal["sasrec", "nextitnet"] = "sasrec"
     """whose blocks the networks have"""
     blocks: int | None = None
@@ -115,8 +120,17 @@ class Config:
 
     @property
     def method_names(self) -> list[str]:
-        """The methods, in the order given."""
-        return [name.strip() for name in self.methods.split(",") if name.strip()]
+        """The methods, in the order given, and the references after them."""
+        given = [name.strip() for name in self.methods.split(",") if name.strip()]
+        return given + [name for name in self.reference_names if name not in given]
+
+    @property
+    def reference_names(self) -> list[str]:
+        """The references that stand in every table."""
+        if self.references == "none":
+            return []
+        default = REFERENCES + (OWN_REFERENCES if self.resolved_candidates == "all" else ())
+        return list(default) if self.references is None else [x.strip() for x in self.references.split(",")]
 
     @property
     def resolved_blocks(self) -> int:
@@ -195,12 +209,15 @@ class Config:
 
     def check(self) -> "Config":
         """Raise :class:`UserError` for the first option that cannot be."""
-        if not self.method_names:
+        if not self.methods.replace(",", "").strip():
             raise UserError(f"--methods names no method; choose from {', '.join(METHODS)}")
         for name in self.method_names:
             _one_of("method", name, METHODS)
         if len(set(self.method_names)) < len(self.method_names):
             raise UserError(f"--methods names a method twice: {self.methods}")
+        own = [name for name in self.method_names if name in OWN_REFERENCES]
+        if own and self.resolved_candidates == "unseen":
+            raise UserError(f"{own[0]} ranks what a device has seen, which is no candidate; use --candidates all")
         for item in fields(self):
             value = getattr(self, item.name)
             if value is not None and choices(item.name):  # the command line has checked these, others have not

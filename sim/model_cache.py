@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import cast
 
@@ -193,6 +193,17 @@ def _train(
     with torch.random.fork_rng(devices=[]):  # PyTorch's own layers draw their first weights from here
         torch.manual_seed(derive(seed, "weights", cloud_model))
         model = learner.build(sizes.build(generator), generator)
+    extra: dict[str, object] = {
+        "memory": recipe.memory,
+        "method": cloud_model,
+        "key": key,
+        "seed": seed,
+        "recipe": asdict(recipe) | own,
+    }
+    if learner.counts:
+        extra["chosen"] = learner.count(model, data, recipe)
+        save_model(cached, model, sizes, extra | {"best_epoch": 0, "records": []})
+        return
     checkpoint = cached.with_suffix(".checkpoint")
     try:
         done = train(
@@ -210,15 +221,7 @@ def _train(
         )
     except Diverged as error:
         raise UserError(_how_to_mend(error, cloud_model, recipe, config, seed)) from None
-    extra = {
-        "memory": recipe.memory,
-        "method": cloud_model,
-        "key": key,
-        "seed": seed,
-        "recipe": asdict(recipe) | own,
-        "best_epoch": done.best_epoch,
-        "records": [asdict(record) for record in done.records],
-    }
+    extra |= {"best_epoch": done.best_epoch, "records": [asdict(record) for record in done.records]}
     save_model(cached, model, sizes, extra)
     checkpoint.unlink(missing_ok=True)
 
@@ -254,9 +257,10 @@ def model_key(cloud_model: str, data: TrainingSet, config: Config, seed: int) ->
 def training_log(path: Path, cloud_model: str, seed: int) -> pd.DataFrame:
     """One row an epoch, as ``training.csv`` holds it."""
     _, extra = read_header(path)
-    frame = pd.DataFrame(cast(list[dict[str, float]], extra["records"])).rename(
-        columns={"valid_ndcg": "valid_ndcg@10", "valid_hit": "valid_hit@10"}
+    records = pd.DataFrame(
+        cast(list[dict[str, float]], extra["records"]), columns=[f.name for f in fields(EpochRecord)]
     )
+    frame = records.rename(columns={"valid_ndcg": "valid_ndcg@10", "valid_hit": "valid_hit@10"})
     frame.insert(0, "method", cloud_model)
     frame.insert(1, "seed", seed)
     frame["best"] = frame["epoch"] == extra["best_epoch"]

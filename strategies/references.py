@@ -4,15 +4,27 @@ They need no training and nothing of the cloud while devices play. A comparison 
 where counts are level with a network, the network has learnt no more than counts.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import ClassVar
 
 import numpy as np
 import torch
 from scipy import sparse
+from torch import nn
 
-from models.candidates import seen_before
+from models.backbones.base import Backbone
+from models.candidates import Candidates, seen_before
+from models.checkpoint import load_device
+from models.device_part import DevicePart
 from models.metrics import ndcg, ranks
-from models.references import Cooccurrence, OwnRecent, Popular, Reference
+from models.references import Cooccurrence, OwnFrequent, OwnRecent, Popular, Reference
+from models.shared.plain import Footprint
+from strategies.base import SessionResult, SessionStrategy
+from strategies.expectation import Counts, Networks
+from strategies.training.learner import Learner, Recipe
+from strategies.training.loop import popularity_ranks
 from strategies.training.windows import TrainingSet
 
 GAP = 30
@@ -64,7 +76,7 @@ class Fitted:
     """What validation chose, by name."""
 
 
-def validated(reference: Reference, data: TrainingSet, candidates: str) -> float:
+def validated(reference: Reference, data: TrainingSet, candidates: Candidates) -> float:
     """NDCG@10 of the validation items among the candidates; 0 without one that is a candidate."""
     pasts = [data.items[a:b] for a, b in zip(data.offsets[:-1], data.offsets[1:], strict=True)]
     past = seen_before(pasts, np.array([len(one) for one in pasts]))
@@ -80,14 +92,14 @@ def validated(reference: Reference, data: TrainingSet, candidates: str) -> float
     return total / max(len(users), 1)
 
 
-def fit_popular(data: TrainingSet, candidates: str) -> Fitted:
+def fit_popular(data: TrainingSet, candidates: Candidates) -> Fitted:
     """Order items by their count in the histories."""
     found = Popular(data.num_items)
     found.popular.copy_(popularity(count(data.items, data.num_items)))
     return Fitted(found, validated(found, data, candidates), {})
 
 
-def fit_recent_popular(data: TrainingSet, candidates: str) -> Fitted:
+def fit_recent_popular(data: TrainingSet, candidates: Candidates) -> Fitted:
     """Order items by their count in the last part of the histories' time, of which validation chooses the length."""
     order = np.argsort(data.times, kind="stable")
     best: Fitted | None = None
@@ -104,14 +116,14 @@ def fit_recent_popular(data: TrainingSet, candidates: str) -> Fitted:
     return best
 
 
-def fit_own(kind: type[OwnRecent], data: TrainingSet, candidates: str) -> Fitted:
+def fit_own(kind: type[OwnRecent], data: TrainingSet, candidates: Candidates) -> Fitted:
     """Give the popularity of items to a device that else ranks by its own past."""
     found = kind(data.num_items)
     found.popular.copy_(popularity(count(data.items, data.num_items)))
     return Fitted(found, validated(found, data, candidates), {})
 
 
-def fit_cooccurrence(data: TrainingSet, candidates: str) -> Fitted:
+def fit_cooccurrence(data: TrainingSet, candidates: Candidates) -> Fitted:
     """Count pairs, divide rows by the root of their sum and columns by a power of their popularity."""
     counts = next_item_counts(data)
     sums = np.asarray(counts.sum(axis=1)).ravel()
@@ -130,3 +142,115 @@ def fit_cooccurrence(data: TrainingSet, candidates: str) -> Fitted:
     assert best is not None
     best.reference.popular.copy_(popularity(often))
     return best
+
+
+class ReferenceModel(nn.Module):
+    """What is installed on devices: a reference, and the part that all methods share."""
+
+    def __init__(self, backbone: Backbone, reference: Reference) -> None:
+        super().__init__()
+        self.device_part = DevicePart(backbone, controller=False, interest=False)
+        self.reference = reference
+
+
+class ReferenceLearner(Learner):
+    """Counts the histories; no epoch, no gradient."""
+
+    counts: ClassVar[bool] = True
+
+    def __init__(self, fit: Callable[[TrainingSet, Candidates], Fitted]) -> None:
+        self.fit = fit
+
+    def build(self, backbone: Backbone, generator: torch.Generator) -> nn.Module:
+        return ReferenceModel(backbone, Popular(backbone.num_items))
+
+    def count(self, model: nn.Module, data: TrainingSet, recipe: Recipe) -> dict[str, float]:
+        assert isinstance(model, ReferenceModel)
+        fitted = self.fit(data, recipe.candidates)
+        model.reference = fitted.reference
+        model.device_part.popularity.copy_(popularity_ranks(data))
+        return {**fitted.chosen, "valid_ndcg@10": fitted.valid_ndcg}
+
+
+class InstalledTable(Networks):
+    """What a reference takes: no block, its own table, and at most the rows of the items that it reads."""
+
+    def _takes(self, path: int) -> tuple[Footprint, Footprint]:
+        reference = self.installed.reference
+        assert reference is not None
+        most = reference.most_macs
+        return Footprint(0, 0, reference.weights), Footprint(most, most, reference.weights)
+
+
+class ReferenceStrategy(SessionStrategy):
+    """A method that ranks without a network; a subclass names itself and what is counted for it."""
+
+    evaluate_action: ClassVar[str] = "evaluate.reference"
+
+    @cached_property
+    def networks(self) -> Networks:
+        return InstalledTable(load_device(self.model))
+
+    def paths(self, result: SessionResult) -> Counts:
+        """No block runs."""
+        return (0,)
+
+
+class PopularMethod(ReferenceStrategy):
+    """The most popular items of the histories."""
+
+    name: ClassVar[str] = "popular"
+    title: ClassVar[str] = "Popular"
+    cloud_model: ClassVar[str] = "popular"
+
+    @classmethod
+    def learner(cls) -> Learner:
+        return ReferenceLearner(fit_popular)
+
+
+class RecentPopularMethod(ReferenceStrategy):
+    """The most popular items of the last part of the histories' time."""
+
+    name: ClassVar[str] = "recent-popular"
+    title: ClassVar[str] = "Recently popular"
+    cloud_model: ClassVar[str] = "recent-popular"
+
+    @classmethod
+    def learner(cls) -> Learner:
+        return ReferenceLearner(fit_recent_popular)
+
+
+class CooccurrenceMethod(ReferenceStrategy):
+    """Item-to-item counts of what followed what."""
+
+    name: ClassVar[str] = "cooccurrence"
+    title: ClassVar[str] = "Co-occurrence"
+    cloud_model: ClassVar[str] = "cooccurrence"
+
+    @classmethod
+    def learner(cls) -> Learner:
+        return ReferenceLearner(fit_cooccurrence)
+
+
+class OwnRecentMethod(ReferenceStrategy):
+    """The device's own latest items."""
+
+    name: ClassVar[str] = "own-recent"
+    title: ClassVar[str] = "Own recent"
+    cloud_model: ClassVar[str] = "own-recent"
+
+    @classmethod
+    def learner(cls) -> Learner:
+        return ReferenceLearner(partial(fit_own, OwnRecent))
+
+
+class OwnFrequentMethod(ReferenceStrategy):
+    """The device's own most frequent items."""
+
+    name: ClassVar[str] = "own-frequent"
+    title: ClassVar[str] = "Own frequent"
+    cloud_model: ClassVar[str] = "own-frequent"
+
+    @classmethod
+    def learner(cls) -> Learner:
+        return ReferenceLearner(partial(fit_own, OwnFrequent))

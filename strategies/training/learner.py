@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from models.backbones.base import Backbone
 from models.candidates import Candidates
-from strategies.training.windows import Batch
+from strategies.training.windows import Batch, TrainingSet
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,9 @@ class Learner:
     networks: int = 1
     """Through how many networks each window goes in training."""
 
+    counts: ClassVar[bool] = False
+    """Whether the model is counted from the histories (:meth:`count`) and not trained."""
+
     def configure(self, *, protocol: str, backbone: str, dataset: str) -> dict[str, float]:
         """Take the method's own hyperparameters from the presets; what they are belongs to the model's identity."""
         return {}
@@ -92,6 +95,10 @@ class Learner:
     def build(self, backbone: Backbone, generator: torch.Generator) -> nn.Module:
         """The untrained cloud model around a fresh backbone."""
         raise TypeError(f"{type(self).__name__} trains no model of its own")
+
+    def count(self, model: nn.Module, data: TrainingSet, recipe: Recipe) -> dict[str, float]:
+        """Fill a model that is counted; returns what validation chose, by name."""
+        raise TypeError(f"{type(self).__name__} counts no model")
 
     def states(
         self, model: nn.Module, batch: Batch, recipe: Recipe, generator: torch.Generator
