@@ -45,7 +45,7 @@ class Config:
     methods: str = "devicerec,finetune,duet,forward-ofa"
     """which methods to compare, separated by commas"""
     references: str | None = None
-    """methods without a network that stand beside them, or none (default: popular, recent-popular and cooccurrence; where
+    """methods without a network that stand beside them, or none (default: popular, recent-popular, cooccurrence; where
     all items are candidates own-recent and own-frequent, too)"""
     backbone: Literal["sasrec", "nextitnet"] = "sasrec"
     """whose blocks the networks have"""
