@@ -286,6 +286,17 @@ def test_a_device_trains_if_its_energy_allows_that_too(installed: SessionConfig,
         assert quality(found) == pytest.approx(GROUP_1)
 
 
+def test_a_device_whose_training_diverges_plays_with_the_installed_network_and_says_so(
+    installed: SessionConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("clients.local_training.LEARNING_RATE", 1e37)
+    found = played(order(installed, "evaluate.finetune"))
+    assert found["macs_adapt"] == TRAINING  # the energy is spent all the same
+    assert (found["served"], found["path"]) == (1, 1)
+    assert quality(found) == pytest.approx(GROUP_1)
+    assert "device 0, session 0: its own training diverged" in caplog.text
+
+
 def test_a_device_that_trains_no_more_plays_with_what_it_has_trained(
     installed: SessionConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,7 +304,7 @@ def test_a_device_that_trains_no_more_plays_with_what_it_has_trained(
 
     def tune(*args: object) -> local_training.Tuned:
         """As if training had led from group 1 to group 0."""
-        return local_training.Tuned([torch.from_numpy(weights(0))[None]], np.array([TRAINING]))
+        return local_training.Tuned([torch.from_numpy(weights(0))[None]], np.array([TRAINING]), np.array([False]))
 
     record = {POLICY: policy("never", tmp_path)}
     with monkeypatch.context() as patch:
