@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from core.errors import UserError
+from core.run_folder import RunFolder
 from sim import play, run
 from sim.config import Config
-from sim.run_folder import RunFolder
 from tests.support.runs import Stopped, sessions, stop_after, without_report, write_csv
 
 ASKING = ("finetune", "forward-ofa")
@@ -118,14 +118,6 @@ def test_the_size_of_a_wave_changes_nothing(
     monkeypatch.setattr(play, "WAVE", 1)
     run.main(replace(config, out=tmp_path / "alone"))
     pd.testing.assert_frame_equal(sessions(config.folder), sessions(tmp_path / "alone"))
-
-
-@pytest.mark.slow
-def test_ray_gives_the_same_rows(config: Config, tmp_path: Path) -> None:
-    config = replace(config, policy="drift:0.1", compare_stale=True, sessions=3)
-    run.main(config)
-    run.main(replace(config, out=tmp_path / "ray", backend="ray"))
-    pd.testing.assert_frame_equal(sessions(config.folder), sessions(tmp_path / "ray"))
 
 
 def test_a_budget_becomes_a_threshold_of_the_rehearsal(config: Config) -> None:
