@@ -30,11 +30,14 @@ BACKBONES = {"sasrec": "SASRec", "nextitnet": "NextItNet"}
 _SPLITS = {
     "stream": "the last 20 % of each device's interactions, played live in order of time; the item before "
     "them is for validation, what is older the cloud trains on",
+    "time": "one instant for all users: what lies before it the cloud trains on (each user's last item before it is for "
+    "validation), what comes after it is played live in order of time",
     "paper": "leave-one-out: each device's last item; the item before it is for validation, what is older "
     "the cloud trains on",
 }
 _SHORT_SPLITS = {
     "stream": "last 20 % of each device, live",
+    "time": "one instant, after 80 % of all interactions",
     "paper": "leave-one-out (last item of each device)",
 }
 _NOT_FLAGS = {"identity", "quiet", "out", "data_dir", "accelerator", "tensorboard"}
@@ -62,6 +65,8 @@ def backbone_title(options: dict[str, Any]) -> str:
 def split(options: dict[str, Any], short: bool = False) -> str:
     """What is predicted, from what."""
     name = str(options.get("protocol", "unknown"))
+    if options.get("split") == "time":
+        name = "time"
     return (_SHORT_SPLITS if short else _SPLITS).get(name, f"protocol '{name}'")
 
 
@@ -98,8 +103,22 @@ def caption(run: Run) -> str:
     return (
         f"{dataset_title(run)}, {backbone_title(run.options)}, "
         f"context {run.options.get('context', '?')}{memory}; "
-        f"split: {split(run.options, short=True)}; candidates: {candidates(run)}; cut-off 10; {played(run)}."
+        f"split: {split(run.options, short=True)}{_of_the_split(run)}; candidates: {candidates(run)}; cut-off 10; {played(run)}."
     )
+
+
+def _of_the_split(run: Run) -> str:
+    """What of the training lies later than what is played, or who could be played, as far as the run recorded it."""
+    facts = run.config.get("data_facts", {})
+    if facts.get("split") == "time":
+        return (
+            f" ({facts['split_day']}; {facts['users_qualifying']:,} of {facts['users']:,} users qualify, "
+            f"{facts['users_without_history']:,} have fewer than {facts['interactions_needed']} interactions before it, "
+            f"{facts['users_without_future']:,} others none after it)"
+        )
+    if "training_share_later" in facts:
+        return f" ({100 * float(facts['training_share_later']):.1f} % of the training lies later than what is predicted)"
+    return ""
 
 
 def command(options: dict[str, Any]) -> str:

@@ -60,6 +60,12 @@ class Config:
     """items that the extractors read for one adaptation (default: 50; 5 with --protocol paper)"""
     protocol: Literal["stream", "paper"] = "stream"
     """stream: the last 20 % of each device's interactions are played live; paper: only the last one"""
+    split: Literal["user", "time"] = "user"
+    """what divides training and play: user (for each device its own last part is live) or time (one instant, before
+    which 80 % of all interactions lie, for all users)"""
+    retrain: float | None = None
+    """with --split time: days of virtual time after which the cloud trains again, from everything up to then, and
+    devices get the new model (default: it never does)"""
     candidates: Literal["unseen", "all"] | None = None
     """what a device chooses from: unseen (not what it has interacted with before) or all items (default: unseen; all
     with --protocol paper)"""
@@ -247,7 +253,11 @@ class Config:
             from sim.data.columns import parse_option
 
             parse_option(self.columns)
-        for option in ("session_gap", "learning_rate", "temperature"):
+        if self.split == "time" and self.protocol == "paper":
+            raise UserError("--split time divides streams; --protocol paper plays the last item of each device")
+        if self.retrain is not None and self.split != "time":
+            raise UserError("--retrain needs the instants of --split time; give both")
+        for option in ("session_gap", "learning_rate", "temperature", "retrain"):
             value = getattr(self, option)
             if value is not None and not value > 0:
                 raise UserError(f"--{option.replace('_', '-')} is {value}; it must be greater than 0")

@@ -23,6 +23,7 @@ from sim.backends.messaging import register
 from sim.config import Config
 from sim.data.facts import DataFacts, data_facts
 from sim.data.interactions import Interactions
+from sim.data.times import day
 from sim.model_cache import in_order, model_path, recipe_of, train_model, training_set
 from sim.observers.progress import Display, clock
 from sim.observers.tensorboard import check_tensorboard, curves_in
@@ -33,7 +34,7 @@ from sim.run_folder import describe_run, open_run
 from sim.world.drift import inject, load_drift
 from sim.world.fleet import Fleet
 from sim.world.scenario import Scenario, load_scenario
-from sim.world.streams import SHORTEST, Streams, build_streams, eligible_users, fingerprint, save
+from sim.world.streams import SHORTEST, Streams, build_streams, eligible_users, fingerprint, save, split_instant
 from strategies.base import DeviceSession
 from strategies.registry import METHODS
 from strategies.training.learner import Recipe
@@ -64,11 +65,13 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
     interactions = datasets.load(
         config.dataset, config.data_dir, columns=config.columns, ties=config.ties, seed=config.seed
     )
-    able = eligible_users(interactions, config.protocol)
+    instant = split_instant(interactions) if config.split == "time" else None
+    able = eligible_users(interactions, config.protocol, instant)
     if config.devices > len(able):
+        where = "" if instant is None else f" before {day(instant)}, where time is split, and one from then on"
         raise UserError(
             f"--devices {config.devices}: {config.dataset} has only {len(able)} users (of {interactions.num_users}) "
-            f"with at least {SHORTEST[config.protocol]} interactions, as a device needs"
+            f"with at least {SHORTEST[config.protocol]} interactions{where}, as a device needs"
         )
     chosen = numpy_generator(config.seed, "devices").choice(len(able), config.devices, replace=False)
     streams = build_streams(
@@ -78,18 +81,21 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
         session_length=config.session_length,
         session_gap_minutes=config.session_gap,
         sessions=config.sessions,
+        instant=instant,
     )
-    streams = inject(streams, interactions, drift, config.seed)
-    training = training_set(interactions, streams, config)
+    streams = inject(streams, interactions, drift, config.seed, instant)
+    training = training_set(interactions, streams, config, instant)
     facts = data_facts(
         interactions,
         streams,
         training.items,
+        training.times,
         able=len(able),
         needed=SHORTEST[config.protocol],
         ties=config.ties,
         session_gap=config.session_gap,
         session_length=config.session_length,
+        instant=instant,
     )
     data: dict[str, object] = {
         "users": interactions.num_users,

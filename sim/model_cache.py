@@ -21,7 +21,7 @@ from models.checkpoint import Sizes, check_model, read_header, save_model
 from sim.config import Config
 from sim.data import files
 from sim.data.interactions import Interactions
-from sim.world.streams import Streams, build_streams, eligible_users
+from sim.world.streams import SHORTEST, Streams, count_before, eligible_users, live_starts
 from strategies.registry import METHODS
 from strategies.training.learner import Learner, Recipe
 from strategies.training.loop import Diverged, EpochRecord, cache_key, train
@@ -45,25 +45,34 @@ def pick_accelerator(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def training_set(interactions: Interactions, streams: Streams, config: Config) -> TrainingSet:
+def training_set(
+    interactions: Interactions, streams: Streams, config: Config, until: int | None = None
+) -> TrainingSet:
     """The histories and validation items that the cloud may see; nothing of the live streams.
+
+    With ``until``, an instant in seconds, they are everything before it: the last item of each user is for validation.
+    Of the devices the cloud sees what was played (:mod:`sim.world.drift` may have changed it, ``--sessions`` cut it).
 
     Raises :class:`UserError` if there is nothing to learn from them: a network that no step has changed is no baseline.
     """
     if interactions.num_items < 2:
         raise UserError(f"--dataset {config.dataset} has {interactions.num_items} item: there is nothing to rank")
-    if config.cloud_users == "all":
-        streams = build_streams(
-            interactions,
-            eligible_users(interactions, config.protocol),
-            protocol=config.protocol,
-        )
-    starts, history = streams.offsets[:-1], streams.live_start - 1
-    pieces = [streams.items[s : s + h] for s, h in zip(starts.tolist(), history.tolist(), strict=True)]
+    if until is None:
+        users = streams.users if config.cloud_users == "simulated" else eligible_users(interactions, config.protocol)
+        known = live_starts(interactions, users, config.protocol)
+    else:
+        lengths = count_before(interactions, until)
+        lengths[streams.users] = np.minimum(lengths[streams.users], streams.lengths)
+        enough = np.flatnonzero(lengths >= SHORTEST[config.protocol])
+        users = streams.users if config.cloud_users == "simulated" else enough
+        known = lengths[users]
+    items = np.array(interactions.items)
+    items[_rows(interactions.offsets[streams.users], streams.lengths)] = streams.items
+    starts, history = interactions.offsets[users], known - 1
+    rows = _rows(starts, history)
     offsets = np.concatenate([[0], np.cumsum(history)]).astype(np.int64)
-    validation = streams.items[starts + history].astype(np.int64)
-    times = [streams.times[s : s + h] for s, h in zip(starts.tolist(), history.tolist(), strict=True)]
-    data = TrainingSet(offsets, np.concatenate(pieces), validation, interactions.num_items, np.concatenate(times))
+    validation = items[starts + history].astype(np.int64)
+    data = TrainingSet(offsets, items[rows], validation, interactions.num_items, interactions.times[rows])
     if config.resolved_candidates == "unseen" and data.targets and not _new_items(data):
         raise UserError(
             f"--dataset {config.dataset}: nothing to train on: every item after a user's first one repeats an earlier "
@@ -76,6 +85,11 @@ def training_set(interactions: Interactions, streams: Streams, config: Config) -
             f"of the {len(history):,} users has two; give users with more interactions{more}"
         )
     return data
+
+
+def _rows(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Rows of pieces that begin at ``starts``, one piece after the other."""
+    return np.concatenate([np.arange(s, s + n) for s, n in zip(starts.tolist(), counts.tolist(), strict=True)])
 
 
 def _new_items(data: TrainingSet) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from sim.data.interactions import Interactions
 from sim.data.times import day
-from sim.world.streams import Streams
+from sim.world.streams import Streams, count_before
 
 CUTOFF = 10
 """Of the metrics: with no more items than this, Hit is 1 whatever a method does."""
@@ -39,11 +39,23 @@ class DataFacts:
     name: str
     users: int
     users_left_out: int
-    """They have fewer than ``interactions_needed``."""
+    """They do not qualify as devices."""
+    users_qualifying: int
+    users_without_history: int
+    """They have fewer than ``interactions_needed``; split by time, before the instant."""
+    users_without_future: int
+    """Split by time: they have enough before the instant, and nothing from then on."""
     interactions_needed: int
     devices: int
     items: int
     interactions: int
+    split: str
+    """``user`` or ``time``."""
+    split_day: str
+    """Split by time: the day of the instant; else nothing."""
+    training_share_later: float
+    """Of the interactions in the histories that the cloud trains on first: the share whose time is later than that of a
+    live event; mean over all live events."""
     live_events: int
     share_cold_live: float
     """Of the live events: the item occurs in no history that the cloud trains on."""
@@ -79,10 +91,21 @@ class DataFacts:
             f"{self.first_day} to {self.last_day}"
         )
         yield from (f"  {note}" for note in self.notes)
-        yield (
-            f"  users: {self.devices:,} are devices; {self.users_left_out:,} are left out, they have fewer than the "
-            f"{self.interactions_needed} interactions that a device needs"
-        )
+        if self.split == "time":
+            yield (
+                f"  users: {self.devices:,} are devices, of {self.users_qualifying:,} that qualify; split on "
+                f"{self.split_day}: {self.users_without_history:,} have fewer than {self.interactions_needed} "
+                f"interactions before, {self.users_without_future:,} others none after"
+            )
+        else:
+            yield (
+                f"  users: {self.devices:,} are devices; {self.users_left_out:,} are left out, they have fewer than "
+                f"the {self.interactions_needed} interactions that a device needs"
+            )
+            yield (
+                f"  training: {_percent(self.training_share_later)} of it lies later in time than the live event that "
+                "it helps to predict, on average (--split time: none)"
+            )
         yield (
             f"  live events: {self.live_events:,}; item in no training history {_percent(self.share_cold_live)}, "
             f"repeats of the device's own past {_percent(self.share_repeats)}"
@@ -101,12 +124,14 @@ def data_facts(
     interactions: Interactions,
     streams: Streams,
     histories: np.ndarray,
+    times: np.ndarray,
     *,
     able: int,
     needed: int,
     ties: str,
     session_gap: float,
     session_length: int,
+    instant: int | None = None,
 ) -> DataFacts:
     """Compute the facts of a run.
 
@@ -114,11 +139,13 @@ def data_facts(
         interactions: The data set, after its filter.
         streams: What is played.
         histories: (H,) items of the histories that the cloud trains on.
+        times: (H,) when, in seconds.
         able: Users with enough interactions to be a device.
         needed: Interactions that a device needs.
         ties: How rows of one user with equal times are ordered.
         session_gap: Minutes without an interaction that end a session.
         session_length: Most events of a session.
+        instant: Of a split by time, in seconds.
     """
     live = _live(streams)
     known = np.zeros(interactions.num_items + 1, dtype=bool)
@@ -129,14 +156,22 @@ def data_facts(
     pauses = _pauses(streams.times, streams.offsets)
     first, last = int(interactions.times.min()), int(interactions.times.max())
     duplicates = _duplicates(interactions, tied)
+    lengths = np.diff(interactions.offsets) if instant is None else count_before(interactions, instant)
+    short = int((lengths < needed).sum())
     facts = DataFacts(
         name=interactions.name,
         users=interactions.num_users,
         users_left_out=interactions.num_users - able,
+        users_qualifying=able,
+        users_without_history=short,
+        users_without_future=interactions.num_users - able - short,
         interactions_needed=needed,
         devices=streams.num_devices,
         items=interactions.num_items,
         interactions=interactions.num_interactions,
+        split="user" if instant is None else "time",
+        split_day="" if instant is None else day(instant),
+        training_share_later=_later(times, streams.times[live]),
         live_events=int(live.sum()),
         share_cold_live=_share(~known[streams.items[live]]),
         share_repeats=_share(_repeats(streams)[live]),
@@ -161,9 +196,10 @@ def data_facts(
 
 def _warnings(facts: DataFacts, *, odd_times: bool, cut_by_pauses: bool) -> Iterator[str]:
     if facts.users_left_out > MOST_LEFT_OUT * facts.users:
+        where = " before the split, and one after it" if facts.split == "time" else ""
         yield (
             f"{facts.users_left_out:,} of {facts.users:,} users are left out: a device needs at least "
-            f"{facts.interactions_needed} interactions, so the results are those of the active users"
+            f"{facts.interactions_needed} interactions{where}, so the results are those of the active users"
         )
     if facts.items <= CUTOFF:
         yield (
@@ -208,6 +244,12 @@ def _warnings(facts: DataFacts, *, odd_times: bool, cut_by_pauses: bool) -> Iter
             f"{facts.span_days:,.1f} days, a median pause of {_minutes(facts.median_pause_minutes)}): their unit is "
             "probably another one (minutes, hours, days?); convert them to seconds since 1970"
         )
+
+
+def _later(times: np.ndarray, live: np.ndarray) -> float:
+    """Share of ``times`` after each of ``live``, mean over these."""
+    before = np.searchsorted(np.sort(times), live, side="right")
+    return round(1 - float(before.mean()) / len(times), 6)
 
 
 def _live(streams: Streams) -> np.ndarray:

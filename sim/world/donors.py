@@ -21,8 +21,9 @@ WIDTH = 64
 class DonorPool:
     """The live streams of all users of a data set, by their interests."""
 
-    def __init__(self, interactions: Interactions, seed: int) -> None:
-        streams = build_streams(interactions, eligible_users(interactions))
+    def __init__(self, interactions: Interactions, seed: int, instant: int | None = None) -> None:
+        """``instant`` is that of a split by time, see :func:`sim.world.streams.build_streams`."""
+        streams = build_streams(interactions, eligible_users(interactions, instant=instant), instant=instant)
         self.users, self._items = streams.users, streams.items
         self._starts = streams.offsets[:-1] + streams.live_start
         self._lengths = streams.offsets[1:] - self._starts

@@ -99,11 +99,14 @@ def load_drift(name: str) -> Drift:
     return _parse(label, table)
 
 
-def inject(streams: Streams, interactions: Interactions, drift: Drift, seed: int) -> Streams:
+def inject(
+    streams: Streams, interactions: Interactions, drift: Drift, seed: int, instant: int | None = None
+) -> Streams:
     """The same devices, times and sessions, with the items of a drifted live stream and its change points.
 
     What happens to a device depends on the seed, its user and its live stream, not on the other devices. A device whose
     own change point is known from the data (the generated set has some) keeps its stream: there would be two changes.
+    ``instant`` is that of a split by time: donors' live streams begin there, too.
 
     Raises:
         UserError: All live streams are single events, as with ``--protocol paper``.
@@ -113,7 +116,7 @@ def inject(streams: Streams, interactions: Interactions, drift: Drift, seed: int
     live = streams.lengths - streams.live_start
     if live.max() < 2:
         raise UserError(f"--drift {drift.name}: the live streams are single events, in which nothing can drift")
-    pool = DonorPool(interactions, seed)
+    pool = DonorPool(interactions, seed, instant)
     items = np.array(streams.items)
     points, ends = np.array(streams.change_points), np.array(streams.change_ends)
     switches = [np.array(part) for part in np.split(streams.switches, streams.switch_offsets[1:-1])]

@@ -19,6 +19,7 @@ Protocol = Literal["stream", "paper"]
 
 SHORTEST = {"stream": 5, "paper": 3}  # interactions of a device: one live, one for validation, history
 _LIVE_PART = 5  # protocol stream: the last fifth is live
+QUANTILE = 0.8  # split by time: as much before the instant as protocol stream leaves each device before its live part
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,39 @@ class Streams:
         return ends
 
 
-def eligible_users(interactions: Interactions, protocol: Protocol = "stream") -> np.ndarray:
-    """Ascending indices of the users with enough interactions to be a device under the protocol, int64."""
-    return np.flatnonzero(np.diff(interactions.offsets) >= SHORTEST[_known(protocol)])
+def split_instant(interactions: Interactions) -> int:
+    """The instant of a split by time, in seconds: :data:`QUANTILE` of all interactions have an earlier time."""
+    return math.ceil(np.quantile(interactions.times, QUANTILE))
+
+
+def eligible_users(
+    interactions: Interactions, protocol: Protocol = "stream", instant: int | None = None
+) -> np.ndarray:
+    """Ascending indices of the users with enough interactions to be a device under the protocol, int64.
+
+    With an ``instant`` they need that many before it, and one from then on.
+    """
+    lengths, shortest = np.diff(interactions.offsets), SHORTEST[_known(protocol)]
+    if instant is None:
+        return np.flatnonzero(lengths >= shortest)
+    before = count_before(interactions, instant)
+    return np.flatnonzero((before >= shortest) & (before < lengths))
+
+
+def count_before(interactions: Interactions, instant: int) -> np.ndarray:
+    """(U,) int64: interactions of each user with a time before the instant."""
+    before = np.concatenate(([0], np.cumsum(interactions.times < instant)))
+    return np.diff(before[interactions.offsets])
+
+
+def live_starts(
+    interactions: Interactions, users: np.ndarray, protocol: Protocol = "stream", instant: int | None = None
+) -> np.ndarray:
+    """(D,) int64 relative index of the first live event of each of the ``users`` (D,)."""
+    if instant is not None:
+        return count_before(interactions, instant)[users]
+    lengths = np.diff(interactions.offsets)[users]
+    return lengths - (lengths // _LIVE_PART if protocol == "stream" else 1)
 
 
 def build_streams(
@@ -100,12 +131,13 @@ def build_streams(
     session_length: int = 10,
     session_gap_minutes: float = 30.0,
     sessions: int | None = None,
+    instant: int | None = None,
 ) -> Streams:
     """Split each user's sequence and cut its live part into sessions.
 
     Protocol `stream`: the last fifth of the n interactions (rounded down, n >= 5) is live. Protocol `paper`:
     the last interaction is the test, one session of one event. The item before the live part is for
-    validation, what comes before that is history.
+    validation, what comes before that is history. With an `instant`, what has this time or a later one is live.
 
     Args:
         interactions: The data set.
@@ -115,6 +147,7 @@ def build_streams(
         session_gap_minutes: A longer pause than this closes a session; infinity cuts by count alone.
         sessions: Play at most this many sessions of each device; what its live stream holds after them is
             cut off.
+        instant: Where a split by time divides, in seconds; without one each user's own last part is live.
 
     Raises:
         UserError: An option is out of range, there is no user, or a user has too few interactions.
@@ -137,8 +170,14 @@ def build_streams(
             f"user {user} of {interactions.name} has {lengths.min()} interactions; a device needs at least "
             f"{shortest} under protocol {protocol}"
         )
-    live = lengths // _LIVE_PART if protocol == "stream" else np.ones_like(lengths)
-    live_start = lengths - live
+    live_start = live_starts(interactions, users, protocol, instant)
+    live = lengths - live_start
+    if instant is not None and not ((live_start >= shortest) & (live > 0)).all():
+        user = interactions.user_ids[users[((live_start < shortest) | (live == 0)).argmax()]]
+        raise UserError(
+            f"user {user} of {interactions.name}: a device needs {shortest} interactions before the instant of a split "
+            "by time, and one from then on"
+        )
 
     # All live events, device after device: where each one's sequence index is `index` and its row `row`.
     device = np.repeat(np.arange(len(users)), live)

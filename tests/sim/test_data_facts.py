@@ -50,6 +50,11 @@ def history_items(streams: Streams) -> np.ndarray:
     return np.concatenate([streams.items[start : start + live - 1] for start, live in parts])
 
 
+def history_times(streams: Streams) -> np.ndarray:
+    parts = zip(streams.offsets, streams.live_start, strict=False)
+    return np.concatenate([streams.times[start : start + live - 1] for start, live in parts])
+
+
 def facts_of(data: Interactions, ties: str = "file", gap: float = 30.0, length: int = 10) -> DataFacts:
     able = eligible_users(data)
     streams = build_streams(data, able, session_gap_minutes=gap, session_length=length)
@@ -57,6 +62,7 @@ def facts_of(data: Interactions, ties: str = "file", gap: float = 30.0, length: 
         data,
         streams,
         history_items(streams),
+        history_times(streams),
         able=len(able),
         needed=5,
         ties=ties,
@@ -93,7 +99,7 @@ def test_histories_of_others_count_as_known() -> None:
     streams = build_streams(data, eligible_users(data))
     options = {"able": 2, "needed": 5, "ties": "file", "session_gap": 30.0, "session_length": 10}
     known = np.append(history_items(streams), 8)  # another user's history has item 8
-    assert data_facts(data, streams, known, **options).share_cold_live == pytest.approx(1 / 3, abs=1e-6)  # type: ignore[arg-type]
+    assert data_facts(data, streams, known, known, **options).share_cold_live == pytest.approx(1 / 3, abs=1e-6)  # type: ignore[arg-type]
 
 
 def test_a_repeat_is_one_of_the_same_device_and_of_its_live_past_too() -> None:
@@ -193,6 +199,7 @@ def test_the_papers_protocol_has_one_event_a_device_by_itself() -> None:
         data,
         streams,
         history_items(streams),
+        history_times(streams),
         able=12,
         needed=3,
         ties="file",
