@@ -12,9 +12,9 @@ After a run, :func:`build_report` writes its tables, figures and page.
 
 from pathlib import Path
 
-from analysis.columns import columns
-from analysis.loading import Run, load
-from analysis.summary import summarise, terminal_table
+from analysis.run import Run, columns, load
+from analysis.summary import summarise
+from analysis.summary_table import terminal_table
 
 __all__ = ["Run", "build_report", "columns", "load", "summarise", "terminal_table"]
 

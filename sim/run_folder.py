@@ -121,8 +121,8 @@ class RunFolder:
         shutil.rmtree(self.path / PARTS, ignore_errors=True)
 
     def describe(self, config: Config, data: Mapping[str, object]) -> None:
-        """Write ``config.toml``: the resolved options, what the files say that they name, of each method whose model it
-        deploys and what its devices do to get their network, the data, the versions."""
+        """Write ``config.toml``: the resolved options, the content of the files they name, the data, the versions; and
+        of each method its title and note, whose model it deploys and what its devices do to get their network."""
         run: dict[str, object] = {
             "identity": config.identity(),
             **{key.replace("-", "_"): value for key, value in config.to_flat().items()},
@@ -139,6 +139,8 @@ class RunFolder:
         tables: dict[str, Mapping[str, object]] = {
             "run": run,
             "contents": config.contents(),
+            "titles": {name: METHODS[name].title for name in [*methods, *(m.cloud_model for m in methods.values())]},
+            "notes": {name: note for name, method in methods.items() if (note := vars(method).get("note"))},
             "models": {name: method.cloud_model for name, method in methods.items()},
             "actions": {
                 name: getattr(method, "train_action", method.evaluate_action) for name, method in methods.items()

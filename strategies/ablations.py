@@ -50,6 +50,7 @@ class ControllerOnly(SessionStrategy):
 
     name: ClassVar[str] = "forward-ofa-controller"
     title: ClassVar[str] = "+ controller"
+    note: ClassVar[str] = "each device chooses its blocks of one network that is the same for all"
     cloud_model: ClassVar[str] = "forward-ofa-controller"
     evaluate_action: ClassVar[str] = "evaluate.controller"
 
@@ -63,6 +64,7 @@ class NoStructure(AdaptiveStrategy):
 
     name: ClassVar[str] = "forward-ofa-no-structure"
     title: ClassVar[str] = "w.o. structural vector"
+    note: ClassVar[str] = "Forward-OFA whose latent interest knows nothing of the chosen blocks"
     cloud_model: ClassVar[str] = "forward-ofa-no-structure"
 
     @classmethod
@@ -75,6 +77,7 @@ class RandomBlocks(ForwardOFA):
 
     name: ClassVar[str] = "forward-ofa-random"
     title: ClassVar[str] = "random blocks"
+    note: ClassVar[str] = "Forward-OFA with as many blocks, drawn at random"
     train_action: ClassVar[str] = "train.random"
 
 
@@ -83,6 +86,7 @@ class FirstBlocks(ForwardOFA):
 
     name: ClassVar[str] = "forward-ofa-first"
     title: ClassVar[str] = "first k blocks"
+    note: ClassVar[str] = "Forward-OFA with as many blocks, from the front"
     train_action: ClassVar[str] = "train.first"
 
 
@@ -91,4 +95,5 @@ class LastBlocks(ForwardOFA):
 
     name: ClassVar[str] = "forward-ofa-last"
     title: ClassVar[str] = "last k blocks"
+    note: ClassVar[str] = "Forward-OFA with as many blocks, from the back"
     train_action: ClassVar[str] = "train.last"
