@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from handmade import install
 
-from analysis.statistics import paired
+from analysis.stats import paired
 from sim import run
 from sim.config import Config
 from sim.data import load

@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis import protocol
-from analysis.loading import Run
+from analysis import captions
+from analysis.run import Run
 
 
 @pytest.mark.parametrize(
@@ -22,4 +22,4 @@ from analysis.loading import Run
 )
 def test_data_are_called_by_what_was_found_not_by_what_was_asked_for(asked: str, found: str | None, title: str) -> None:
     config = {"run": {"dataset": asked}, "data": {} if found is None else {"name": found}}
-    assert protocol.dataset_title(Run(Path(), config, pd.DataFrame(), pd.DataFrame())) == title
+    assert captions.dataset_title(Run(Path(), config, pd.DataFrame(), pd.DataFrame())) == title
