@@ -136,7 +136,7 @@ def _sessions(path: Path) -> pd.DataFrame:
         raise UserError(f"{file} lacks the columns {', '.join(missing)}; was it written by another version?")
     if frame.empty:
         raise UserError(f"{path} is unfinished: its sessions.parquet has no rows; {_CONTINUE}")
-    _check_numbers(file, frame, schema.SESSIONS, "play the run again into an empty folder")
+    _check_numbers(file, frame, schema.SESSIONS, _AGAIN)
     _check_quality(file, frame)
     return frame
 
@@ -174,7 +174,12 @@ def _check_numbers(file: Path, frame: pd.DataFrame, columns: Sequence[schema.Col
 
 
 def _check_quality(file: Path, frame: pd.DataFrame) -> None:
-    """Raise :class:`UserError` for the first row with more hits than events, or more NDCG than hits."""
+    """Raise :class:`UserError` for the first row with an unknown status, more hits than events, or more NDCG than
+    hits."""
+    unknown = ~frame["status"].isin(list(schema.STATUSES))
+    if unknown.any():
+        why = f"which is none of {', '.join(schema.STATUSES)}"
+        raise UserError(_refused(file, frame, int(unknown.to_numpy().argmax()), "status", why, _AGAIN))
     for hits, ndcg in QUALITY:
         for low, high in ((hits, "events"), (ndcg, hits)):
             if low not in frame or high not in frame:
@@ -183,7 +188,7 @@ def _check_quality(file: Path, frame: pd.DataFrame) -> None:
             if wrong.any():
                 row = int(wrong.argmax())
                 why = f"more than {high} ({frame[high].iloc[row]:g})"
-                raise UserError(_refused(file, frame, row, low, why, "play the run again into an empty folder"))
+                raise UserError(_refused(file, frame, row, low, why, _AGAIN))
 
 
 def _refused(file: Path, frame: pd.DataFrame, row: int, column: str, why: str, mend: str) -> str:
@@ -204,6 +209,7 @@ def _check_finished(path: Path, config: dict[str, Any], sessions: pd.DataFrame) 
                 raise UserError(f"{path} is unfinished: {method} was not played with seed {seed}; {_CONTINUE}")
 
 
+_AGAIN = "play the run again into an empty folder"
 _CONTINUE = "start the run's command again, which continues it"
 
 

@@ -116,8 +116,8 @@ def terminal(
     names = [column.short or column.header for column in columns]
     names = names or ["\n".join(part for part in both if part) for both in table.header]
     shown = TerminalTable(
-        title=title or None,
-        caption=table.caption or None,
+        title=Text(title, "table.title") if title else None,  # as text: a file's name may look like markup
+        caption=Text(table.caption, "table.caption") if table.caption else None,
         caption_justify="left",
         box=None if tight else box.SIMPLE_HEAD,
         padding=0 if tight else (0, 1, 0, 0),
