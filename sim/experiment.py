@@ -6,11 +6,11 @@ Everything here can be repeated: what an earlier, killed run has finished is fou
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
 from flwr.serverapp import Grid
+from rich.markup import escape
 
 import analysis
 from core import interrupts
@@ -19,6 +19,7 @@ from core.seeds import numpy_generator
 from sim import data as datasets
 from sim.backends.messaging import register
 from sim.config import Config
+from sim.data.facts import DataFacts, data_facts
 from sim.data.interactions import Interactions
 from sim.model_cache import in_order, model_path, recipe_of, train_model, training_set
 from sim.observers.progress import Display, clock
@@ -29,11 +30,12 @@ from sim.run_folder import RunFolder, write_text
 from sim.world.drift import inject, load_drift
 from sim.world.fleet import Fleet
 from sim.world.scenario import Scenario, load_scenario
-from sim.world.streams import Protocol, Streams, build_streams, eligible_users, save
+from sim.world.streams import SHORTEST, Streams, build_streams, eligible_users, save
 from strategies.base import DeviceSession
 from strategies.registry import METHODS
 from strategies.training.learner import Recipe
 from strategies.training.loop import EpochRecord
+from strategies.training.windows import TrainingSet
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,9 @@ class World:
     interactions: Interactions
     streams: Streams
     scenario: Scenario
+    training: TrainingSet
+    """What the cloud learns from; drift changes none of it."""
+    facts: DataFacts
 
 
 def prepare(config: Config) -> tuple[RunFolder, World]:
@@ -53,23 +58,36 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
     scenario = load_scenario(config.scenario)
     drift = load_drift(config.drift)
     run = RunFolder.open(config)
-    interactions = datasets.load(config.dataset, config.data_dir)
-    protocol = cast(Protocol, config.protocol)
-    able = eligible_users(interactions, protocol)
+    interactions = datasets.load(
+        config.dataset, config.data_dir, columns=config.columns, ties=config.ties, seed=config.seed
+    )
+    able = eligible_users(interactions, config.protocol)
     if config.devices > len(able):
         raise UserError(
-            f"--devices {config.devices}: {config.dataset} has only {len(able)} users with enough interactions"
+            f"--devices {config.devices}: {config.dataset} has only {len(able)} users (of {interactions.num_users}) "
+            f"with at least {SHORTEST[config.protocol]} interactions, as a device needs"
         )
     chosen = numpy_generator(config.seed, "devices").choice(len(able), config.devices, replace=False)
     streams = build_streams(
         interactions,
         able[np.sort(chosen)],
-        protocol=protocol,
+        protocol=config.protocol,
         session_length=config.session_length,
         session_gap_minutes=config.session_gap,
         sessions=config.sessions,
     )
     streams = inject(streams, interactions, drift, config.seed)
+    training = training_set(interactions, streams, config)
+    facts = data_facts(
+        interactions,
+        streams,
+        training.items,
+        able=len(able),
+        needed=SHORTEST[config.protocol],
+        ties=config.ties,
+        session_gap=config.session_gap,
+        session_length=config.session_length,
+    )
     data: dict[str, object] = {
         "users": interactions.num_users,
         "items": interactions.num_items,
@@ -87,13 +105,20 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
         run.check_data(data)
     else:
         save(streams, run.world)
-        run.describe(config, data)
-    return run, World(interactions, streams, scenario)
+        run.describe(config, data, facts.table())
+    return run, World(interactions, streams, scenario, training, facts)
+
+
+def tell_data(world: World, display: Display) -> None:
+    """Say what the data are and what they say about the results."""
+    for line in world.facts.lines():
+        display.say(escape(line))
+    for line in world.facts.warnings:
+        display.warn(line)
 
 
 def train_all(config: Config, run: RunFolder, world: World, display: Display) -> None:
     """Train every cloud model that the methods of this run deploy, or find it in the cache."""
-    data = training_set(world.interactions, world.streams, config)
     logs = []
     with curves_in(run.path, config.tensorboard) as curves:
         for seed in config.seed_list:
@@ -110,7 +135,7 @@ def train_all(config: Config, run: RunFolder, world: World, display: Display) ->
                     curves.epochs(cloud_model, seed, records)  # noqa: B023
 
                 with display.doing(work):
-                    log, fresh = train_model(cloud_model, data, config, run, seed, on_batch)
+                    log, fresh = train_model(cloud_model, world.training, config, run, seed, on_batch)
                     work.end(records := _records(log), fresh)
                 curves.epochs(cloud_model, seed, records)
                 logs.append(log)
@@ -122,6 +147,7 @@ def execute(config: Config, grid: Grid, display: Display | None = None) -> None:
     display = display or Display(quiet=config.quiet)
     started = time.monotonic()
     run, world = prepare(config)
+    tell_data(world, display)
     finished = run.sessions.exists()
     with display.open(describe(config), phases=1 if finished else 2 * config.seeds + 1):
         if not finished:

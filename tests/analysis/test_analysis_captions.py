@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fake_run import plausible_rows, write_run
 
 import analysis
 from analysis import captions
 from analysis.run import Run
+from tests.support.fake_run import plausible_rows, write_run
 
 
 @pytest.mark.parametrize(

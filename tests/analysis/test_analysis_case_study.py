@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from fake_run import plausible_rows, write_run
 
 from analysis.report import build_report, main
 from analysis.run import load
 from analysis.sections import case_study
+from tests.support.fake_run import plausible_rows, write_run
 
 
 def item(number: int, title: str, *genres: str) -> dict[str, object]:

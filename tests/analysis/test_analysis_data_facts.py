@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from fake_run import plausible_rows, write_run
 from rich.console import Console
 
 import analysis
 from analysis.report import build_report
 from analysis.sections import data_facts
+from tests.support.fake_run import plausible_rows, write_run
 
 LAST = "warning: Times are <days>."
 FACTS = """

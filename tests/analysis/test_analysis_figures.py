@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fake_run import plausible_rows, plausible_training, write_run
 
 import analysis
 from analysis import figures, style
@@ -14,6 +13,7 @@ from analysis.drift import sessions_from_change
 from analysis.figures import block_groups, block_usage, paths, tradeoff
 from analysis.plots import bands
 from analysis.run import Run
+from tests.support.fake_run import plausible_rows, plausible_training, write_run
 
 
 def _run(tmp_path: Path, rows: pd.DataFrame, training: pd.DataFrame | None = None, **options: object) -> Run:

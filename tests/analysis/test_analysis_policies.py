@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fake_run import plausible_rows, write_run
 
 import analysis
 from analysis.compare import compare, comparison
@@ -13,6 +12,7 @@ from analysis.comparison import request_curves
 from analysis.policies import by_world, called, measure, swept, worlds
 from analysis.run_groups import RunGroup, group_runs
 from analysis.style import Sheet
+from tests.support.fake_run import plausible_rows, write_run
 
 METHODS = ("devicerec", "duet")
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fake_run import plausible_rows, write_run
 from rich.console import Console
 
 import analysis
@@ -14,6 +13,7 @@ from analysis.stats import p_value, paired, ratios
 from analysis.summary import compare_devices, device_sums, of_method, summarise
 from analysis.summary_table import terminal_table
 from core.schema import SUMMARY, names
+from tests.support.fake_run import plausible_rows, write_run
 
 CONTRACT = [
     *("method", "devices", "sessions", "events", "hit@10", "ndcg@10", "macs_m", "param_mbit"),

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fake_run import plausible_rows, plausible_training, write_run
 
 import analysis
 from analysis import figures
@@ -18,6 +17,7 @@ from analysis.run_groups import compare_groups, group_runs
 from analysis.sections import failures, results
 from analysis.stats import change, quotients, ratio
 from core.schema import STATUSES
+from tests.support.fake_run import plausible_rows, plausible_training, write_run
 
 NOTHING_RAN = {
     **dict.fromkeys(("path", "blocks", "macs", "macs_paper", "macs_session", "param_bits", "bits_down", "bits_up"), 0),

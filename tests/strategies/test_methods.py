@@ -23,7 +23,7 @@ from strategies.rare_gem import RareGemLearner, prunings
 from strategies.registry import METHODS
 from strategies.training.learner import Recipe
 from strategies.training.windows import TrainingSet
-from tests.shortcuts import without_report
+from tests.support.runs import without_report
 
 SESSIONS, BLOCKS, CONTEXT, MEMORY = 4, 2, 5, 8
 ABLATIONS = "forward-ofa-controller,forward-ofa-no-structure,forward-ofa-random,forward-ofa-first,forward-ofa-last"

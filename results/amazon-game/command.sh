@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Six methods on Amazon Game (2014 release, 5-core extract)
+# Training: as now
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+out="${1:-runs/amazon-game}"
+python -m sim.run --dataset amazon-game --devices 1000 \
+    --methods devicerec,finetune,duet,forward-ofa,duet-plus,forward-ofa-plus --out "$out"
