@@ -30,10 +30,7 @@ _SPLITS = {
     "paper": "leave-one-out: each device's last item; the item before it is for validation, what is older "
     "the cloud trains on",
 }
-_SHORT_SPLITS = {
-    "stream": "last 20 % of each device, live",
-    "paper": "leave-one-out (last item of each device)",
-}
+_SHORT_SPLITS = {"stream": "last 20 % of each device, live", "paper": "leave-one-out (last item of each device)"}
 _NOT_FLAGS = {"identity", "quiet", "out", "data_dir", "accelerator", "tensorboard"}
 
 

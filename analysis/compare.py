@@ -31,6 +31,7 @@ from analysis.style import Sheet
 from analysis.summary import relative_difference
 from analysis.tables import Column, build, method_column, terminal
 from analysis.text import join, number, plural, quality, signed_percent
+from core.cli import run as run_command
 from core.errors import UserError
 
 
@@ -173,14 +174,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders, two or more")
     parser.add_argument("--out", type=Path, help="folder to write to (default: beside the first run)")
     given = parser.parse_args(arguments)
-    try:
+
+    def command() -> None:
         page, table = comparison(given.runs, given.out)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    Console().print(table)
-    print(page)
-    return 0
+        Console().print(table)
+        print(page)
+
+    return run_command(command)
 
 
 if __name__ == "__main__":

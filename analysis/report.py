@@ -16,13 +16,13 @@ from analysis.run import Run, load
 from analysis.sections import case_study, data_facts, failures, results
 from analysis.text import plural
 from analysis.tiers import tier_table
-from core.errors import UserError
+from core.cli import run as run_command
 
 
 def build_report(run_folder: str | Path) -> Path:
     """Write summary, figures and report of a finished run; returns the path of ``report.html``.
 
-    Raises :class:`UserError` if the folder is no finished run.
+    Raises :class:`core.errors.UserError` if the folder is no finished run.
     """
     run = load(run_folder)
     write(run.path / "summary.csv", run.summary.to_csv(index=False))
@@ -78,12 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("run", type=Path, help="run folder: the one with config.toml and sessions.parquet in it")
     given = parser.parse_args(arguments)
-    try:
-        print(build_report(given.run))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    return run_command(lambda: print(build_report(given.run)))
 
 
 if __name__ == "__main__":

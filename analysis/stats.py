@@ -80,9 +80,7 @@ def interval(replicates: np.ndarray, devices: int) -> tuple[np.ndarray, np.ndarr
 
 
 def paired(
-    numerators: tuple[np.ndarray, np.ndarray],
-    denominators: tuple[np.ndarray, np.ndarray],
-    replicates: int = REPLICATES,
+    numerators: tuple[np.ndarray, np.ndarray], denominators: tuple[np.ndarray, np.ndarray], replicates: int = REPLICATES
 ) -> Difference:
     """The second ratio minus the first, over the same devices: every array is ``(D,)``, row d the same
     device."""

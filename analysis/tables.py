@@ -81,10 +81,7 @@ def grouped_method_column(
 
 
 def build(
-    frame: pd.DataFrame | list[dict[str, Any]],
-    columns: Sequence[Column],
-    caption: str = "",
-    within: Sequence[str] = (),
+    frame: pd.DataFrame | list[dict[str, Any]], columns: Sequence[Column], caption: str = "", within: Sequence[str] = ()
 ) -> Table:
     """The table of a frame. A column of which no row has a value is left out.
 

@@ -47,12 +47,7 @@ CELL_COLUMNS = {
     "blocks": "blocks of the backbone",
 }
 
-METRICS = {
-    "ndcg": "NDCG@10",
-    "hit": "Hit@10",
-    "flops": "M MACs",
-    "param": "Mbit",
-}
+METRICS = {"ndcg": "NDCG@10", "hit": "Hit@10", "flops": "M MACs", "param": "Mbit"}
 """What the paper's tables of methods have."""
 
 UNITS = {

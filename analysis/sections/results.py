@@ -11,16 +11,7 @@ from analysis.stats import BASELINE, change
 from analysis.summary import relative_difference
 from analysis.summary_table import AGAINST_DEVICEREC, HIT, HIT_SD, NDCG, NDCG_SD, SERVED
 from analysis.tables import Table, build, method_column
-from analysis.text import (
-    best_row,
-    join,
-    number,
-    p_text,
-    percent,
-    quality,
-    records,
-    signed_percent,
-)
+from analysis.text import best_row, join, number, p_text, percent, quality, records, signed_percent
 
 TITLE = "Results"
 READING = (
