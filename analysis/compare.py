@@ -100,7 +100,7 @@ def _shown(table: pd.DataFrame, sheet: Sheet) -> TerminalTable:
         Column("", "setting"),
         method_column(sheet.title, "method"),
         Column("NDCG@10", "ndcg@10", quality),
-        Column("±", write=lambda row: quality(row["ndcg@10_sd"])),
+        Column("±", "ndcg@10_sd", quality),
         Column("Hit@10", "hit@10", quality),
         Column("gain %", write=lambda row: signed_percent(row["gain"]).removesuffix("\u00a0%")),
         Column("MACs M", "macs_m", number),
@@ -126,9 +126,8 @@ def _policies(groups: Sequence[RunGroup], folder: Path, sheet: Sheet) -> tuple[l
             drawn = Drawn(name, request_curves, mine, sheet)
             said, table = request_curves.finding(mine, sheet.title), request_curves.table(mine, sheet.title)
             found.append(drawn.section(folder / "figures", said, [table], f"{drawn.title}: {world}"))
-    rows, columns = request_curves.terminal_columns(frame, sheet.title)
-    caption = "NDCG@10 against all items, cut-off 10; in brackets: sessions in which devices adapted, in percent."
-    return around.in_short(changes, sheet.title), found, terminal(build(rows, columns, caption), "Policies", left=2)
+    shown = terminal(request_curves.short_table(frame, sheet.title), "Policies", left=2)
+    return around.in_short(changes, sheet.title), found, shown
 
 
 def _settings(

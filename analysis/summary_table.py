@@ -43,9 +43,10 @@ AGAINST_DEVICEREC = (
         signed,
         "to DeviceRec",
         note=between("ndcg@10_delta_low", "ndcg@10_delta_high", signed),
+        optional=True,
     ),
-    Column("in %", "relative", signed_percent),
-    Column("p", "ndcg@10_p", p_text),
+    Column("in %", "relative", signed_percent, optional=True),
+    Column("p", "ndcg@10_p", p_text, optional=True),
 )
 SERVED = Column("Served", "served", percent, "of sessions", best=max)
 GAIN = Column(
@@ -70,6 +71,7 @@ COSTS = (
         "M a session",
         best=min,
         explanation="MACs a session: all that the device multiplies, extractors and its own training included.",
+        optional=True,
     ),
     Column("Model", "param_mbit", number, "Mbit", best=min, short="model\nMbit"),
     Column("Requests", "requests_per_session", number, best=min),

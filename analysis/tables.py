@@ -56,6 +56,8 @@ class Column:
     """Writes what stands below a cell in small letters."""
     explanation: str = ""
     """A sentence of the caption, where the column is shown."""
+    optional: bool = False
+    """Left out where no row has a value."""
     short: str = ""
     """The header in the terminal, where width is dear; a line break divides it."""
 
@@ -83,13 +85,13 @@ def grouped_method_column(
 def build(
     frame: pd.DataFrame | list[dict[str, Any]], columns: Sequence[Column], caption: str = "", within: Sequence[str] = ()
 ) -> Table:
-    """The table of a frame. A column of which no row has a value is left out.
+    """The table of a frame.
 
     The best value is marked in every column that has a better end, unless all are the same; with ``within`` it is
     marked among the rows that agree in these columns of the frame.
     """
     frame = pd.DataFrame(frame)
-    rows, shown = records(frame), [column for column in columns if _known(frame, column)]
+    rows, shown = records(frame), [one for one in columns if not one.optional or frame[one.key].notna().any()]
     marks = [_marks(frame, column, [name for name in within if name in frame]) for column in shown]
     cells = [
         [
@@ -148,10 +150,6 @@ def _star(cell: Cell, column_has_one: bool) -> Text:
     if cell.best:
         return Text(f"{cell.text}*", style="bold green")
     return Text(cell.text + (" " if column_has_one else ""))
-
-
-def _known(frame: pd.DataFrame, column: Column) -> bool:
-    return not column.key or frame.empty or bool(frame[column.key].notna().any())
 
 
 def _marks(frame: pd.DataFrame, column: Column, within: list[str]) -> list[bool]:

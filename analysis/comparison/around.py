@@ -24,8 +24,8 @@ def section(groups: Sequence[RunGroup], frame: pd.DataFrame, title: Callable[[st
     columns = [
         grouped_method_column(title, "on these streams", by="world"),
         Column("NDCG@10", "ndcg@10", quality, "all"),
-        Column("Before", write=lambda row: quality(row["before"])),
-        Column("During", write=lambda row: quality(row["during"])),
+        Column("Before", "before", quality),
+        Column("During", "during", quality),
         Column("After", "after", quality, "95 % interval", best=max, note=between("after_low", "after_high")),
         *AFTER_AGAINST_DEVICEREC,
         RECOVERY,

@@ -131,9 +131,10 @@ def table(frame: pd.DataFrame, title: Callable[[str], str]) -> Table:
     """Every policy of one world in a row, two columns a method."""
     columns = [Column("Policy", "policy")]
     for method in frame["method"].unique():
+        against, captured = _words(f"{method} against"), _words(f"{method} captured")
         columns += [
-            Column(title(method), f"{method} ndcg", quality, "NDCG@10", best=max, note=_against_random(method)),
-            Column("Adapts", f"{method} rate", percent, "captured", note=_captured(method)),
+            Column(title(method), f"{method} ndcg", quality, "NDCG@10", best=max, note=against),
+            Column("Adapts", f"{method} rate", percent, "captured", note=captured),
         ]
     caption = (
         "● best of its column. Small, below NDCG@10: difference to random with the same budget, paired bootstrap over "
@@ -142,48 +143,33 @@ def table(frame: pd.DataFrame, title: Callable[[str], str]) -> Table:
     return build(_by_policy(frame), columns, caption)
 
 
-def terminal_columns(frame: pd.DataFrame, title: Callable[[str], str]) -> tuple[pd.DataFrame, list[Column]]:
-    """The policies of all worlds for the terminal: the rows, and NDCG@10 with the rate of every method."""
-
-    def column(method: str) -> Column:
-        def write(row: Row) -> str:
-            if not math.isfinite(row[f"{method} ndcg"]):
-                return "–"
-            return f"{quality(row[f'{method} ndcg'])} ({100 * row[f'{method} rate']:.0f})"
-
-        return Column(title(method), write=write)
-
+def short_table(frame: pd.DataFrame, title: Callable[[str], str]) -> Table:
+    """The policies of all worlds for the terminal: NDCG@10 of every method with its rate."""
     worlds = [_by_policy(mine).assign(world=world) for world, mine in frame.groupby("world", sort=False)]
-    rows = pd.concat(worlds, ignore_index=True)
+    rows = pd.concat(worlds, ignore_index=True) if worlds else pd.DataFrame(columns=["world", "policy"])
     rows["world"] = rows["world"].where(rows["world"] != rows["world"].shift(), "")
-    return rows, [Column("", "world"), Column("policy", "policy"), *map(column, frame["method"].unique())]
+    methods = [Column(title(name), write=_words(f"{name} short", "–")) for name in frame["method"].unique()]
+    caption = "NDCG@10 against all items, cut-off 10; in brackets: sessions in which devices adapted, in percent."
+    return build(rows, [Column("", "world"), Column("policy", "policy"), *methods], caption)
 
 
 def _by_policy(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row a setting: its policy, and of each method the measures, named ``<method> <measure>``."""
+    """One row a setting: its policy, and what stands in the columns of each method."""
     rows = []
     for _, part in frame.groupby("setting", sort=False):
         row: dict[str, Any] = {"policy": called(str(part["policy"].iloc[0]), float(part["budget"].iloc[0]))}
         for mine in records(part):
-            row |= {f"{mine['method']} {key}": mine[key] for key in _MEASURES}
-            row[f"{mine['method']} ndcg"] = mine["ndcg@10"]
+            name = mine["method"]
+            row |= {f"{name} ndcg": mine["ndcg@10"], f"{name} rate": mine["rate"]}
+            row[f"{name} short"] = f"{quality(mine['ndcg@10'])} ({100 * mine['rate']:.0f})"
+            if math.isfinite(mine["random_p"]):
+                row[f"{name} against"] = f"{signed(mine['random_delta'])}, p {p_text(mine['random_p'])}"
+            if math.isfinite(mine["captured_low"]):
+                row[f"{name} captured"] = percent(mine["captured"], 0)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-_MEASURES = ("rate", "random_delta", "random_p", "captured", "captured_low")
-
-
-def _against_random(method: str) -> Callable[[Row], str]:
-    def write(row: Row) -> str:
-        known = math.isfinite(row[f"{method} random_p"])
-        return f"{signed(row[f'{method} random_delta'])}, p {p_text(row[f'{method} random_p'])}" if known else ""
-
-    return write
-
-
-def _captured(method: str) -> Callable[[Row], str]:
-    def write(row: Row) -> str:
-        return percent(row[f"{method} captured"], 0) if math.isfinite(row[f"{method} captured_low"]) else ""
-
-    return write
+def _words(key: str, otherwise: str = "") -> Callable[[Row], str]:
+    """A writer of the words in this column, where the row has them."""
+    return lambda row: row[key] if isinstance(row.get(key), str) else otherwise

@@ -137,12 +137,13 @@ def paired_section(pairs: pd.DataFrame, title: Callable[[str], str]) -> list[Sec
         Column("Devices", "devices", lambda count: f"{count:,}" if count else "none", "in both"),
         Column(
             "Difference",
-            write=lambda row: signed(row["ndcg@10_delta"]),
+            "ndcg@10_delta",
+            signed,
             unit="95 % interval",
             note=between("ndcg@10_delta_low", "ndcg@10_delta_high", signed),
         ),
-        Column("in %", write=lambda row: signed_percent(row["relative"])),
-        Column("p", write=lambda row: p_text(row["ndcg@10_p"])),
+        Column("in %", "relative", signed_percent),
+        Column("p", "ndcg@10_p", p_text),
     ]
     table = build(_with_relative(pairs), columns, "Difference in NDCG@10, paired bootstrap over devices.")
     return [Section("paired", PAIRED_TITLE, PAIRED_READING, tables=[table])]

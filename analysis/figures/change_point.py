@@ -70,7 +70,7 @@ def tables(run: Run, frame: pd.DataFrame) -> list[Table]:
         Column("Before", "before", quality, "NDCG@10", best=max),
         Column("During", "during", quality, "NDCG@10", best=max),
         Column("After", "after", quality, "95 % interval", best=max, note=between("after_low", "after_high")),
-        Column("After", write=lambda row: signed_percent(row["to_before"]), unit="to before"),
+        Column("After", "to_before", signed_percent, unit="to before"),
         *AFTER_AGAINST_DEVICEREC,
         RECOVERY,
     ]
@@ -106,8 +106,9 @@ AFTER_AGAINST_DEVICEREC = (
         signed,
         "to DeviceRec, after",
         note=between("after_delta_low", "after_delta_high", signed),
+        optional=True,
     ),
-    Column("p", "after_p", p_text),
+    Column("p", "after_p", p_text, optional=True),
 )
 RECOVERY = Column(
     "Back at 90 %",

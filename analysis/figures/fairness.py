@@ -96,12 +96,7 @@ def table(frame: pd.DataFrame, title: Callable[[str], str]) -> Table:
         grouped_method_column(title),
         Column("Worst", "worst", quality, "NDCG@10", note=lambda row: str(row["worst_tier"])),
         Column("Best", "best", quality, "NDCG@10", note=lambda row: str(row["best_tier"])),
-        Column(
-            "Worst to best",
-            write=lambda row: percent(row["ratio"]),
-            unit="95 % interval",
-            note=between("low", "high", percent),
-        ),
+        Column("Worst to best", "ratio", percent, unit="95 % interval", note=between("low", "high", percent)),
     ]
     caption = (
         "The kind of device with the lowest quality against the one with the highest; 100 % would be the same quality "

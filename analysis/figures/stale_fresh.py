@@ -80,7 +80,8 @@ def tables(run: Run, frame: pd.DataFrame) -> list[Table]:
         Column("Adaptations", "rate", percent, "of sessions"),
         Column(
             "Revenue captured",
-            write=lambda row: percent(row["captured"]),
+            "captured",
+            percent,
             note=between("captured_low", "captured_high", percent),
             explanation="Revenue captured: the part of it in the sessions in which the device did adapt; without an "
             "interval where the gain of all may be none.",

@@ -65,19 +65,9 @@ def table(frame: pd.DataFrame, title: Callable[[str], str], caption: str) -> Tab
         Column("Devices", write=_kind, unit="method", note=lambda row: title(row["method"])),
         Column("NDCG@10", "ndcg@10", quality, "95 % interval", best=max, note=between("low", "high")),
         Column("Served", "served", percent, "of sessions"),
-        Column("Blocks", write=lambda row: number(row["blocks"]), unit="where served"),
-        Column(
-            "Adaptation",
-            write=lambda row: number(row["adapt_ms"]),
-            unit="ms; 95 %",
-            note=lambda row: number(row["adapt_ms_p95"]),
-        ),
-        Column(
-            "Inference",
-            write=lambda row: number(row["inference_us"]),
-            unit="µs; 95 %",
-            note=lambda row: number(row["inference_us_p95"]),
-        ),
+        Column("Blocks", "blocks", number, unit="where served"),
+        Column("Adaptation", "adapt_ms", number, unit="ms; 95 %", note=lambda row: number(row["adapt_ms_p95"])),
+        Column("Inference", "inference_us", number, unit="µs; 95 %", note=lambda row: number(row["inference_us_p95"])),
         Column("Traffic", "mbit", number, "Mbit"),
         Column("Energy", "joules", number, "J"),
     ]

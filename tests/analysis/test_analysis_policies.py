@@ -104,3 +104,11 @@ def test_streams_without_a_change_have_a_line_of_dashes(tmp_path: Path) -> None:
     assert natural["ndcg@10"] > 0
     assert math.isnan(natural["before"])
     assert "–" in compare(runs, tmp_path / "out").read_text(encoding="utf-8")
+
+
+def test_runs_of_a_method_that_never_adapts_can_be_compared(tmp_path: Path) -> None:
+    rows = plausible_rows(devices=5, methods=("devicerec",), drift=True)
+    runs = [write_run(tmp_path / drift, rows, methods=("devicerec",), drift=drift) for drift in ("abrupt", "gradual")]
+    page, table = comparison(runs, tmp_path / "out")
+    assert table.row_count == 0
+    assert "DeviceRec is best" in page.read_text(encoding="utf-8")
