@@ -1,7 +1,6 @@
 """Pieces of a self-contained HTML page: sections, pictures as data, one template."""
 
 import base64
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from analysis.tables import Table
+from core import atomic
 
 _TEMPLATES = Environment(
     loader=PackageLoader("analysis", "templates"),
@@ -56,10 +56,7 @@ def render(template: str, **values: object) -> str:
 
 def write(path: Path, text: str) -> Path:
     """Write a file as a whole or not at all."""
-    draft = path.with_name(f".{path.name}.part")
-    draft.write_text(text, encoding="utf-8")
-    os.replace(draft, path)
-    return path
+    return atomic.write(path, text)
 
 
 def _uri(svg: str) -> str:

@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from analysis.summary import summarise
 from core import schema
 from core.errors import UserError
-from core.run_config import read_config
+from core.run_folder import read_config, read_sessions
 
 QUALITY = (("hits", "ndcg"), ("hits_stale", "ndcg_stale"), ("hits_fresh", "ndcg_fresh"))
 """Columns of a row that hold quality: hits are at most its events, and NDCG is at most its hits."""
@@ -119,12 +117,7 @@ def method_names(options: dict[str, Any]) -> list[str]:
 
 def _sessions(path: Path) -> pd.DataFrame:
     file = path / "sessions.parquet"
-    if not file.is_file():
-        raise UserError(f"{path} is unfinished: there is no sessions.parquet yet; {_CONTINUE}")
-    try:
-        frame = pq.read_table(file).to_pandas()
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{file} is damaged: {_first_line(error)}; delete it and {_CONTINUE}") from error
+    frame = read_sessions(path)
     absent = {
         column.name: column.stands_in
         for column in schema.SESSIONS

@@ -19,6 +19,7 @@ import analysis
 from clients import request
 from clients.app import app as client_app
 from core.errors import UserError
+from core.run_folder import RunFolder
 from models.checkpoint import load_device
 from replay.networks import own_network
 from sim import model_cache, play, run, train
@@ -27,7 +28,6 @@ from sim.backends.messaging import register
 from sim.config import Config
 from sim.experiment import prepare
 from sim.play import sessions_by_round
-from sim.run_folder import RunFolder
 from strategies.forward_ofa import ForwardOFA
 from strategies.training import loop
 from tests.support.runs import Stopped, sessions, stop_after, without_report, write_csv
@@ -269,32 +269,78 @@ def test_a_device_that_breaks_the_protocol_costs_its_own_session_only(
     assert "message rejected" in (tmp_path / "bad" / "run.log").read_text()
 
 
-@pytest.mark.parametrize("lost", ["train", "evaluate"])
-def test_a_device_that_the_network_reports_unavailable_is_dropped_and_the_round_goes_on(
-    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
-) -> None:
-    config = replace(config, methods="forward-ofa", epochs=1, sessions=1)
-    run.main(config)
+def unavailable(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network reports in place of the fourth device that it is unavailable for messages of this type."""
     deliver = InProcessGrid.send_and_receive
 
     def patchy(self: InProcessGrid, messages: list[Message], *, timeout: float | None = None) -> list[Message]:
         sent = list(messages)
         replies = deliver(self, sent)
-        if sent[0].metadata.message_type == lost:
+        if sent and sent[0].metadata.message_type == kind:
             replies[3] = create_message_error_unavailable_res_message(sent[3].metadata, "node_unavail")
         return replies
 
     monkeypatch.setattr(InProcessGrid, "send_and_receive", patchy)
+
+
+@pytest.mark.parametrize("kind", ["train", "evaluate"])
+def test_a_device_that_the_engine_lost_stops_the_run_and_the_same_command_continues(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    config = replace(config, methods="forward-ofa", epochs=1, sessions=1)
+    run.main(config)
     bad = replace(config, out=tmp_path / "bad")
+    with monkeypatch.context() as patch:
+        unavailable(kind, patch)
+        with pytest.raises(
+            UserError, match=r"1 of 12 devices .* Forward-OFA, device 3 .*session 0: lost: .*run\.log"
+        ) as stop:
+            run.main(bad)
+    assert "\n" not in str(stop.value)
+    assert not list((tmp_path / "bad").glob("parts/*"))
     run.main(bad)
+    pd.testing.assert_frame_equal(sessions(tmp_path / "bad"), sessions(config.folder))
+
+
+@pytest.mark.parametrize("kind", ["train", "evaluate"])
+def test_a_few_lost_devices_are_counted_and_cost_nobody_else_anything(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    config = replace(config, methods="forward-ofa", epochs=1, sessions=1)
+    run.main(config)
+    monkeypatch.setattr(play, "TOLERATED", 0.2)
+    unavailable(kind, monkeypatch)
+    run.main(replace(config, out=tmp_path / "bad"))
     rows, others = sessions(tmp_path / "bad"), sessions(config.folder)
-    assert len(rows) == DEVICES
-    if lost == "evaluate":
-        assert rows.status.tolist() == ["dropped" if device == 3 else "ok" for device in range(DEVICES)]
-    else:  # it plays without a network of its own
-        assert rows.requested.tolist() == [device != 3 for device in range(DEVICES)]
-        assert not rows.bits_down[3]
+    assert rows.status.tolist() == ["lost" if device == 3 else "ok" for device in range(DEVICES)]
+    assert rows.served.tolist() == [device != 3 for device in range(DEVICES)]
+    assert rows.requested.tolist() == [device != 3 or kind == "evaluate" for device in range(DEVICES)]
+    assert (rows.loc[3, ["hits", "ndcg", "macs", "path"]] == 0).all()
     pd.testing.assert_frame_equal(rows.drop(3), others.drop(3))
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "short"])
+def test_a_damaged_disk_of_the_simulation_is_no_fault_of_the_devices(
+    config: Config, tmp_path: Path, damage: str
+) -> None:
+    """The file is that of all devices: their sessions were ``rejected``, and the run ended with a table."""
+    config = replace(config, methods="devicerec", epochs=1, sessions=1)
+    prepare(config)
+    items = config.folder / "world" / "items.npy"
+    whole = items.read_bytes()
+    if damage == "missing":
+        items.unlink()
+    elif damage == "truncated":
+        items.write_bytes(whole[:-40])
+    else:
+        np.save(items, np.load(items)[:-10])
+    with pytest.raises(UserError, match=r"12 of 12 .* DeviceRec, device 0 .* session 0: failed: .*(items|world)"):
+        run.main(config)
+    assert not config.folder.joinpath("sessions.parquet").exists()
+    assert (config.folder / "run.log").read_text().count("Traceback") < 3
+    items.write_bytes(whole)
+    run.main(config)
+    assert (sessions(config.folder).status == "ok").all()
 
 
 def test_flowers_own_loop_plays_the_same_sessions(config: Config) -> None:
