@@ -118,7 +118,7 @@ def method_names(options: dict[str, Any]) -> list[str]:
 def _sessions(path: Path) -> pd.DataFrame:
     file = path / "sessions.parquet"
     frame = read_sessions(path)
-    absent = {
+    absent: dict[str, Any] = {
         column.name: column.stands_in
         for column in schema.SESSIONS
         if column.stands_in is not schema.NEEDED and column.name not in frame.columns
