@@ -27,6 +27,7 @@ from analysis.figures import Drawn
 from analysis.page import Section, render, write
 from analysis.run import load
 from analysis.run_groups import RunGroup, compare_groups, group_runs, titles
+from analysis.sections import data_facts, failures
 from analysis.style import Sheet
 from analysis.summary import relative_difference
 from analysis.tables import Column, build, method_column, terminal
@@ -66,7 +67,7 @@ def comparison(runs: Sequence[str | Path], out: str | Path | None = None) -> tup
         "report.html.j2",
         title=f"{plural(len(runs), 'run')} compared",
         lead=_lead(groups),
-        warnings=run_groups.warnings(pairs),
+        warnings=[*_run_warnings(groups), *run_groups.warnings(pairs)],
         findings=findings,
         sections=sections,
         protocol=[(f"{group.name}: {group.label}", _played(group)) for group in groups],
@@ -141,6 +142,12 @@ def _settings(
         *run_groups.paired_section(pairs, sheet.title),
         *scenarios.sections(groups, table, folder, sheet),
     ]
+
+
+def _run_warnings(groups: Sequence[RunGroup]) -> list[str]:
+    """What the reports of the runs warn of: their data, and faults of the software."""
+    runs = [run for group in groups for run in group.runs]
+    return list(dict.fromkeys(text for run in runs for text in (*data_facts.warnings(run), *failures.warnings(run))))
 
 
 def _lead(groups: Sequence[RunGroup]) -> str:

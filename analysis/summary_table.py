@@ -13,7 +13,7 @@ from analysis.run import Run
 from analysis.sections import data_facts
 from analysis.summary import relative_difference, uncertain
 from analysis.tables import Column, Table, build, method_column, terminal
-from analysis.text import Row, between, number, p_text, percent, plural, quality, scaled, signed, signed_percent
+from analysis.text import Row, between, number, p_text, percent, plural, quality, scaled, signed, signed_percent, spread
 
 
 def _gain(row: Row) -> str:
@@ -23,9 +23,7 @@ def _gain(row: Row) -> str:
 
 
 HIT = Column("Hit@10", "hit@10", quality, best=max, short="Hit\n@10")
-HIT_SD = Column(
-    "Hit@10", "hit@10", quality, "± over seeds", best=max, note=lambda row: f"± {quality(row['hit@10_sd'])}"
-)
+HIT_SD = Column("Hit@10", "hit@10", quality, "± over seeds", best=max, note=lambda row: spread(row["hit@10_sd"]))
 NDCG = Column(
     "NDCG@10",
     "ndcg@10",
@@ -35,7 +33,7 @@ NDCG = Column(
     note=between("ndcg@10_low", "ndcg@10_high"),
     short="NDCG\n@10",
 )
-NDCG_SD = Column("NDCG@10", "ndcg@10_sd", lambda spread: f"± {quality(spread)}", "± over seeds")
+NDCG_SD = Column("NDCG@10", "ndcg@10_sd", spread, "± over seeds")
 AGAINST_DEVICEREC = (
     Column(
         "Difference",

@@ -31,6 +31,11 @@ def quality(value: float) -> str:
     return "–" if not math.isfinite(value) else f"{value:.4f}"
 
 
+def spread(value: float) -> str:
+    """A standard deviation of qualities; a dash for NaN."""
+    return f"± {quality(value)}" if math.isfinite(value) else "–"
+
+
 def signed(value: float) -> str:
     """A difference of two qualities with its sign, the minus a real one; a dash for NaN."""
     return "–" if not math.isfinite(value) else f"{value:+.4f}".replace("-", "−")
