@@ -126,3 +126,17 @@ def test_there_is_no_p_value_of_nothing() -> None:
     alone = paired((np.ones(1), np.full(1, 3.0)), (np.full(1, 4.0), np.full(1, 4.0)))
     assert alone.delta == 0.5
     assert np.isnan([alone.low, alone.high, alone.p]).all()
+
+
+def test_a_ratio_needs_something_below_it_and_a_spread_two_devices() -> None:
+    ones, nothing, halves = np.ones(2), np.zeros(2), np.full(2, 0.5)
+    assert np.isnan(paired((ones, ones), (nothing, ones)).delta)
+    assert np.isnan(paired((ones, ones), (ones, nothing)).delta)
+    found = paired((np.array([0.0, 0.25]), np.array([0.25, 0.5])), (halves, halves))
+    assert [found.delta, found.low, found.high] == pytest.approx([0.5] * 3)
+
+
+def test_as_many_draws_are_made_as_are_asked_for() -> None:
+    ones = np.ones(3)
+    assert paired((0 * ones, ones), (ones, ones), replicates=9).p == pytest.approx(2 / 10)
+    assert paired((0 * ones, ones), (ones, ones)).p == pytest.approx(2 / 2001)

@@ -302,6 +302,17 @@ def test_a_device_trains_if_its_energy_allows_that_too(installed: SessionConfig,
         assert quality(found) == pytest.approx(GROUP_1)
 
 
+def test_a_device_whose_training_diverges_plays_with_the_installed_network_and_says_so(
+    installed: SessionConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("clients.local_training.LEARNING_RATE", 1e37)
+    found = played(order(installed, "evaluate.finetune"))
+    assert found["macs_adapt"] == TRAINING  # the energy is spent all the same
+    assert (found["served"], found["path"]) == (1, 1)
+    assert quality(found) == pytest.approx(GROUP_1)
+    assert "device 0, session 0: its own training diverged" in caplog.text
+
+
 def test_a_device_that_trains_no_more_plays_with_what_it_has_trained(
     installed: SessionConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

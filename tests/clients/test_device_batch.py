@@ -95,7 +95,7 @@ WHOLE = {"path": ALL, **{f"block{k}": BLOCK for k in range(BLOCKS)}}
         (session(history_length=0), "history_length is 0"),
         (session(history_length=2**40), "history_length is 1099511627776"),
         (session(extra=1), "'session' holds 'extra'"),
-        (session(world="nowhere"), "nowhere/offsets.npy cannot be read"),
+        (session(world="nowhere"), "nowhere/manifest.json is missing"),
         (session(model="nowhere"), "cannot be read"),
         (record("budget", ConfigRecord({**Budget().record(), "macs": float("nan")})), "macs is nan"),
         (record("budget", ConfigRecord({"macs": 1.0})), "'budget' lacks model_bits"),
