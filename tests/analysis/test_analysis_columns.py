@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ from core import schema
 from sim.backends.inprocess import InProcessGrid
 from sim.config import Config
 from sim.experiment import execute
+from strategies.base import Status
 from strategies.registry import METHODS
 
 CONFIG = Config(
@@ -88,3 +90,8 @@ def test_a_run_says_what_its_methods_are_called_and_what_they_do(folder: Path) -
     assert run.titles == {name: METHODS[name].title for name in ("devicerec", "duet")}
     assert run.notes == {name: METHODS[name].note for name in ("devicerec", "duet")}
     assert all(vars(method).get("note") for method in METHODS.values())
+
+
+def test_whatever_a_device_session_can_come_to_has_its_words() -> None:
+    assert set(get_args(Status)) == set(schema.STATUSES)
+    assert set(schema.FAULTS) < set(schema.STATUSES)

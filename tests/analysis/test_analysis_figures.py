@@ -196,3 +196,14 @@ def test_repainting_leaves_the_methods_alone() -> None:
     assert all(text.count(colour) == 1 for colour in astuple(style.LIGHT))
     assert "stroke: var(--muted)" in dark
     assert style.LOOKS["duet"].colour.lower() in dark
+
+
+def test_a_file_in_the_folder_is_a_figure_with_all_its_words() -> None:
+    files = {path.stem for path in Path(figures.__file__).parent.glob("*.py")} - {"__init__"}
+
+    assert files == set(figures.FIGURES)
+    for module in figures.FIGURES.values():
+        assert module.__doc__
+        assert len(module.TITLE) > 4
+        assert len(module.READING) > 40
+        assert all(callable(getattr(module, name)) for name in ("data", "draw", "finding"))
