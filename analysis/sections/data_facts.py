@@ -4,6 +4,7 @@ Its keys are taken as they are: a scalar is a fact, whose name is its key; the l
 ``warnings`` are shown as text.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,6 +57,8 @@ def _written(key: str, value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, float) and math.isinf(value):
+        return "without limit"
     if isinstance(value, float):
         return percent(value) if key.startswith("share") else number(value)
     if isinstance(value, list):

@@ -16,6 +16,7 @@ FACTS = """
 users = 6040
 share_unseen_items = 0.643
 median_pause_minutes = 1440.0
+session_gap_minutes = inf
 ties = "file"
 shuffled = false
 notes = ["12 users have no live event."]
@@ -39,6 +40,7 @@ def test_any_key_becomes_a_fact_with_a_title(folder: Path) -> None:
         ("Users", "6,040"),
         ("Share of unseen items", "64.3 %"),
         ("Median pause minutes", "1,440"),
+        ("Session gap minutes", "without limit"),
         ("Ties", "file"),
         ("Shuffled", "no"),
         ("Warning", "64 % of the live events have an item that occurs in no training history."),
