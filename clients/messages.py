@@ -159,14 +159,14 @@ def content_of(reply: Message) -> RecordDict:
     is nothing in it.
     """
     if reply.has_error():
-        lines = str(reply.error.reason or "").strip().splitlines()
-        raise DeviceFault(lines[-1].strip() if lines else "no reason given")
+        lines = str(reply.error.reason or "").strip().splitlines() or ["no reason given"]
+        raise DeviceFault(_line(lines[-1] if lines[0].startswith("Traceback") else " ".join(lines)))
     if not reply.has_content():
         raise BadMessage("the reply has no content")
     content: RecordDict = reply.content
     if set(content) == {REFUSED}:
         reason = check(REFUSED, content[REFUSED], REFUSED_FIELDS)["reason"]
-        raise DeviceFault(f"refused the message: {' '.join(reason.split())[:500]}")
+        raise DeviceFault(f"refused the message: {_line(reason)}")
     return content
 
 
@@ -245,6 +245,11 @@ def read_measured(reply: Message, compared: bool) -> Measured:
     content = content_of(reply)
     _only(content, {MEASURED})
     return check(MEASURED, content[MEASURED], (*MEASURED_FIELDS, *(COMPARED_FIELDS if compared else ())))
+
+
+def _line(text: str) -> str:
+    """``text`` as one line of at most 500 characters."""
+    return " ".join(text.split())[:500]
 
 
 def _only(content: RecordDict, names: set[str]) -> None:

@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message
-from flwr.server.superlink.linkstate.utils import create_message_error_unavailable_res_message
+from flwr.app import Array, ArrayRecord, ConfigRecord
 from safetensors.torch import load_file
 
 import analysis
@@ -267,80 +266,6 @@ def test_a_device_that_breaks_the_protocol_costs_its_own_session_only(
     assert (rows[caught].bits_down == 0).all()
     pd.testing.assert_frame_equal(rows[~caught], others[~caught])
     assert "message rejected" in (tmp_path / "bad" / "run.log").read_text()
-
-
-def unavailable(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The network reports in place of the fourth device that it is unavailable for messages of this type."""
-    deliver = InProcessGrid.send_and_receive
-
-    def patchy(self: InProcessGrid, messages: list[Message], *, timeout: float | None = None) -> list[Message]:
-        sent = list(messages)
-        replies = deliver(self, sent)
-        if sent and sent[0].metadata.message_type == kind:
-            replies[3] = create_message_error_unavailable_res_message(sent[3].metadata, "node_unavail")
-        return replies
-
-    monkeypatch.setattr(InProcessGrid, "send_and_receive", patchy)
-
-
-@pytest.mark.parametrize("kind", ["train", "evaluate"])
-def test_a_device_that_the_engine_lost_stops_the_run_and_the_same_command_continues(
-    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    config = replace(config, methods="forward-ofa", epochs=1, sessions=1)
-    run.main(config)
-    bad = replace(config, out=tmp_path / "bad")
-    with monkeypatch.context() as patch:
-        unavailable(kind, patch)
-        with pytest.raises(
-            UserError, match=r"1 of 12 devices .* Forward-OFA, device 3 .*session 0: lost: .*run\.log"
-        ) as stop:
-            run.main(bad)
-    assert "\n" not in str(stop.value)
-    assert not list((tmp_path / "bad").glob("parts/*"))
-    run.main(bad)
-    pd.testing.assert_frame_equal(sessions(tmp_path / "bad"), sessions(config.folder))
-
-
-@pytest.mark.parametrize("kind", ["train", "evaluate"])
-def test_a_few_lost_devices_are_counted_and_cost_nobody_else_anything(
-    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    config = replace(config, methods="forward-ofa", epochs=1, sessions=1)
-    run.main(config)
-    monkeypatch.setattr(play, "TOLERATED", 0.2)
-    unavailable(kind, monkeypatch)
-    run.main(replace(config, out=tmp_path / "bad"))
-    rows, others = sessions(tmp_path / "bad"), sessions(config.folder)
-    assert rows.status.tolist() == ["lost" if device == 3 else "ok" for device in range(DEVICES)]
-    assert rows.served.tolist() == [device != 3 for device in range(DEVICES)]
-    assert rows.requested.tolist() == [device != 3 or kind == "evaluate" for device in range(DEVICES)]
-    assert (rows.loc[3, ["hits", "ndcg", "macs", "path"]] == 0).all()
-    pd.testing.assert_frame_equal(rows.drop(3), others.drop(3))
-
-
-@pytest.mark.parametrize("damage", ["missing", "truncated", "short"])
-def test_a_damaged_disk_of_the_simulation_is_no_fault_of_the_devices(
-    config: Config, tmp_path: Path, damage: str
-) -> None:
-    """The file is that of all devices: their sessions were ``rejected``, and the run ended with a table."""
-    config = replace(config, methods="devicerec", epochs=1, sessions=1)
-    prepare(config)
-    items = config.folder / "world" / "items.npy"
-    whole = items.read_bytes()
-    if damage == "missing":
-        items.unlink()
-    elif damage == "truncated":
-        items.write_bytes(whole[:-40])
-    else:
-        np.save(items, np.load(items)[:-10])
-    with pytest.raises(UserError, match=r"12 of 12 .* DeviceRec, device 0 .* session 0: failed: .*(items|world)"):
-        run.main(config)
-    assert not config.folder.joinpath("sessions.parquet").exists()
-    assert (config.folder / "run.log").read_text().count("Traceback") < 3
-    items.write_bytes(whole)
-    run.main(config)
-    assert (sessions(config.folder).status == "ok").all()
 
 
 def test_flowers_own_loop_plays_the_same_sessions(config: Config) -> None:

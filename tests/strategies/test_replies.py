@@ -215,7 +215,7 @@ def test_replies_that_are_none_to_what_was_asked(bench: Bench, method: str) -> N
     other.metadata.__dict__["_reply_to_message_id"] = "0"
     another_type.metadata.__dict__["_message_type"] = "train"
     empty.__dict__["_content"] = None
-    error = Message(Error(0, "trace\nRuntimeError: no"), reply_to=messages[4])
+    error = Message(Error(0, "Traceback\nRuntimeError: no"), reply_to=messages[4])
     stranger = Message(copied(failed.content), reply_to=messages[4])
     stranger.metadata.__dict__["_src_node_id"] = 17
     strategy.aggregate_evaluate(1, [another_type, stranger, twice, other, twice, empty, error])
