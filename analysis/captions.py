@@ -69,9 +69,12 @@ def sessions_limit(options: dict[str, Any]) -> str:
 
 
 def candidates(run: Run) -> str:
-    """Among how many items the right one is looked for."""
+    """Among which items the right one is looked for."""
     items = run.config.get("data", {}).get("items")
-    return f"all {int(items):,} items" if items else "all items"
+    count = f"{int(items):,} " if items else ""
+    if run.options.get("candidates", "all") == "unseen":
+        return f"of {count}items those that the device has not seen"
+    return f"all {count}items"
 
 
 def sizes(run: Run) -> dict[str, int]:

@@ -109,7 +109,7 @@ def _shown(table: pd.DataFrame, sheet: Sheet) -> TerminalTable:
         Column("served", "served", lambda share: f"{100 * share:.1f}"),
     ]
     legend = [f"{name}: {label}" for name, label in table.groupby("setting", sort=False)["label"].first().items()]
-    notes = "NDCG@10 and Hit@10 against all items, cut-off 10; ±: over seeds; gain: NDCG@10 against DeviceRec's."
+    notes = "NDCG@10 and Hit@10 at cut-off 10; ±: over seeds; gain: NDCG@10 against DeviceRec's."
     rows = table.assign(gain=relative_difference(table))
     rows["setting"] = rows["setting"].where(rows["setting"] != rows["setting"].shift(), "")
     return terminal(build(rows, columns, "\n".join([*legend, notes])), "Comparison", left=2)
@@ -153,7 +153,8 @@ def _run_warnings(groups: Sequence[RunGroup]) -> list[str]:
 def _lead(groups: Sequence[RunGroup]) -> str:
     data = join(list(dict.fromkeys(captions.dataset_title(group.runs[0]) for group in groups)))
     splits = join(list(dict.fromkeys(captions.split(group.options, short=True) for group in groups)))
-    return f"{data}; split: {splits}; candidates: all items; cut-off 10; {plural(len(groups), 'setting')}."
+    chosen = join(list(dict.fromkeys(captions.candidates(run) for group in groups for run in group.runs[:1])))
+    return f"{data}; split: {splits}; candidates: {chosen}; cut-off 10; {plural(len(groups), 'setting')}."
 
 
 def _played(group: RunGroup) -> str:

@@ -1,6 +1,6 @@
 """What a request policy achieved: how often devices adapted, what that gained, and how soon a change was noticed.
 
-All quality is NDCG@10 over the live events against all items. A device's first session, in which it gets its first
+All quality is NDCG@10 over the live events among the candidates. A device's first session, in which it gets its first
 network under every policy, is left out of request rates. Intervals are 95 % bootstrap intervals over devices.
 """
 

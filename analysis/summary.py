@@ -1,7 +1,7 @@
 """One row per method: what it achieved and what it cost.
 
-Protocol of every quality number: the live sessions of all devices, each event ranked against all items, cut-off 10; a
-device that could not run a method's network counts with the popularity ranking it fell back to.
+Protocol of every quality number: the live sessions of all devices, each event ranked among the candidates, cut-off 10;
+a device that could not run a method's network counts with the popularity ranking it fell back to.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,9 @@
 """What each kind of device gets and pays, how fairly, and what became of its sessions.
 
-Quality is over all live events of a tier's devices, each ranked against all items, cut-off 10; a device-session without
-a network counts with the popularity ranking it fell back to. Blocks and inference are those of the device-sessions that
-ran a network, adaptation is that of those in which the device got or made one, and megabits and joules are means over
-all device-sessions.
+Quality is over all live events of a tier's devices, each ranked among the candidates, cut-off 10; a device-session
+without a network counts with the popularity ranking it fell back to. Blocks and inference are those of the
+device-sessions that ran a network, adaptation is that of those in which the device got or made one, and megabits and
+joules are means over all device-sessions.
 """
 
 from collections.abc import Sequence

@@ -82,7 +82,7 @@ class Bench:
         save(self.streams, folder / "world")
         self.fleet = Fleet(self.streams, load_scenario("paper-device"), seed=0)
         self.grid = AlteringGrid(DEVICES)
-        self.rounds = play.sessions_by_round(self.streams, register(self.grid, DEVICES))
+        self.rounds = play.sessions_by_round(self.streams, register(self.grid, DEVICES), "all")
         self._models: dict[str, Path] = {}
 
     def strategy(self, method: str) -> SessionStrategy:

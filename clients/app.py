@@ -12,7 +12,7 @@ from clients import ablations
 from clients.batch_app import BatchClientApp
 from clients.device_batch import DeviceBatch, device_of, honour, reply
 from clients.request import ask
-from clients.session import finetune, litepred, personal, shared
+from clients.session import finetune, litepred, personal, reference, shared
 
 app = BatchClientApp()
 
@@ -64,6 +64,12 @@ def rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
 def choose_and_rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
     """The whole session of a device that chooses a path in the installed network."""
     return honour(shared.choose_and_rerank, messages, contexts, "controller")
+
+
+@app.evaluate_many("reference")
+def rank_by_reference(messages: list[Message], contexts: list[Context]) -> list[Message]:
+    """The whole session of a device that ranks without a network."""
+    return honour(reference.rerank, messages, contexts, "reference")
 
 
 @app.evaluate_many("finetune")

@@ -18,14 +18,14 @@ from clients.budget import BUDGET, Budget
 from clients.decision import POLICY, PolicyConfig
 from clients.device_state import DeviceState, Weights
 from clients.fields import BadMessage, shown
-from clients.local_data import Storage, open_storage, recent, session_windows
+from clients.local_data import SessionEvents, Storage, open_storage, recent, session_events
 from clients.messages import NETWORK, SESSION, SessionConfig, pack_refusal, read_network
 from models.checkpoint import Installed, load_device
 from models.device_part import DevicePart
 
 Records = Mapping[str, ArrayRecord | MetricRecord | ConfigRecord]
 """The records of one reply, by name."""
-Needs = Literal["nothing", "interest", "network", "controller"]
+Needs = Literal["nothing", "interest", "network", "controller", "reference"]
 """What has to be installed on a device for what it is told to do."""
 
 
@@ -82,15 +82,19 @@ class DeviceBatch:
         return [self._storage.before(device, config.session) for device, config in self._places]
 
     @cached_property
+    def during(self) -> list[np.ndarray]:
+        """The items of each device's session."""
+        return [self._storage.during(device, config.session) for device, config in self._places]
+
+    @cached_property
     def history(self) -> tuple[Tensor, Tensor]:
         """What the extractors read: the recent items, right-padded ``(D, m)``, and how many there are ``(D,)``."""
         return recent(self.past, self.configs[0].history_length)
 
     @cached_property
-    def session(self) -> tuple[Tensor, Tensor]:
-        """The session to play: windows ``(D, R, context)`` and targets ``(D, R)``."""
-        during = [self._storage.during(device, config.session) for device, config in self._places]
-        return session_windows(self.past, during, self.context)
+    def events(self) -> SessionEvents:
+        """The events of the session to play."""
+        return session_events(self.past, self.during, self.context, self.installed.candidates)
 
     def replies(self, records: list[Records]) -> list[Message]:
         """One answer per device, in their order."""
@@ -153,6 +157,7 @@ def _read(message: Message, device: int, needs: Needs, network: bool) -> Order:
         "nothing": True,
         "interest": part.interest is not None,
         "network": installed.network is not None,
+        "reference": installed.reference is not None,
         "controller": part.controller is not None and installed.network is not None,
     }
     if not there[needs]:

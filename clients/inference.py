@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clients.local_data import SessionEvents
 from models.backbones.base import BlockWeights
 from models.device_part import DevicePart, chosen_path
 from models.metrics import hits, ndcg, ranks
@@ -31,13 +32,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Quality:
-    """What ``D`` devices measured over a session: sums over its events, at cut-off 10 against all items."""
+    """What ``D`` devices measured over a session: sums over its predictions, at cut-off 10 against all candidates."""
 
     events: Tensor
     hits: Tensor
     ndcg: Tensor
     ranks: Tensor
-    """``(D, R)`` of each event, 0 where there is none."""
+    """``(D, R)`` of each event, 0 where there is no prediction."""
 
 
 @torch.inference_mode()
@@ -95,37 +96,36 @@ def interest(part: DevicePart, history: Tensor, lengths: Tensor) -> Tensor:
 @torch.inference_mode()
 def rerank(
     part: DevicePart,
-    windows: Tensor,
-    targets: Tensor,
+    events: SessionEvents,
     weights: BlockWeights,
     keep: Tensor | None,
     units: Tensor | None = None,
 ) -> Quality:
     """Play a session with each device's own network.
 
-    ``windows`` ``(D, R, n)``, ``targets`` ``(D, R)`` with 0 for no event; ``weights``, ``keep`` and ``units`` as in
-    :meth:`models.backbones.base.Backbone.encode`.
+    ``weights``, ``keep`` and ``units`` as in :meth:`models.backbones.base.Backbone.encode`.
     """
-    states = part.backbone.encode(windows, weights, keep=keep, units=units)[:, :, -1]
-    real = targets > 0
-    states, wanted = states[real], targets[real]
-    rank = torch.cat(
-        [
-            ranks(part.backbone.score(some), those)
-            for some, those in zip(states.split(PREDICTIONS), wanted.split(PREDICTIONS), strict=True)
-        ]
-    )
-    return _measure(real, rank)
+    states = part.backbone.encode(events.windows, weights, keep=keep, units=units)[:, :, -1][events.targets > 0]
+    return judge(events, lambda some: part.backbone.score(states[some]))
 
 
 @torch.inference_mode()
-def popular(part: DevicePart, targets: Tensor) -> Quality:
-    """Play a session without any network: the most popular items, always in the same order."""
-    real = targets > 0
-    return _measure(real, part.popularity[targets[real]].long())
+def popular(part: DevicePart, events: SessionEvents) -> Quality:
+    """Play a session without any network: the most popular candidates, always in the same order."""
+    order = -part.popularity[1:].to(torch.float32)
+    count = int((events.targets > 0).sum())
+    return judge(events, lambda some: order.repeat(len(range(count)[some]), 1))
 
 
-def _measure(real: Tensor, rank: Tensor) -> Quality:
+def judge(events: SessionEvents, score: Callable[[slice], Tensor]) -> Quality:
+    """Rank what happened among the candidates; ``score`` gives ``(N, num_items)`` of a slice of the predictions."""
+    real, wanted, seen = events.predictions()
+    found = [wanted[:0]]
+    for start in range(0, len(wanted), PREDICTIONS):
+        some = slice(start, start + PREDICTIONS)
+        scores = score(some)
+        found.append(ranks(scores if seen is None else seen[some].exclude(scores), wanted[some]))
+    rank = torch.cat(found)
     out = torch.zeros(3, *real.shape, dtype=torch.float64)
     out[0][real], out[1][real], out[2][real] = hits(rank), ndcg(rank), rank.to(torch.float64)
     return Quality(real.sum(1), out[0].sum(1).long(), out[1].sum(1), out[2].long())

@@ -6,6 +6,7 @@ more memory than one. A file is checked against its digest once per process, whe
 
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from core import sealed
 from core.run_folder import WORLD_FIX
+from models.candidates import Candidates, Seen, repeats, seen_before
 
 
 class Storage:
@@ -69,10 +71,28 @@ def recent(sequences: list[np.ndarray], length: int) -> tuple[Tensor, Tensor]:
     return out, lengths
 
 
-def session_windows(before: list[np.ndarray], during: list[np.ndarray], context: int) -> tuple[Tensor, Tensor]:
-    """For every interaction of a session, the ``context`` items before it, and what it was.
+class SessionEvents(NamedTuple):
+    """What the devices of one batch do in their sessions, and what they could have been recommended."""
 
-    Returns windows ``(D, R, context)``, left-padded with 0, and targets ``(D, R)``, 0 where a device has fewer than R.
+    windows: Tensor
+    """``(D, R, context)``: before each event the most recent items, left-padded with 0."""
+    targets: Tensor
+    """``(D, R)``: what each event was; 0 where there is none, or where its item is no candidate."""
+    seen: Seen | None
+    """``(D, R)``: what the device had interacted with before each event; None: every item is a candidate."""
+
+    def predictions(self) -> tuple[Tensor, Tensor, Seen | None]:
+        """Where a prediction is judged ``(D, R)`` bool, the items ``(N,)``, and what was seen before each."""
+        real = self.targets > 0
+        return real, self.targets[real], None if self.seen is None else self.seen[real]
+
+
+def session_events(
+    before: list[np.ndarray], during: list[np.ndarray], context: int, candidates: Candidates
+) -> SessionEvents:
+    """Cut the sessions ``during`` of ``D`` devices, each after its items from ``before``, into predictions.
+
+    With ``candidates`` ``unseen``, an event whose item the device has interacted with before is no prediction.
     """
     most = max(len(items) for items in during)
     windows = torch.zeros(len(before), most, context, dtype=torch.long)
@@ -83,4 +103,13 @@ def session_windows(before: list[np.ndarray], during: list[np.ndarray], context:
         first = len(known) - len(now) - context  # the window that ends just before the first event
         windows[row, : len(now)] = torch.from_numpy(views[first : first + len(now)].copy())
         targets[row, : len(now)] = torch.from_numpy(np.asarray(now, dtype=np.int64))
-    return windows, targets
+    if candidates == "all":
+        return SessionEvents(windows, targets, None)
+    whole = [np.concatenate([past, now]) for past, now in zip(before, during, strict=True)]
+    offsets = np.cumsum([0, *(len(one) for one in whole)])
+    again = repeats(offsets, np.concatenate(whole))
+    for row, (end, now) in enumerate(zip(offsets[1:].tolist(), during, strict=True)):
+        targets[row, : len(now)][torch.from_numpy(again[end - len(now) : end])] = 0
+    known_before = np.array([len(past) for past in before])[:, None] + np.arange(most)
+    known_before = np.minimum(known_before, np.diff(offsets)[:, None])
+    return SessionEvents(windows, targets, seen_before(whole, known_before))

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clients.local_data import recent
+from clients.local_data import SessionEvents, recent
 from models.backbones.base import DIM
+from models.candidates import Candidates, repeats, seen_before
 from models.device_part import DevicePart
 from models.kernels.softmax_loss import full_softmax_loss
 
@@ -42,7 +43,13 @@ class Tuned:
     """``(D,)`` bool: whose training gave a weight that is not finite; they have the installed weights."""
 
 
-def tune(part: DevicePart, network: Iterable[Tensor], past: list[np.ndarray], keep: Tensor | None = None) -> Tuned:
+def tune(
+    part: DevicePart,
+    network: Iterable[Tensor],
+    past: list[np.ndarray],
+    keep: Tensor | None = None,
+    candidates: Candidates = "all",
+) -> Tuned:
     """Fine-tune ``network`` (each block ``(1, block_size)``) on each device's past items.
 
     ``keep`` ``(D, L)`` bool are the blocks that each device runs, and trains; None: all of them. The loss of a device
@@ -50,7 +57,7 @@ def tune(part: DevicePart, network: Iterable[Tensor], past: list[np.ndarray], ke
     are trained beside it.
     """
     backbone = part.backbone
-    windows, targets = training_windows(past, backbone.context)
+    windows, targets, seen = training_windows(past, backbone.context, candidates=candidates)
     devices = len(past)
     keep = torch.ones(devices, backbone.blocks, dtype=torch.bool) if keep is None else keep
     macs = training_macs(part, windows, targets, keep.sum(dim=1).numpy())
@@ -66,7 +73,9 @@ def tune(part: DevicePart, network: Iterable[Tensor], past: list[np.ndarray], ke
         optimizer = torch.optim.Adam(weights, lr=LEARNING_RATE)
         for _ in range(STEPS):
             states = backbone.encode(windows, lambda k, rows: weights[k], keep=keep)
-            loss = full_softmax_loss(states[real], backbone.items, targets[real], share)
+            loss = full_softmax_loss(
+                states[real], backbone.items, targets[real], share, seen=None if seen is None else seen[real]
+            )
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -95,14 +104,17 @@ def training_macs(part: DevicePart, windows: Tensor, targets: Tensor, blocks: np
 def planned_macs(part: DevicePart, past: int, blocks: int) -> int:
     """The same for a device with ``past`` interactions, whichever they are."""
     known = np.ones(min(past, 2 * INTERACTIONS + part.backbone.context), dtype=np.int64)
-    return int(training_macs(part, *training_windows([known], part.backbone.context), np.array([blocks]))[0])
+    windows, targets, _ = training_windows([known], part.backbone.context)
+    return int(training_macs(part, windows, targets, np.array([blocks]))[0])
 
 
-def training_windows(past: list[np.ndarray], context: int, most: int = INTERACTIONS - 1) -> tuple[Tensor, Tensor]:
+def training_windows(
+    past: list[np.ndarray], context: int, most: int = INTERACTIONS - 1, candidates: Candidates = "all"
+) -> SessionEvents:
     """The last interactions of each device, about ``most`` targets, cut into windows, newest first.
 
-    Returns windows ``(D, R, context)`` left-padded with 0 and the next item of each position ``(D, R, context)``, 0
-    where there is none.
+    Windows are ``(D, R, context)``, left-padded with 0. Targets ``(D, R, context)`` are the next item of each position,
+    0 where there is none or it is no candidate, and what was seen before each has their shape.
     """
     length = -(-most // context) * context
     items, lengths = recent(past, length + 1)
@@ -113,4 +125,16 @@ def training_windows(past: list[np.ndarray], context: int, most: int = INTERACTI
         windows[row] = line[:-1].view(-1, context).flip(0)
         targets[row] = torch.where(line[:-1] > 0, line[1:], 0).view(-1, context).flip(0)
     filled = max(1, int((windows != 0).any(dim=2).sum(dim=1).max()))
-    return windows[:, :filled], targets[:, :filled]
+    windows, targets = windows[:, :filled], targets[:, :filled]
+    if candidates == "all":
+        return SessionEvents(windows, targets, None)
+    # Position p of the flattened line, oldest first, has the target at p + 1 from its begin.
+    places = np.arange(length).reshape(-1, context)[::-1][:filled]
+    known = np.array([len(one) for one in past])[:, None, None] - length + places
+    again = repeats(np.cumsum([0, *(len(one) for one in past)]), np.concatenate(past))
+    for row, (end, mine) in enumerate(zip(np.cumsum([len(one) for one in past]), past, strict=True)):
+        inside = known[row] >= 0
+        repeated = np.zeros_like(inside)
+        repeated[inside] = again[end - len(mine) + known[row][inside]]
+        targets[row][torch.from_numpy(repeated)] = 0
+    return SessionEvents(windows, targets, seen_before(past, known.clip(min=0)))

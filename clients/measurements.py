@@ -12,7 +12,7 @@ from models.shared.plain import Footprint, footprint
 
 def or_popular(batch: DeviceBatch, quality: inference.Quality, served: np.ndarray) -> inference.Quality:
     """The measured quality where a device was served ``(D,)``, that of the most popular items elsewhere."""
-    fallback, have = inference.popular(batch.part, batch.session[1]), torch.from_numpy(served)
+    fallback, have = inference.popular(batch.part, batch.events), torch.from_numpy(served)
     return inference.Quality(
         quality.events,
         torch.where(have, quality.hits, fallback.hits),

@@ -18,9 +18,11 @@ from core.errors import UserError
 from models.backbones.base import Backbone
 from models.backbones.nextitnet import NextItNet
 from models.backbones.sasrec import SASRec
+from models.candidates import Candidates
 from models.device_part import DevicePart, Structure
 from models.finite import not_finite
 from models.hypernetwork import AnyMapper, LowRankMapper, Mapper
+from models.references import REFERENCES, Reference
 from models.shared.gater import GatedNetwork
 from models.shared.plain import Network
 from models.shared.rare_gem import SparseNetwork
@@ -37,7 +39,7 @@ NETWORKS: dict[str, type[Network]] = {
 MAPPERS: dict[str, type[AnyMapper]] = {mapper.kind: mapper for mapper in (Mapper, LowRankMapper)}
 """What may be in the cloud, likewise."""
 
-CLOUD_PREFIX, PART_PREFIX, NETWORK_PREFIX = "mapper.", "device_part.", "network."
+CLOUD_PREFIX, PART_PREFIX, NETWORK_PREFIX, REFERENCE_PREFIX = "mapper.", "device_part.", "network.", "reference."
 
 FIX = "python -m sim.train with the options of the run writes it again"
 """What the user can do about a model that is not to be believed."""
@@ -63,6 +65,10 @@ class Installed:
 
     part: DevicePart
     network: Network | None
+    reference: Reference | None
+    """The ranking without a network, if that is the method."""
+    candidates: Candidates
+    """What it was trained to choose from, and a device chooses from."""
 
 
 def save_model(path: Path, model: nn.Module, sizes: Sizes, extra: dict[str, object]) -> None:
@@ -77,6 +83,9 @@ def save_model(path: Path, model: nn.Module, sizes: Sizes, extra: dict[str, obje
     network = getattr(model, "network", None)
     if isinstance(network, Network):
         header["network"] = network.kind
+    reference = getattr(model, "reference", None)
+    if isinstance(reference, Reference):
+        header["reference"] = reference.kind
     mapper, part = getattr(model, "mapper", None), getattr(model, "device_part", None)
     if isinstance(mapper, AnyMapper):
         header["mapper"] = mapper.kind
@@ -105,7 +114,7 @@ def load_device(path: Path) -> Installed:
     This and :func:`load_mapper` raise :class:`core.errors.Damaged` for a file that is not as it was written, or that
     holds a number that is not finite.
     """
-    header, tensors = _read(path, lambda name: name.startswith((PART_PREFIX, NETWORK_PREFIX)))
+    header, tensors = _read(path, lambda name: name.startswith((PART_PREFIX, NETWORK_PREFIX, REFERENCE_PREFIX)))
     backbone = _sizes(header).build(torch.Generator())
     part = DevicePart(
         backbone,
@@ -119,7 +128,13 @@ def load_device(path: Path) -> Installed:
         network = NETWORKS[header.get("network", Network.kind)](backbone, torch.Generator())
         network.load_state_dict(_below(NETWORK_PREFIX, tensors))
         network.eval().requires_grad_(False)
-    return Installed(part.eval().requires_grad_(False), network)
+    reference = None
+    if "reference" in header:
+        table = _below(REFERENCE_PREFIX, tensors)
+        reference = REFERENCES[header["reference"]].of_size(part.backbone.num_items, len(table.get("values", ())))
+        reference.load_state_dict(table)
+    recipe = json.loads(header["extra"]).get("recipe", {})
+    return Installed(part.eval().requires_grad_(False), network, reference, recipe.get("candidates", "all"))
 
 
 def load_mapper(path: Path) -> AnyMapper:

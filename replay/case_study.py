@@ -14,7 +14,8 @@ The file::
      "everyone": [{"network": "own", "devices": 300, "hit@10": 0.2, "ndcg@10": 0.1, "blocks": 4.5}, ...]}
 
 An ITEM is ``{"item": 12, "title": "Heat (1995)", "genres": ["Action", ...]}``; ``recent`` are the last ten before the
-session, oldest first; ``next`` is what the user did next, and ``rank`` its place among all items. A network is
+session, oldest first; ``next`` is what the user did next, and ``rank`` its place among the candidates, 0 where it is
+none (the device has seen it before). A network is
 
 * ``own``: the device's own path and latent interest;
 * ``all-blocks``: all blocks on, from its own latent interest;
@@ -38,13 +39,13 @@ import torch
 from torch import Tensor
 
 from clients import inference
-from clients.local_data import Storage, recent, session_windows
+from clients.local_data import SessionEvents, Storage, recent, session_events
 from core import atomic
 from core.cli import run as run_command
 from core.errors import UserError
 from core.run_folder import RunFolder, finished_options
 from models.backbones.base import BlockWeights
-from models.checkpoint import check_model, load_device, load_mapper
+from models.checkpoint import Installed, check_model, load_device, load_mapper
 from models.device_part import DevicePart
 from models.metrics import best_items, hits, ndcg, ranks
 from sim import data
@@ -61,10 +62,10 @@ class Scene:
     """All ``D`` devices of a run just before their first live event."""
 
     past: list[np.ndarray]
-    windows: Tensor
-    """``(D, 1, context)``."""
-    targets: Tensor
-    """``(D,)`` what the user did next."""
+    events: SessionEvents
+    """What each user did next: one event a device."""
+    following: Tensor
+    """``(D,)`` the item of that event, whether it is a candidate or not."""
     paths: Tensor
     """``(D, L)`` bool."""
     latents: Tensor
@@ -88,15 +89,16 @@ def study(
     interactions = data.load(options["dataset"], data_dir, columns=options.get("columns"))
     check_model(model, method=method, seed=options["seed"])
     RunFolder(run).check_world()
-    part = load_device(model).part
-    scene = look(Storage(run / "world"), part, options["memory"], options["context"])
+    installed = load_device(model)
+    part = installed.part
+    scene = look(Storage(run / "world"), installed, options["memory"], options["context"])
     if dense.exists():
         check_model(dense, method=DENSE, seed=options["seed"])
     answers = _answers(scene, part, model, dense)
     chosen = list(devices) if devices is not None else pick(scene.paths.numpy())
     for one in chosen:
-        if not 0 <= one < len(scene.targets):
-            raise UserError(f"--devices: there is no device {one}; {run} has {len(scene.targets)}, numbered from 0")
+        if not 0 <= one < len(scene.following):
+            raise UserError(f"--devices: there is no device {one}; {run} has {len(scene.following)}, numbered from 0")
     found = {
         "dataset": interactions.name,
         "method": method,
@@ -104,7 +106,7 @@ def study(
         "blocks": part.backbone.blocks,
         "seed": options["seed"],
         "candidates": part.backbone.num_items,
-        "simulated": len(scene.targets),
+        "simulated": len(scene.following),
         "devices": _portraits(chosen, scene, answers, interactions),
         "everyone": _everyone(scene, answers),
     }
@@ -112,15 +114,18 @@ def study(
     return run / FILE
 
 
-def look(storage: Storage, part: DevicePart, memory: int, context: int) -> Scene:
+def look(storage: Storage, installed: Installed, memory: int, context: int) -> Scene:
     """Let every device extract what it would send before its first live session."""
     count = len(storage.offsets) - 1
     past = [np.asarray(storage.before(d, 0)) for d in range(count)]
-    windows, targets = session_windows(past, [np.asarray(storage.during(d, 0))[:1] for d in range(count)], context)
+    following = [np.asarray(storage.during(d, 0))[:1] for d in range(count)]
+    events = session_events(past, following, context, installed.candidates)
+    part = installed.part
     history, lengths = recent(past, memory)
     wanted = inference.request(part, history, lengths)
     full = inference.request(part, history, lengths, redraw=np.ones_like)
-    return Scene(past, windows, targets[:, 0], wanted.path, wanted.latent, full.latent)
+    items = torch.tensor([int(now[0]) for now in following])
+    return Scene(past, events, items, wanted.path, wanted.latent, full.latent)
 
 
 def pick(paths: np.ndarray, count: int = STUDIED) -> list[int]:
@@ -164,9 +169,12 @@ def _answers(scene: Scene, part: DevicePart, model: Path, dense: Path) -> dict[s
 
 @torch.inference_mode()
 def _rank(scene: Scene, part: DevicePart, who: Tensor, weights: BlockWeights, keep: Tensor) -> tuple[Tensor, Tensor]:
-    states = part.backbone.encode(scene.windows[who], weights, keep=keep)[:, 0, -1]
+    states = part.backbone.encode(scene.events.windows[who], weights, keep=keep)[:, 0, -1]
     scores = part.backbone.score(states)
-    return ranks(scores, scene.targets[who]), best_items(scores)
+    if scene.events.seen is not None:
+        scene.events.seen[who, 0].exclude(scores)
+    rank = torch.where(scene.events.targets[who, 0] > 0, ranks(scores, scene.following[who]), 0)
+    return rank, best_items(scores)
 
 
 def _portraits(
@@ -182,7 +190,7 @@ def _portraits(
             "path": scene.paths[one].int().tolist(),
             "partner": int(whose[row]),
             "recent": [_item(item, interactions) for item in scene.past[one][-RECENT:].tolist()],
-            "next": _item(int(scene.targets[one]), interactions),
+            "next": _item(int(scene.following[one]), interactions),
             "networks": [
                 {
                     "network": name,
@@ -198,11 +206,12 @@ def _portraits(
 
 
 def _everyone(scene: Scene, answers: dict[str, Answer]) -> list[dict[str, object]]:
-    everybody, opposite = torch.arange(len(scene.targets)), partners(scene.latents)
+    everybody, opposite = torch.arange(len(scene.following)), partners(scene.latents)
     out: list[dict[str, object]] = []
     for name, answer in answers.items():
         pairs = zip(everybody.split(CHUNK), opposite.split(CHUNK), strict=True)
         rank = torch.cat([answer(who, whose)[0] for who, whose in pairs])
+        rank = rank[rank > 0]
         out.append(
             {
                 "network": name,

@@ -21,11 +21,12 @@ import torch
 from torch import Tensor
 
 from clients import inference
-from clients.local_data import Storage, recent, session_windows
+from clients.local_data import SessionEvents, Storage, recent, session_events
 from clients.measurements import path_bits
 from core.errors import UserError
 from core.run_folder import RunFolder, finished_options, read_sessions
 from core.seeds import numpy_generator
+from models.candidates import Candidates
 from models.checkpoint import check_model, load_device, load_mapper
 from models.device_part import DevicePart
 
@@ -44,7 +45,8 @@ def replay(run: Path, method: str, seed: int) -> pd.DataFrame:
         raise UserError(f"{run} has no model of {method} with seed {seed}: play it with --methods {method}")
     check_model(model, method=method, seed=seed)
     RunFolder(run).check_world()
-    part = load_device(model).part
+    installed = load_device(model)
+    part = installed.part
     if part.controller is None or part.interest is None:
         raise UserError(f"--method {method}: its devices do not choose blocks to be made for them")
     mapper = load_mapper(model)
@@ -57,7 +59,7 @@ def replay(run: Path, method: str, seed: int) -> pd.DataFrame:
     frames = []
     for start in range(0, len(device_sessions), CHUNK):
         these = slice(start, start + CHUNK)
-        windows, targets = _sessions(storage, device_sessions[these], options["context"])
+        events = _sessions(storage, device_sessions[these], options["context"], installed.candidates)
         for network in NETWORKS:
             wanted, latent = paths[these], latents[these]
             if network == "other":
@@ -70,7 +72,7 @@ def replay(run: Path, method: str, seed: int) -> pd.DataFrame:
                 return mapper.block(k, latent if rows is None else latent[rows])
 
             with torch.inference_mode():
-                quality = inference.rerank(part, windows, targets, weights, torch.from_numpy(wanted))
+                quality = inference.rerank(part, events, weights, torch.from_numpy(wanted))
             frames.append(
                 pd.DataFrame(
                     {
@@ -111,9 +113,10 @@ def _request(
     return inference.request(part, history, lengths, redraw=None if paths is None else lambda chosen: paths.copy())
 
 
-def _sessions(storage: Storage, device_sessions: np.ndarray, context: int) -> tuple[Tensor, Tensor]:
+def _sessions(storage: Storage, device_sessions: np.ndarray, context: int, candidates: Candidates) -> SessionEvents:
     before = [np.asarray(storage.before(d, s)) for d, s in device_sessions.tolist()]
-    return session_windows(before, [np.asarray(storage.during(d, s)) for d, s in device_sessions.tolist()], context)
+    during = [np.asarray(storage.during(d, s)) for d, s in device_sessions.tolist()]
+    return session_events(before, during, context, candidates)
 
 
 def _chunks(device_sessions: np.ndarray) -> Iterator[np.ndarray]:

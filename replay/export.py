@@ -158,10 +158,16 @@ def _measure(runs: dict[str, Run], files: dict[str, Path], own: OwnNetwork) -> l
                 1e6 * float(np.median(taken[kind])),
                 1e6 * float(np.percentile(taken[kind], 95)),
                 difference,
-                int(hits(ranks(torch.from_numpy(found), own.targets)).sum()),
+                _hits(torch.from_numpy(found), own),
             )
         )
     return out
+
+
+def _hits(scores: Tensor, own: OwnNetwork) -> int:
+    """Hits of the session's predictions ``(N, num_items)`` among the candidates, at cut-off 10."""
+    _, wanted, seen = own.events.predictions()
+    return int(hits(ranks(scores if seen is None else seen.exclude(scores), wanted)).sum())
 
 
 def table(own: OwnNetwork, measured: Sequence[Written]) -> Table:

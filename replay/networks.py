@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from clients import local_training
-from clients.local_data import Storage, recent, session_windows
+from clients.local_data import SessionEvents, Storage, recent, session_events
 from core.errors import UserError
 from core.run_folder import RunFolder, read_config, read_sessions
 from models.checkpoint import Installed, check_model, load_device, load_mapper
@@ -32,14 +32,17 @@ class OwnNetwork:
     session: int
     tier: str
     assembled: Standalone
-    windows: Tensor
-    """``(R, context)``: before each event of the session."""
-    targets: Tensor
-    """``(R,)``: what each event was."""
+    events: SessionEvents
+    """Of the session, with a device axis of one."""
     hits: int
     """Of the session, as the run recorded them."""
     macs: int
     """Of one inference, as the run recorded them."""
+
+    @property
+    def windows(self) -> Tensor:
+        """``(N, context)``: before each prediction of the session."""
+        return self.events.windows[self.events.targets > 0]
 
     @property
     def weights(self) -> int:
@@ -57,7 +60,7 @@ class OwnNetwork:
             "weights": self.weights,
             "macs": self.macs,
             "items": self.assembled.backbone.num_items,
-            "events": len(self.targets),
+            "events": len(self.windows),
             "hits_in_the_run": self.hits,
         }
 
@@ -86,8 +89,8 @@ def own_network(run: Path, device: int, session: int | None, method: str | None,
     if installed.network is not None and installed.network.kind == "gated":
         gating = (installed.network, installed.part)
     here = int(row["session"])
-    windows, targets = session_windows(
-        [storage.before(device, here)], [storage.during(device, here)], int(options["context"])
+    events = session_events(
+        [storage.before(device, here)], [storage.during(device, here)], int(options["context"]), installed.candidates
     )
     return OwnNetwork(
         method,
@@ -95,8 +98,7 @@ def own_network(run: Path, device: int, session: int | None, method: str | None,
         here,
         str(row["tier"]),
         Standalone(installed.part.backbone, path, weights, gating),
-        windows[0],
-        targets[0],
+        events,
         int(row["hits"]),
         int(row["macs"]),
     )
@@ -121,7 +123,7 @@ def _weights(
             latent = part.latent(embedded, lengths, part.controller(embedded, lengths), keep)
         return [mapper.block(k, latent) for k in path]
     if action in TRAINS and past is not None and path:
-        tuned = local_training.tune(part, network, [past], keep).weights
+        tuned = local_training.tune(part, network, [past], keep, installed.candidates).weights
         return [tuned[k] for k in path]
     return [network[k] for k in path]
 

@@ -18,6 +18,8 @@ from core.errors import UserError
 from sim.world.fingerprint import content, data_content
 from strategies.registry import METHODS
 
+REFERENCES, OWN_REFERENCES = ("popular", "recent-popular", "cooccurrence"), ("own-recent", "own-frequent")
+"""Methods without a network; those that rank what a device has seen need all items as candidates."""
 DEFAULT_BLOCKS = {"sasrec": 6, "nextitnet": 12}
 DEFAULT_CONTEXT = {"stream": 10, "paper": 5}
 DEFAULT_MEMORY = {"stream": 50, "paper": 5}
@@ -45,6 +47,9 @@ class Config:
     """users of the data set that are simulated as devices"""
     methods: str = "devicerec,finetune,duet,forward-ofa"
     """which methods to compare, separated by commas"""
+    references: str | None = None
+    """methods without a network that stand beside them, or none (default: popular, recent-popular, cooccurrence; where
+    all items are candidates own-recent and own-frequent, too)"""
     backbone: Literal["sasrec", "nextitnet"] = "sasrec"
     """whose blocks the networks have"""
     blocks: int | None = None
@@ -55,6 +60,9 @@ class Config:
     """items that the extractors read for one adaptation (default: 50; 5 with --protocol paper)"""
     protocol: Literal["stream", "paper"] = "stream"
     """stream: the last 20 % of each device's interactions are played live; paper: only the last one"""
+    candidates: Literal["unseen", "all"] | None = None
+    """what a device chooses from: unseen (not what it has interacted with before) or all items (default: unseen; all
+    with --protocol paper)"""
     session_length: int = 10
     """most interactions in a session"""
     session_gap: float = 30.0
@@ -115,8 +123,17 @@ class Config:
 
     @property
     def method_names(self) -> list[str]:
-        """The methods, in the order given."""
-        return [name.strip() for name in self.methods.split(",") if name.strip()]
+        """The methods, in the order given, and the references after them."""
+        given = [name.strip() for name in self.methods.split(",") if name.strip()]
+        return given + [name for name in self.reference_names if name not in given]
+
+    @property
+    def reference_names(self) -> list[str]:
+        """The references that stand in every table."""
+        if self.references == "none":
+            return []
+        default = REFERENCES + (OWN_REFERENCES if self.resolved_candidates == "all" else ())
+        return list(default) if self.references is None else [x.strip() for x in self.references.split(",")]
 
     @property
     def resolved_blocks(self) -> int:
@@ -132,6 +149,11 @@ class Config:
     def resolved_memory(self) -> int:
         """Items that the extractors read."""
         return self.memory if self.memory is not None else DEFAULT_MEMORY[self.protocol]
+
+    @property
+    def resolved_candidates(self) -> Literal["unseen", "all"]:
+        """What a device chooses from."""
+        return self.candidates or ("unseen" if self.protocol == "stream" else "all")
 
     @property
     def seed_list(self) -> list[int]:
@@ -190,12 +212,15 @@ class Config:
 
     def check(self) -> "Config":
         """Raise :class:`UserError` for the first option that cannot be."""
-        if not self.method_names:
+        if not self.methods.replace(",", "").strip():
             raise UserError(f"--methods names no method; choose from {', '.join(METHODS)}")
         for name in self.method_names:
             _one_of("method", name, METHODS)
         if len(set(self.method_names)) < len(self.method_names):
             raise UserError(f"--methods names a method twice: {self.methods}")
+        own = [name for name in self.method_names if name in OWN_REFERENCES]
+        if own and self.resolved_candidates == "unseen":
+            raise UserError(f"{own[0]} ranks what a device has seen, which is no candidate; use --candidates all")
         for item in fields(self):
             value = getattr(self, item.name)
             if value is not None and choices(item.name):  # the command line has checked these, others have not

@@ -128,7 +128,12 @@ def train_all(config: Config, run: RunFolder, world: World, display: Display) ->
     logs = []
     with curves_in(run.path, config.tensorboard) as curves:
         for seed in config.seed_list:
-            works = {name: display.training(METHODS[name].title) for name in in_order(config.method_names)}
+            needed = in_order(config.method_names)
+            for reference in [name for name in needed if METHODS[name].learner().counts]:
+                train_model(reference, world.training, config, run, seed, lambda *batch: None, display.warn)
+            works = {
+                name: display.training(METHODS[name].title) for name in needed if not METHODS[name].learner().counts
+            }
             display.phase(f"training the cloud models{_of_seeds(config, seed)}", list(works.values()))
             for cloud_model, work in works.items():
                 learner = METHODS[cloud_model].learner()
@@ -158,7 +163,9 @@ def execute(config: Config, grid: Grid, display: Display | None = None) -> None:
     with run.held(), display.open(describe(config), phases=1 if finished else 2 * config.seeds + 1):
         if not finished:
             train_all(config, run, world, display)
-            device_sessions = sessions_by_round(world.streams, register(grid, config.devices))
+            device_sessions = sessions_by_round(
+                world.streams, register(grid, config.devices), config.resolved_candidates
+            )
             with one_thread():  # training takes as many as there are
                 play_all(config, run, world, device_sessions, grid, display)
             run.finish(run.gather(config.seed_list, config.method_names, len(device_sessions)))
@@ -176,7 +183,7 @@ def play_all(
     display: Display,
 ) -> None:
     """Play the streams with every method and seed."""
-    rows_of = RowMaker(Fleet(world.streams, world.scenario, config.seed))
+    rows_of = RowMaker(Fleet(world.streams, world.scenario, config.seed), config.resolved_candidates)
     with curves_in(run.path, config.tensorboard) as curves:
         for seed in config.seed_list:
             works = {

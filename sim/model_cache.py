@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import cast
 
@@ -16,6 +16,7 @@ from core import atomic, locks
 from core.errors import Damaged, UserError
 from core.run_folder import RunFolder, reason
 from core.seeds import derive, torch_generator
+from models.candidates import repeats
 from models.checkpoint import Sizes, check_model, read_header, save_model
 from sim.config import Config
 from sim.data import files
@@ -61,7 +62,13 @@ def training_set(interactions: Interactions, streams: Streams, config: Config) -
     pieces = [streams.items[s : s + h] for s, h in zip(starts.tolist(), history.tolist(), strict=True)]
     offsets = np.concatenate([[0], np.cumsum(history)]).astype(np.int64)
     validation = streams.items[starts + history].astype(np.int64)
-    data = TrainingSet(offsets, np.concatenate(pieces), validation, interactions.num_items)
+    times = [streams.times[s : s + h] for s, h in zip(starts.tolist(), history.tolist(), strict=True)]
+    data = TrainingSet(offsets, np.concatenate(pieces), validation, interactions.num_items, np.concatenate(times))
+    if config.resolved_candidates == "unseen" and data.targets and not _new_items(data):
+        raise UserError(
+            f"--dataset {config.dataset}: nothing to train on: every item after a user's first one repeats an earlier "
+            "one, so that none is a candidate; use --candidates all"
+        )
     if data.targets == 0:
         more = ", or --cloud-users all" if config.cloud_users == "simulated" else ""
         raise UserError(
@@ -69,6 +76,14 @@ def training_set(interactions: Interactions, streams: Streams, config: Config) -
             f"of the {len(history):,} users has two; give users with more interactions{more}"
         )
     return data
+
+
+def _new_items(data: TrainingSet) -> bool:
+    """Whether some target, and some validation item, is new to its user."""
+    again = repeats(data.offsets, data.items)
+    again[data.offsets[:-1][np.diff(data.offsets) > 0]] = True  # the first item of a history is no target
+    pasts = (data.items[a:b] for a, b in zip(data.offsets[:-1], data.offsets[1:], strict=True))
+    return not again.all() and any(item not in past for item, past in zip(data.validation, pasts, strict=True))
 
 
 def recipe_of(config: Config) -> Recipe:
@@ -84,6 +99,7 @@ def recipe_of(config: Config) -> Recipe:
         penalty=config.penalty,
         temperature=config.temperature,
         memory=config.resolved_memory,
+        candidates=config.resolved_candidates,
     )
 
 
@@ -177,6 +193,17 @@ def _train(
     with torch.random.fork_rng(devices=[]):  # PyTorch's own layers draw their first weights from here
         torch.manual_seed(derive(seed, "weights", cloud_model))
         model = learner.build(sizes.build(generator), generator)
+    extra: dict[str, object] = {
+        "memory": recipe.memory,
+        "method": cloud_model,
+        "key": key,
+        "seed": seed,
+        "recipe": asdict(recipe) | own,
+    }
+    if learner.counts:
+        extra["chosen"] = learner.count(model, data, recipe)
+        save_model(cached, model, sizes, extra | {"best_epoch": 0, "records": []})
+        return
     checkpoint = cached.with_suffix(".checkpoint")
     try:
         done = train(
@@ -194,15 +221,7 @@ def _train(
         )
     except Diverged as error:
         raise UserError(_how_to_mend(error, cloud_model, recipe, config, seed)) from None
-    extra = {
-        "memory": recipe.memory,
-        "method": cloud_model,
-        "key": key,
-        "seed": seed,
-        "recipe": asdict(recipe) | own,
-        "best_epoch": done.best_epoch,
-        "records": [asdict(record) for record in done.records],
-    }
+    extra |= {"best_epoch": done.best_epoch, "records": [asdict(record) for record in done.records]}
     save_model(cached, model, sizes, extra)
     checkpoint.unlink(missing_ok=True)
 
@@ -238,9 +257,10 @@ def model_key(cloud_model: str, data: TrainingSet, config: Config, seed: int) ->
 def training_log(path: Path, cloud_model: str, seed: int) -> pd.DataFrame:
     """One row an epoch, as ``training.csv`` holds it."""
     _, extra = read_header(path)
-    frame = pd.DataFrame(cast(list[dict[str, float]], extra["records"])).rename(
-        columns={"valid_ndcg": "valid_ndcg@10", "valid_hit": "valid_hit@10"}
+    records = pd.DataFrame(
+        cast(list[dict[str, float]], extra["records"]), columns=[f.name for f in fields(EpochRecord)]
     )
+    frame = records.rename(columns={"valid_ndcg": "valid_ndcg@10", "valid_hit": "valid_hit@10"})
     frame.insert(0, "method", cloud_model)
     frame.insert(1, "seed", seed)
     frame["best"] = frame["epoch"] == extra["best_epoch"]

@@ -17,6 +17,7 @@ from clients.decision import POLICY
 from core import atomic
 from core.errors import Damaged, UserError
 from core.run_folder import RunFolder, reason
+from models.candidates import Candidates
 from sim.backends.messaging import exchange
 from sim.policy.setup import PolicySetup
 from sim.rows import RowMaker
@@ -34,16 +35,23 @@ TOLERATED = 0.01
 """Share of a wave that may fail or be lost before the run stops."""
 
 
-def sessions_by_round(streams: Streams, nodes: list[int]) -> dict[int, list[DeviceSession]]:
+def sessions_by_round(streams: Streams, nodes: list[int], candidates: Candidates) -> dict[int, list[DeviceSession]]:
     """Who plays in each round, from 1: every device that still has a session, in the order of the devices."""
     counts, first = np.diff(streams.session_offsets), streams.session_offsets[:-1]
-    past, events = streams.session_starts.tolist(), (streams.session_ends - streams.session_starts).tolist()
+    past, events = streams.session_starts.tolist(), streams.session_ends - streams.session_starts
+    again = np.zeros(len(events), dtype=bool)
+    if candidates == "unseen":
+        events -= streams.session_repeats
+        before = np.concatenate(([0], np.cumsum(streams.repeats)))
+        begin = np.repeat(streams.offsets[:-1], counts)
+        again = before[begin + streams.session_starts] > before[begin]
+
+    def session(device: int, number: int) -> DeviceSession:
+        row = int(first[device]) + number
+        return DeviceSession(nodes[device], device, number, int(events[row]), past[row], bool(again[row]))
+
     return {
-        r: [
-            DeviceSession(nodes[d], d, r - 1, events[first[d] + r - 1], past[first[d] + r - 1])
-            for d in np.nonzero(counts >= r)[0].tolist()
-        ]
-        for r in range(1, int(counts.max()) + 1)
+        r: [session(d, r - 1) for d in np.nonzero(counts >= r)[0].tolist()] for r in range(1, int(counts.max()) + 1)
     }
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 
 from clients.messages import COMPARED
 from core import schema
+from models.candidates import Candidates
 from sim.world.costs import Counts, cost, waits
 from sim.world.fleet import Fleet
 from sim.world.streams import session_phase
@@ -14,8 +15,9 @@ from strategies.base import SessionResult
 class RowMaker:
     """Turns the results of a round into rows: counts from the messages, costs from the profiles."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, candidates: Candidates) -> None:
         self.fleet = fleet
+        self.repeats = fleet.streams.session_repeats * (candidates == "unseen")
         self.phases = session_phase(fleet.streams)
 
     def __call__(self, played: list[SessionResult], method: str, seed: int, compared: bool = False) -> pd.DataFrame:
@@ -65,7 +67,8 @@ class RowMaker:
             "device": device_session.device,
             "method": method,
             "session": device_session.session,
-            "events": events,
+            "events": events - int(self.repeats[index]),
+            "repeats": int(self.repeats[index]),
             "hits": int(measured["hits"]),
             "ndcg": float(measured["ndcg"]),
             "requested": result.requested,

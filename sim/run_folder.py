@@ -26,6 +26,7 @@ def describe_run(run: RunFolder, config: Config, data: Mapping[str, object], fac
         "blocks": config.resolved_blocks,
         "context": config.resolved_context,
         "memory": config.resolved_memory,
+        "candidates": config.resolved_candidates,
     }
     for key in ("out", "quiet", "data_dir", "tensorboard"):
         options.pop(key, None)

@@ -63,9 +63,11 @@ class DeviceSession:
     device: int
     session: int
     events: int = 0
-    """Interactions of the session."""
+    """Predictions of the session: its interactions whose item is a candidate."""
     past: int = 0
     """Interactions of the device before it."""
+    repeats: bool = False
+    """Whether an item of its past repeats and is no candidate, so that the device learns from fewer of them."""
 
 
 @dataclass

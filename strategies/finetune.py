@@ -23,4 +23,5 @@ class Finetune(DeviceRec):
     def adapting_macs(self, device_session: DeviceSession) -> tuple[Counts, ...]:
         """Training all blocks, or nothing."""
         part = self.networks.installed.part
-        return ((0, planned_macs(part, device_session.past, part.backbone.blocks)),)
+        most = planned_macs(part, device_session.past, part.backbone.blocks)
+        return (range(most + 1),) if device_session.repeats else ((0, most),)

@@ -213,8 +213,8 @@ class PlusLearner(Learner):
 
 def distillation(states: Tensor, whole: Tensor, batch: Batch, items: Tensor) -> Tensor:
     """The loss of the whole's final states ``(B, n, d)`` on the targets, and what draws a budget's to them."""
-    bears = batch.targets > 0
-    loss = full_softmax_loss(whole[bears], items, batch.targets[bears], precision=product_type(items.device))
+    bears, wanted, seen = batch.bearing()
+    loss = full_softmax_loss(whole[bears], items, wanted, precision=product_type(items.device), seen=seen)
     return loss + DISTILLATION * F.mse_loss(states[bears], whole[bears].detach())
 
 

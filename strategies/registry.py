@@ -9,6 +9,11 @@ if TYPE_CHECKING:
 
 METHODS: "Registry[type[SessionStrategy]]" = Registry(
     {
+        "popular": "strategies.references:PopularMethod",
+        "recent-popular": "strategies.references:RecentPopularMethod",
+        "cooccurrence": "strategies.references:CooccurrenceMethod",
+        "own-recent": "strategies.references:OwnRecentMethod",
+        "own-frequent": "strategies.references:OwnFrequentMethod",
         "devicerec": "strategies.devicerec:DeviceRec",
         "finetune": "strategies.finetune:Finetune",
         "duet": "strategies.duet:Duet",

@@ -44,9 +44,9 @@ class DistilledLearner(StaticLearner):
         assert isinstance(model, StaticModel)
         states, extra = super().states(model, batch, recipe, generator)
         if model.training:
-            bears = batch.targets > 0
+            bears, _, seen = batch.bearing()
             table = model.device_part.backbone.items
-            extra = DISTILLATION * distillation_loss(states[bears], table, *self._teacher(batch, bears))
+            extra = DISTILLATION * distillation_loss(states[bears], table, *self._teacher(batch, bears), seen)
         return states, extra
 
     @torch.no_grad()

@@ -149,7 +149,7 @@ def short_table(frame: pd.DataFrame, title: Callable[[str], str]) -> Table:
     rows = pd.concat(worlds, ignore_index=True) if worlds else pd.DataFrame(columns=["world", "policy"])
     rows["world"] = rows["world"].where(rows["world"] != rows["world"].shift(), "")
     methods = [Column(title(name), write=_words(f"{name} short", "–")) for name in frame["method"].unique()]
-    caption = "NDCG@10 against all items, cut-off 10; in brackets: sessions in which devices adapted, in percent."
+    caption = "NDCG@10; in brackets: sessions in which devices adapted, in percent."
     return build(rows, [Column("", "world"), Column("policy", "policy"), *methods], caption)
 
 

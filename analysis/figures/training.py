@@ -13,7 +13,7 @@ from core.schema import TRAINING, names
 
 TITLE = "Training of the cloud models"
 READING = (
-    "Validation is on the item before each device's live stream, against all items, cut-off 10. The weights of the "
+    "Validation is on the item before each device's live stream, among the candidates, cut-off 10. The weights of the "
     "marked epoch are the ones that were deployed; a method without a curve deploys another one's model."
 )
 EPOCHS = (1, 5, 10, 20)
@@ -106,7 +106,7 @@ def tables(run: Run, frame: pd.DataFrame) -> list[Table]:
         Column("Trained", "epochs", "{:.0f}".format, "epochs"),
     ]
     caption = (
-        "● best of its column. Validation items (one a device, all items are candidates), mean over seeds: after "
+        "● best of its column. Validation items (one a device), mean over seeds: after "
         "equally many epochs, and of the epoch whose weights were kept. A model that starts from another's weights has "
         "that one's epochs behind it."
     )

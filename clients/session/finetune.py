@@ -61,7 +61,8 @@ def tune_and_play(
     """
     part, network = batch.part, batch.installed.network
     assert network is not None
-    windows, targets = local_training.training_windows(batch.past, part.backbone.context)
+    candidates = batch.installed.candidates
+    windows, targets, _ = local_training.training_windows(batch.past, part.backbone.context, candidates=candidates)
     planned = local_training.training_macs(part, windows, targets, paths.sum(axis=1))
     able = np.array(
         [
@@ -74,7 +75,7 @@ def tune_and_play(
     keep = torch.from_numpy(paths[rows])
     tuned: list[Tensor] = []
     if rows:
-        trained = local_training.tune(part, network, [batch.past[row] for row in rows], keep)
+        trained = local_training.tune(part, network, [batch.past[row] for row in rows], keep, candidates)
         tuned = trained.weights
         for place in np.flatnonzero(trained.diverged).tolist():
             device, session = batch.devices[rows[place]], batch.configs[rows[place]].session

@@ -27,6 +27,7 @@ from clients.search import evolution, latency
 from clients.session import finetune
 from core.seeds import numpy_generator
 from models.backbones.base import DIM
+from models.candidates import Candidates
 from models.device_part import DevicePart
 from models.shared.plain import Network, footprint
 
@@ -45,7 +46,7 @@ def rerank(batch: DeviceBatch) -> list[Message]:
         numpy_generator(config.seed, "path search", d, config.session)
         for d, config in zip(batch.devices, batch.configs, strict=True)
     ]
-    search = Search(part, network, batch.past)
+    search = Search(part, network, batch.past, batch.installed.candidates)
     planned = search.most_macs()
     paths, new = np.ones((len(batch), batch.blocks), dtype=bool), np.ones(len(batch), dtype=bool)
     spent, able = np.zeros(len(batch), dtype=np.int64), []
@@ -77,9 +78,13 @@ class Subnet:
 class Search:
     """The search of ``D`` devices in one supernet, on their histories ``past``."""
 
-    def __init__(self, part: DevicePart, network: Network, past: list[np.ndarray]) -> None:
+    def __init__(
+        self, part: DevicePart, network: Network, past: list[np.ndarray], candidates: Candidates = "all"
+    ) -> None:
         self.part, self.network, self.backbone = part, network, part.backbone
-        self.windows, self.targets = local_training.training_windows(past, self.backbone.context, HELD_BACK)
+        self.windows, self.targets, self.seen = local_training.training_windows(
+            past, self.backbone.context, HELD_BACK, candidates
+        )
         self._used = (self.windows != 0).any(dim=2).sum(dim=1).numpy()
         self._counts = (self.targets > 0).sum(dim=(1, 2)).numpy()
 
@@ -119,18 +124,22 @@ class Search:
         for start in range(0, len(rows), EVALUATED):
             some = slice(start, start + EVALUATED)
             chosen = torch.from_numpy(rows[some])
-            parts.append(self._losses(self.windows[chosen], self.targets[chosen], torch.from_numpy(paths[some])))
+            parts.append(self._losses(chosen, torch.from_numpy(paths[some])))
         return torch.cat(parts).nan_to_num(nan=math.inf, posinf=math.inf).numpy()
 
-    def _losses(self, windows: Tensor, targets: Tensor, keep: Tensor) -> Tensor:
+    def _losses(self, chosen: Tensor, keep: Tensor) -> Tensor:
+        windows, targets = self.windows[chosen], self.targets[chosen]
         states = self.backbone.encode(windows, lambda k, rows: self.network[k], keep=keep)
         real = targets > 0
-        each = torch.cat(
-            [
-                F.cross_entropy(self.backbone.score(some), wanted - 1, reduction="none")
-                for some, wanted in zip(states[real].split(PREDICTIONS), targets[real].split(PREDICTIONS), strict=True)
-            ]
-        )
+        states, wanted, seen = states[real], targets[real], None if self.seen is None else self.seen[chosen][real]
+        found = []
+        for start in range(0, len(wanted), PREDICTIONS):
+            some = slice(start, start + PREDICTIONS)
+            scores = self.backbone.score(states[some])
+            if seen is not None:
+                seen[some].exclude(scores)
+            found.append(F.cross_entropy(scores, wanted[some] - 1, reduction="none"))
+        each = torch.cat([*found, states.new_zeros(0)])
         owner = torch.arange(len(windows))[:, None, None].expand_as(targets)[real]
         sums = torch.zeros(len(windows), dtype=torch.float64).index_add(0, owner, each.double())
         return sums / real.sum(dim=(1, 2)).clamp(min=1)

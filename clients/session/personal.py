@@ -64,7 +64,7 @@ def play(
             else None
             for row, fresh in enumerate(adapted.tolist())
         ]
-    targets = batch.session[1]
+    targets = batch.events.targets
     for row, policy in enumerate(batch.policies):
         if policy is not None:
             ranks = quality.ranks[row][targets[row] > 0].numpy()
@@ -86,5 +86,5 @@ def _play(
         """Block ``k`` of the devices that have it, one at a time from what they hold."""
         return torch.from_numpy(np.stack([mine[k] for mine in own if k in mine]))
 
-    quality = inference.rerank(batch.part, *batch.session, weights, torch.from_numpy(paths))
+    quality = inference.rerank(batch.part, batch.events, weights, torch.from_numpy(paths))
     return or_popular(batch, quality, served), paths, served

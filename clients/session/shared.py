@@ -33,18 +33,19 @@ def _play(batch: DeviceBatch, wanted: np.ndarray, spent: np.ndarray) -> list[Mes
 
     A device whose budget does not allow its path runs nothing and is not served.
     """
-    network, (windows, targets) = batch.installed.network, batch.session
+    network, events = batch.installed.network, batch.events
     assert network is not None
     taken = [_footprint(batch, path) for path in wanted]
     served = np.array(
         [budget.fits(plan, int(before)) for budget, plan, before in zip(batch.budgets, taken, spent, strict=True)]
     )
     paths = wanted & served[:, None]
-    units = network.units(batch.part, windows)
-    quality = inference.rerank(batch.part, windows, targets, lambda k, rows: network[k], torch.from_numpy(paths), units)
+    units = network.units(batch.part, events.windows)
+    quality = inference.rerank(batch.part, events, lambda k, rows: network[k], torch.from_numpy(paths), units)
     if units is not None:
         taken = [
-            _footprint(batch, path, mine[real]) for path, mine, real in zip(paths, units, targets > 0, strict=True)
+            _footprint(batch, path, mine[real])
+            for path, mine, real in zip(paths, units, events.targets > 0, strict=True)
         ]
     return report(batch, or_popular(batch, quality, served), paths, served, spent, footprints=taken)
 

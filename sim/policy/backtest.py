@@ -13,7 +13,7 @@ from torch import Tensor
 
 from clients import inference, local_training
 from clients.decision import losses
-from clients.local_data import recent, session_windows
+from clients.local_data import SessionEvents, recent, session_events
 from core.seeds import numpy_generator
 from models.checkpoint import Installed
 from models.hypernetwork import AnyMapper
@@ -81,17 +81,18 @@ class Backtest:
     def ranks(self, made: np.ndarray, played: np.ndarray) -> np.ndarray:
         """Rank of each event of the sessions ``played`` ``(P,)`` with the networks of the sessions ``made`` ``(P,)``.
 
-        ``(P, session_length)``, 0 where there is no event.
+        ``(P, session_length)``, 0 where there is no prediction.
         """
         out = np.zeros((len(played), self.length), dtype=np.int64)
         for rows in _batches(np.arange(len(played))):
-            windows, targets = session_windows(
+            events = session_events(
                 [self._past(row) for row in played[rows].tolist()],
                 [self._during(row) for row in played[rows].tolist()],
                 self.context,
+                self.installed.candidates,
             )
-            found = self._play(made[rows], windows, targets)
-            out[rows, : targets.shape[1]] = found.numpy()
+            found = self._play(made[rows], events)
+            out[rows, : found.shape[1]] = found.numpy()
         return out
 
     def samples(self, seed: int) -> Samples:
@@ -111,22 +112,22 @@ class Backtest:
         )
 
     @torch.inference_mode()
-    def _play(self, made: np.ndarray, windows: Tensor, targets: Tensor) -> Tensor:
+    def _play(self, made: np.ndarray, events: SessionEvents) -> Tensor:
         part, mapper = self.installed.part, self.mapper
         past = [self._past(row) for row in made.tolist()]
         if mapper is None:
             assert self.installed.network is not None
             with torch.inference_mode(False):
-                tuned = local_training.tune(part, self.installed.network, past).weights
-            return inference.rerank(
-                part, windows, targets, lambda k, r: tuned[k] if r is None else tuned[k][r], None
-            ).ranks
+                tuned = local_training.tune(
+                    part, self.installed.network, past, candidates=self.installed.candidates
+                ).weights
+            return inference.rerank(part, events, lambda k, r: tuned[k] if r is None else tuned[k][r], None).ranks
         wanted = inference.request(part, *recent(past, self.history_length))
 
         def weights(k: int, rows: Tensor | None) -> Tensor:
             return mapper.block(k, wanted.latent if rows is None else wanted.latent[rows])
 
-        return inference.rerank(part, windows, targets, weights, wanted.path).ranks
+        return inference.rerank(part, events, weights, wanted.path).ranks
 
     def _past(self, row: int) -> np.ndarray:
         start = int(self.streams.offsets[self.streams.session_devices[row]])

@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from core import sealed
 from core.errors import UserError
+from models.candidates import repeats
 from sim.data.interactions import Interactions
 
 Protocol = Literal["stream", "paper"]
@@ -52,6 +54,19 @@ class Streams:
     def num_events(self) -> int:
         """Live events, all of which are played."""
         return int((self.lengths - self.live_start).sum())
+
+    @cached_property
+    def repeats(self) -> np.ndarray:
+        """(N,) bool whether the device has interacted with each item before."""
+        return repeats(self.offsets, self.items)
+
+    @property
+    def session_repeats(self) -> np.ndarray:
+        """(S,) int64 events of each session whose item the device has interacted with before."""
+        first = np.repeat(self.offsets[:-1], np.diff(self.session_offsets))
+        before = np.concatenate(([0], np.cumsum(self.repeats)))
+        found: np.ndarray = before[first + self.session_ends] - before[first + self.session_starts]
+        return found
 
     @property
     def lengths(self) -> np.ndarray:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from models.backbones.base import Backbone
-from strategies.training.windows import Batch
+from models.candidates import Candidates
+from strategies.training.windows import Batch, TrainingSet
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Recipe:
     """The paper's tau of the Gumbel-softmax gates (equation 4)."""
     targets: str = "session"
     """``session`` or ``last``, see :mod:`strategies.training.windows`."""
+    candidates: Candidates = "all"
+    """What the loss and validation choose from: the candidates that a device will have."""
     memory: int = 50
     """Items that the extractors read."""
 
@@ -55,6 +58,9 @@ class Learner:
     """Whether a step may look at the windows of a batch in two halves (:mod:`strategies.training.step`)."""
     networks: int = 1
     """Through how many networks each window goes in training."""
+
+    counts: ClassVar[bool] = False
+    """Whether the model is counted from the histories (:meth:`count`) and not trained."""
 
     def configure(self, *, protocol: str, backbone: str, dataset: str) -> dict[str, float]:
         """Take the method's own hyperparameters from the presets; what they are belongs to the model's identity."""
@@ -89,6 +95,10 @@ class Learner:
     def build(self, backbone: Backbone, generator: torch.Generator) -> nn.Module:
         """The untrained cloud model around a fresh backbone."""
         raise TypeError(f"{type(self).__name__} trains no model of its own")
+
+    def count(self, model: nn.Module, data: TrainingSet, recipe: Recipe) -> dict[str, float]:
+        """Fill a model that is counted; returns what validation chose, by name."""
+        raise TypeError(f"{type(self).__name__} counts no model")
 
     def states(
         self, model: nn.Module, batch: Batch, recipe: Recipe, generator: torch.Generator

@@ -98,6 +98,7 @@ def train(
         data,
         context=context,
         history_length=recipe.memory,
+        candidates=recipe.candidates,
         targets=recipe.targets,
         batch=recipe.batch,
         seed=seed,
@@ -186,7 +187,7 @@ def is_best(records: list[EpochRecord]) -> bool:
 def validate(
     learner: Learner, model: nn.Module, cutter: WindowCutter, recipe: Recipe, device: torch.device
 ) -> tuple[float, float]:
-    """Hit@10 and NDCG@10 of the validation items against all items, with the networks a device would really get.
+    """Hit@10 and NDCG@10 of the validation items, ranked among the candidates by the networks a device would get.
 
     Both are NaN if a score is not finite: such a model ranks nothing.
     """
@@ -195,10 +196,14 @@ def validate(
     for batch, _ in cutter.validation(VALIDATION_BATCH):
         batch = batch.to(device)
         states, _ = learner.states(model, batch, recipe, torch.Generator())
-        scores = _part(model).backbone.score(states[:, -1])
+        wanted = batch.targets[:, -1]
+        there = wanted > 0
+        scores = _part(model).backbone.score(states[there, -1])
         if not scores.isfinite().all():
             return math.nan, math.nan
-        found.append(ranks(scores, batch.targets[:, -1]))
+        if batch.seen is not None:
+            batch.seen[:, -1][there].exclude(scores)
+        found.append(ranks(scores, wanted[there]))
     rank = torch.cat(found)
     return float(hits(rank).mean()), float(ndcg(rank).mean())
 

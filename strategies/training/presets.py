@@ -1,5 +1,6 @@
 """Training recipes: ours, and the paper's hyperparameters (section 4.1.4)."""
 
+from models.candidates import Candidates
 from strategies.training.learner import Recipe
 
 PAPER_PENALTY = {
@@ -45,6 +46,7 @@ def recipe_for(
     penalty: float | None,
     temperature: float | None,
     memory: int,
+    candidates: Candidates = "all",
 ) -> Recipe:
     """The recipe of a protocol; what is given as None comes from the protocol's presets.
 
@@ -73,4 +75,5 @@ def recipe_for(
         targets=targets,
         batch=1024 if targets == "last" else standard.batch,
         memory=memory,
+        candidates=candidates,
     )

@@ -98,14 +98,11 @@ class Stepper:
         """Loss and gradients of a share, in proportion to the ``whole`` batch's windows and targets."""
         with drawing_from(generator):
             states, extra = self.learner.states(self.model, share, self.recipe, generator)
-        bears = share.targets > 0
+        bears, wanted, seen = share.bearing()
         part = self.model.device_part
         assert isinstance(part, DevicePart)
-        wanted = share.targets[bears]
-        weights = wanted.new_full((len(wanted),), 1 / whole[1], dtype=states.dtype)
-        loss = full_softmax_loss(
-            states[bears], part.backbone.items, wanted, weights, precision=product_type(wanted.device)
-        )
+        weights = wanted.new_full((len(wanted),), 1 / max(whole[1], 1), dtype=states.dtype)
+        loss = full_softmax_loss(states[bears], part.backbone.items, wanted, weights, product_type(wanted.device), seen)
         total = loss + extra * (len(share.windows) / whole[0])
         return float(loss.detach()), torch.autograd.grad(total, self.parameters, allow_unused=True)
 
@@ -116,7 +113,4 @@ def divide(batch: Batch, shares: int) -> list[Batch]:
     if rows < shares * SMALLEST:
         return [batch]
     each = -(-rows // shares)
-    return [
-        Batch(*(x[start : start + each] for x in (batch.windows, batch.targets, batch.history, batch.lengths)))
-        for start in range(0, rows, each)
-    ]
+    return [batch.part(slice(start, start + each)) for start in range(0, rows, each)]

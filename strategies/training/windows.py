@@ -6,13 +6,14 @@ item), with the loss at the last position only (``--protocol paper``).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from core.seeds import numpy_generator
+from models.candidates import Candidates, Seen, repeats
 
 
 @dataclass(frozen=True)
@@ -22,15 +23,38 @@ class Batch:
     windows: Tensor
     """``(B, n)`` item ids, left-padded with 0: what the backbone reads."""
     targets: Tensor
-    """``(B, n)``: the next item at each position, 0 where there is no loss."""
+    """``(B, n)``: the next item at each position, 0 where there is no loss: no target, or one that is no candidate."""
     history: Tensor
     """``(B, m)`` item ids, right-padded: what the extractors read; it ends with the item before the first target."""
     lengths: Tensor
     """``(B,)``: real items in ``history``."""
+    seen: Seen | None = None
+    """``(B, n)``: what the user had interacted with before each target; None: every item is a candidate."""
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on an accelerator."""
-        return Batch(*(x.to(device) for x in (self.windows, self.targets, self.history, self.lengths)))
+        return Batch(
+            self.windows.to(device),
+            self.targets.to(device),
+            self.history.to(device),
+            self.lengths.to(device),
+            None if self.seen is None else self.seen.to(device),
+        )
+
+    def part(self, rows: slice) -> "Batch":
+        """Some of the windows."""
+        return Batch(
+            self.windows[rows],
+            self.targets[rows],
+            self.history[rows],
+            self.lengths[rows],
+            None if self.seen is None else self.seen[rows],
+        )
+
+    def bearing(self) -> tuple[Tensor, Tensor, Seen | None]:
+        """Where there is a target ``(B, n)`` bool, those targets ``(N,)``, and what was seen before each."""
+        bears = self.targets > 0
+        return bears, self.targets[bears], None if self.seen is None else self.seen[bears]
 
 
 @dataclass(frozen=True)
@@ -43,6 +67,8 @@ class TrainingSet:
     validation: np.ndarray
     """``(U,)`` item ids."""
     num_items: int
+    times: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """When each of ``items`` was interacted with, in seconds; only references ask."""
 
     @property
     def targets(self) -> int:
@@ -54,14 +80,29 @@ class WindowCutter:
     """Cuts the histories into windows, differently in every epoch, and serves them in shuffled batches."""
 
     def __init__(
-        self, data: TrainingSet, *, context: int, history_length: int, targets: str, batch: int, seed: int
+        self,
+        data: TrainingSet,
+        *,
+        context: int,
+        history_length: int,
+        targets: str,
+        batch: int,
+        seed: int,
+        candidates: Candidates = "all",
     ) -> None:
-        """``history_length`` is how many items the extractors read; ``targets`` is ``session`` or ``last``."""
+        """``history_length`` is how many items the extractors read; ``targets`` is ``session`` or ``last``.
+
+        With ``candidates`` ``unseen``, batches say what was seen, and an item that repeats is no target.
+        """
         self.data, self.context, self.history_length, self.batch, self.seed = data, context, history_length, batch, seed
         self.last_only = targets == "last"
         # One zero run in front, so that every window and history can be gathered without a bounds check.
         self._pad = max(context, history_length)
         self._items = np.concatenate([np.zeros(self._pad, dtype=np.int64), data.items.astype(np.int64)])
+        self._all_items = torch.from_numpy(self._items)
+        self._repeats = np.zeros(len(self._items), dtype=bool)
+        self._repeats[self._pad :] = candidates == "unseen" and repeats(data.offsets, data.items)
+        self._unseen = candidates == "unseen"
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """All windows of one epoch; the same for the same (seed, epoch)."""
@@ -78,13 +119,20 @@ class WindowCutter:
         return -(-len(users) // self.batch)
 
     def validation(self, batch: int) -> Iterator[tuple[Batch, np.ndarray]]:
-        """For every user the window before the validation item, and the user indices of the batch."""
+        """For every user the window before the validation item, and the user indices of the batch.
+
+        The last target is 0 where the validation item is no candidate.
+        """
         lengths = np.diff(self.data.offsets)
         users = np.nonzero(lengths > 0)[0]
         for start in range(0, len(users), batch):
             pick = users[start : start + batch]
             out = self._gather(pick, lengths[pick], lengths[pick] - 1)
-            out.targets[:, -1] = torch.from_numpy(self.data.validation[pick].astype(np.int64))
+            wanted = self.data.validation[pick].astype(np.int64)
+            if self._unseen:
+                pasts = (self.data.items[self.data.offsets[u] : self.data.offsets[u + 1]] for u in pick)
+                wanted = np.array([0 if item in past else item for item, past in zip(wanted, pasts, strict=True)])
+            out.targets[:, -1] = torch.from_numpy(wanted)
             yield out, pick
 
     def _cut(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -111,10 +159,21 @@ class WindowCutter:
         windows = np.where(positions >= 0, self._items[self._pad + base[:, None] + positions], 0)
         bears = positions >= first[:, None]
         following = np.minimum(self._pad + base[:, None] + positions + 1, len(self._items) - 1)
-        targets = np.where(bears, self._items[following], 0)
+        targets = np.where(bears & ~self._repeats[following], self._items[following], 0)
         lengths = np.minimum(first + 1, self.history_length)
         steps = np.arange(self.history_length)
         inside = steps < lengths[:, None]
         source = self._pad + (base + first + 1 - lengths)[:, None] + steps
         history = np.where(inside, self._items[np.minimum(source, len(self._items) - 1)], 0)
-        return Batch(*(torch.from_numpy(x) for x in (windows, targets, history, lengths)))
+        seen = None
+        if self._unseen:
+            starts = np.broadcast_to(self._pad + base[:, None], positions.shape)
+            known = np.where(bears, positions + 1, 0)
+            seen = Seen(self._all_items, torch.from_numpy(starts.copy()), torch.from_numpy(known))
+        return Batch(
+            torch.from_numpy(windows),
+            torch.from_numpy(targets),
+            torch.from_numpy(history),
+            torch.from_numpy(lengths),
+            seen,
+        )

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from clients import inference, local_training
-from clients.local_data import Storage, recent, session_windows
+from clients.local_data import Storage, recent, session_events
 from core.sealed import write_arrays
 from models.backbones.sasrec import SASRec
+from models.candidates import Candidates, Seen
 from models.cloud_models import AdaptiveModel, StaticModel
 from models.device_part import DevicePart
 
@@ -42,8 +44,10 @@ def test_storage_gives_what_was_before_and_what_happens_during_a_session(tmp_pat
     assert storage.during(1, 0).tolist() == [13, 14]
 
 
-def test_session_windows_by_hand() -> None:
-    windows, targets = session_windows([np.array([7]), np.array([1, 2, 3, 4])], [np.array([8, 9]), np.array([5])], 3)
+def test_session_events_by_hand() -> None:
+    windows, targets, _ = session_events(
+        [np.array([7]), np.array([1, 2, 3, 4])], [np.array([8, 9]), np.array([5])], 3, "all"
+    )
     assert windows.tolist() == [[[0, 0, 7], [0, 7, 8]], [[2, 3, 4], [0, 0, 0]]]
     assert targets.tolist() == [[8, 9], [5, 0]]
 
@@ -63,30 +67,45 @@ def test_a_request_does_not_depend_on_the_other_devices() -> None:
         torch.testing.assert_close(alone.latent[0], together.latent[d], rtol=0, atol=1e-6)
 
 
-def test_reranking_one_device_or_64_gives_the_same_hits() -> None:
+@pytest.mark.parametrize("candidates", ["all", "unseen"])
+def test_reranking_one_device_or_64_gives_the_same_hits(candidates: Candidates) -> None:
     model, past = part(), sequences(64)
     rng = np.random.default_rng(2)
     during = [rng.integers(1, 51, size=int(rng.integers(1, 8))) for _ in past]
-    windows, targets = session_windows(past, during, 4)
+    events = session_events(past, during, 4, candidates)
     stack = [torch.randn(64, 20_800, generator=torch.Generator().manual_seed(k)) * 0.05 for k in range(3)]
     keep = torch.rand(64, 3, generator=torch.Generator().manual_seed(9)) < 0.7
-    together = inference.rerank(model, windows, targets, lambda k, r: stack[k] if r is None else stack[k][r], keep)
-    assert together.events.tolist() == [len(x) for x in during]
+    together = inference.rerank(model, events, lambda k, r: stack[k] if r is None else stack[k][r], keep)
+    if candidates == "all":
+        assert together.events.tolist() == [len(x) for x in during]
+    else:
+        firsts = [len(set(now.tolist()) - set(old.tolist())) for old, now in zip(past, during, strict=True)]
+        assert together.events.tolist() == firsts
+        assert sum(firsts) < sum(len(x) for x in during)
     assert 0 < together.hits.sum() < together.events.sum()
     for d in range(64):
         mine = [w[d : d + 1] for w in stack]
-        own = session_windows(past[d : d + 1], during[d : d + 1], 4)
-        alone = inference.rerank(model, *own, lambda k, r, mine=mine: mine[k], keep[d : d + 1])
+        own = session_events(past[d : d + 1], during[d : d + 1], 4, candidates)
+        alone = inference.rerank(model, own, lambda k, r, mine=mine: mine[k], keep[d : d + 1])
         assert (alone.hits[0], alone.ndcg[0]) == (together.hits[d], together.ndcg[d])
 
 
 def test_the_fallback_ranks_by_popularity() -> None:
     model = part()
     model.popularity[:] = torch.arange(51)  # item i is the i-th most popular
-    quality = inference.popular(model, torch.tensor([[1, 3, 10, 11, 0]]))
+    quality = inference.popular(model, session_events([np.array([50])], [np.array([1, 3, 10, 11])], 4, "all"))
     assert quality.events.tolist() == [4]
     assert quality.hits.tolist() == [3]
     assert quality.ndcg[0].item() == 1 + 0.5 + 1 / np.log2(11)
+
+
+def test_the_fallback_passes_over_what_the_device_has_seen() -> None:
+    model = part()
+    model.popularity[:] = torch.arange(51)
+    events = session_events([np.array([2, 5, 2, 50])], [np.array([12, 1, 5, 13])], 4, "unseen")
+    quality = inference.popular(model, events)
+    assert quality.ranks[0].tolist() == [10, 1, 0, 9]  # before 13 come 2, 5, 12 and 1, which it has seen
+    assert quality.events.tolist() == [3]
 
 
 def test_fine_tuning_one_device_or_many_gives_the_same_weights_and_lowers_the_loss() -> None:
@@ -100,7 +119,7 @@ def test_fine_tuning_one_device_or_many_gives_the_same_weights_and_lowers_the_lo
         for k in range(2):
             # Adam divides by the root of tiny squared gradients, which magnifies rounding.
             torch.testing.assert_close(alone.weights[k][0], together.weights[k][d], rtol=0, atol=2e-4)
-    windows, targets = local_training.training_windows(past, 4)
+    windows, targets, _ = local_training.training_windows(past, 4)
 
     def loss(weights: list[torch.Tensor]) -> float:
         states = model.device_part.backbone.encode(windows, lambda k, rows: weights[k])
@@ -130,12 +149,29 @@ def test_a_device_whose_own_training_diverges_keeps_the_installed_network() -> N
 
 
 def test_fine_tuning_windows_hold_the_latest_interactions_as_targets() -> None:
-    windows, targets = local_training.training_windows([np.arange(1, 200), np.array([5, 6, 7])], 10)
+    windows, targets, _ = local_training.training_windows([np.arange(1, 200), np.array([5, 6, 7])], 10)
     assert windows.shape == (2, 10, 10)
     assert targets[0, 0].tolist() == list(range(190, 200))
     assert sorted(targets[0].flatten().tolist()) == list(range(100, 200))
     assert targets[1, 0].tolist() == [0] * 8 + [6, 7]
     assert targets[1, 1:].sum() == 0
+
+
+def test_fine_tuning_targets_are_candidates_and_know_what_came_before_them() -> None:
+    past = [np.array([4, 9, 4, 8, 9, 7]), np.array([1, 2])]
+    windows, targets, seen = local_training.training_windows(past, 2, 4, "unseen")
+    assert windows[0].tolist() == [[8, 9], [9, 4]]
+    assert targets[0].tolist() == [[0, 7], [0, 8]]  # 4 and 9 came before
+    assert targets[1].tolist() == [[0, 2], [0, 0]]
+    assert seen is not None
+    assert seen_by(seen, 0, 0, 1) == [4, 9, 4, 8, 9]
+    assert seen_by(seen, 0, 1, 1) == [4, 9, 4]
+    assert seen_by(seen, 1, 0, 1) == [1]
+
+
+def seen_by(seen: Seen, *place: int) -> list[int]:
+    start, length = int(seen.starts[place]), int(seen.lengths[place])
+    return seen.items[start : start + length].tolist()
 
 
 def test_fine_tuning_costs_three_forward_passes_a_step_over_the_windows_that_hold_something() -> None:

@@ -178,6 +178,6 @@ def test_a_device_trains_the_blocks_of_its_path_and_no_others() -> None:
             # Adam divides by the root of tiny squared gradients, which magnifies rounding.
             torch.testing.assert_close(mine, alone.weights[k][0], rtol=0, atol=2e-4)
             assert (mine != model.network[k][0]).any()
-    windows, targets = local_training.training_windows(past, CONTEXT)
+    windows, targets, _ = local_training.training_windows(past, CONTEXT)
     forward = (windows[0] != 0).any(dim=1).sum() * 3 * BLOCK_MACS + (targets[0] > 0).sum() * SCORING
     assert together.macs[0] == 3 * local_training.STEPS * forward

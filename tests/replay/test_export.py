@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from clients import inference, local_training
-from clients.local_data import Storage, recent, session_windows
+from clients.local_data import Storage, recent, session_events
 from core.errors import UserError
 from core.sealed import write_arrays
 from models.checkpoint import Sizes, load_device, load_mapper, save_model
@@ -79,10 +79,10 @@ def ranks_by_the_device(run: Path, method: str, number: int, session: int, adapt
         assert installed.network is not None
         weights = local_training.tune(installed.part, installed.network, past).weights
     keep = torch.tensor([[bool(PATHS[method] >> k & 1) for k in range(BLOCKS)]])
-    windows, targets = session_windows([storage.before(number, session)], [storage.during(number, session)], CONTEXT)
-    found: list[int] = (
-        inference.rerank(installed.part, windows, targets, lambda k, some: weights[k], keep).ranks[0].tolist()
+    events = session_events(
+        [storage.before(number, session)], [storage.during(number, session)], CONTEXT, installed.candidates
     )
+    found: list[int] = inference.rerank(installed.part, events, lambda k, some: weights[k], keep).ranks[0].tolist()
     return found
 
 
@@ -96,7 +96,7 @@ def test_the_network_is_the_one_that_the_device_ran(run: Path, method: str) -> N
     for number in range(2):
         own = own_network(run, number, 2, method, None)
         scores = torch.cat([own.assembled(window) for window in own.windows.split(1)])
-        assert ranks_of(scores, own.targets) == ranks_by_the_device(run, method, number, 2, adapted=2)
+        assert ranks_of(scores, own.events.targets[0]) == ranks_by_the_device(run, method, number, 2, adapted=2)
         assert own.assembled.path == tuple(k for k in range(BLOCKS) if PATHS[method] >> k & 1)
         assert own.weights == len(own.assembled.path) * 20_800
 
@@ -107,7 +107,7 @@ def test_a_device_that_remembers_runs_what_it_got_last(run: Path) -> None:
     rows(adapted=[s != 2 for s in rows()["session"]]).to_parquet(run / "sessions.parquet")
     own = own_network(run, 0, 2, "forward-ofa", None)
     scores = torch.cat([own.assembled(window) for window in own.windows.split(1)])
-    assert ranks_of(scores, own.targets) == ranks_by_the_device(run, "forward-ofa", 0, 2, adapted=1)
+    assert ranks_of(scores, own.events.targets[0]) == ranks_by_the_device(run, "forward-ofa", 0, 2, adapted=1)
     fresh = own_network(run, 0, 1, "forward-ofa", None)
     assert torch.equal(fresh.assembled.block0, own.assembled.block0)
 

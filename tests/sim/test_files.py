@@ -29,6 +29,8 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     return Config(
+        references="none",
+        candidates="all",
         dataset=str(write_csv(tmp_path / "tiny.csv")),
         devices=6,
         methods="duet",

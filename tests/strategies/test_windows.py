@@ -82,3 +82,35 @@ def test_validation_sees_the_whole_history_and_predicts_the_held_out_item() -> N
 @pytest.mark.parametrize("targets", ["session", "last"])
 def test_a_user_with_one_item_gives_no_window(targets: str) -> None:
     assert rows(list(cutter(dataset([1]), targets).batches(1))) == []
+
+
+@pytest.mark.parametrize("targets", ["session", "last"])
+def test_unseen_targets_are_first_occurrences_and_know_the_whole_history_before_them(targets: str) -> None:
+    rng = np.random.default_rng(3)
+    histories = [rng.integers(1, 15, size=n) for n in (2, 30, 1, 17)]
+    offsets = np.cumsum([0, *(len(one) for one in histories)])
+    data = TrainingSet(offsets, np.concatenate(histories), np.array([14, 1, 3, 2]), 15)
+    cutter = WindowCutter(data, context=4, history_length=6, targets=targets, batch=8, seed=3, candidates="unseen")
+    found = []
+    for batch in cutter.batches(1):
+        bears, wanted, seen = batch.bearing()
+        assert seen is not None
+        for target, start, length in zip(wanted.tolist(), seen.starts.tolist(), seen.lengths.tolist(), strict=True):
+            found.append((tuple(seen.items[start : start + length].tolist()), target))
+        assert batch.part(slice(0, 2)).bearing()[1].tolist() == wanted[: int(bears[:2].sum())].tolist()
+    expected = [
+        (tuple(one[:at].tolist()), int(one[at]))
+        for one in histories
+        for at in range(1, len(one))
+        if one[at] not in one[:at]
+    ]
+    assert sorted(found) == sorted(expected)
+
+
+def test_a_validation_item_that_repeats_is_no_target() -> None:
+    data = TrainingSet(np.array([0, 3, 5]), np.array([1, 2, 3, 1, 2]), np.array([2, 3]), 3)
+    cutter = WindowCutter(data, context=4, history_length=6, targets="session", batch=8, seed=3, candidates="unseen")
+    ((batch, _),) = cutter.validation(8)
+    assert batch.targets[:, -1].tolist() == [0, 3]
+    assert batch.seen is not None
+    assert batch.seen.lengths[:, -1].tolist() == [3, 2]

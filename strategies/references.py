@@ -1,0 +1,256 @@
+"""Methods without a network: popularity, co-occurrence counts, and the device's own past.
+
+They need no training and nothing of the cloud while devices play. A comparison of networks without them says little:
+where counts are level with a network, the network has learnt no more than counts.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import ClassVar
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import nn
+
+from models.backbones.base import Backbone
+from models.candidates import Candidates, seen_before
+from models.checkpoint import load_device
+from models.device_part import DevicePart
+from models.metrics import ndcg, ranks
+from models.references import Cooccurrence, OwnFrequent, OwnRecent, Popular, Reference
+from models.shared.plain import Footprint
+from strategies.base import SessionResult, SessionStrategy
+from strategies.expectation import Counts, Networks
+from strategies.training.learner import Learner, Recipe
+from strategies.training.loop import popularity_ranks
+from strategies.training.windows import TrainingSet
+
+GAP = 30
+"""Largest distance of two items in a history that counts as a co-occurrence; each counts 1/distance."""
+POWERS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+"""Of the popularity by which columns are divided; validation chooses."""
+RECENT_SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+"""The last part of the training interactions, in order of time, that may count as recent; validation chooses."""
+BATCH = 256
+
+
+def next_item_counts(data: TrainingSet) -> sparse.csr_matrix:
+    """``(num_items, num_items)``: how often, and how closely, each item was followed by each other one."""
+    owner = np.repeat(np.arange(len(data.offsets) - 1), np.diff(data.offsets))
+    items = data.items.astype(np.int64) - 1
+    rows, columns, values = [], [], []
+    for gap in range(1, min(GAP, len(items) - 1) + 1):
+        same = owner[gap:] == owner[:-gap]
+        rows.append(items[:-gap][same])
+        columns.append(items[gap:][same])
+        values.append(np.full(int(same.sum()), 1 / gap, dtype=np.float32))
+    shape = (data.num_items, data.num_items)
+    if not rows:
+        return sparse.csr_matrix(shape, dtype=np.float32)
+    found = sparse.coo_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape)
+    return found.tocsr()
+
+
+def popularity(counts: np.ndarray) -> torch.Tensor:
+    """Counts ``(num_items,)`` as scores between 0 and 1 that all differ; of equals the lower item id is ahead."""
+    order = np.argsort(-counts, kind="stable")
+    scores = np.empty(len(counts), dtype=np.float32)
+    scores[order] = 1 - (np.arange(len(counts)) + 1) / (len(counts) + 1)
+    return torch.from_numpy(scores)
+
+
+def count(items: np.ndarray, num_items: int) -> np.ndarray:
+    """How often each item occurs, ``(num_items,)``."""
+    return np.bincount(items, minlength=num_items + 1)[1:]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A reference, and its quality on the validation items."""
+
+    reference: Reference
+    valid_ndcg: float
+    chosen: dict[str, float]
+    """What validation chose, by name."""
+
+
+def validated(reference: Reference, data: TrainingSet, candidates: Candidates) -> float:
+    """NDCG@10 of the validation items among the candidates; 0 without one that is a candidate."""
+    pasts = [data.items[a:b] for a, b in zip(data.offsets[:-1], data.offsets[1:], strict=True)]
+    past = seen_before(pasts, np.array([len(one) for one in pasts]))
+    repeated = np.array([item in one for item, one in zip(data.validation, pasts, strict=True)])
+    users = np.flatnonzero(~repeated) if candidates == "unseen" else np.arange(len(pasts))
+    total = 0.0
+    for start in range(0, len(users), BATCH):
+        rows = torch.from_numpy(users[start : start + BATCH])
+        scores = reference.scores(past[rows])
+        if candidates == "unseen":
+            past[rows].exclude(scores)
+        total += float(ndcg(ranks(scores, torch.from_numpy(data.validation)[rows].long())).sum())
+    return total / max(len(users), 1)
+
+
+def fit_popular(data: TrainingSet, candidates: Candidates) -> Fitted:
+    """Order items by their count in the histories."""
+    found = Popular(data.num_items)
+    found.popular.copy_(popularity(count(data.items, data.num_items)))
+    return Fitted(found, validated(found, data, candidates), {})
+
+
+def fit_recent_popular(data: TrainingSet, candidates: Candidates) -> Fitted:
+    """Order items by their count in the last part of the histories' time, of which validation chooses the length."""
+    order = np.argsort(data.times, kind="stable")
+    best: Fitted | None = None
+    for share in RECENT_SHARES:
+        last = order[len(order) - max(1, round(share * len(order))) :]
+        # All interactions decide between items that are equal in the last part.
+        counts = count(data.items[last], data.num_items) + count(data.items, data.num_items) / (len(order) + 1)
+        found = Popular(data.num_items)
+        found.popular.copy_(popularity(counts))
+        quality = validated(found, data, candidates)
+        if best is None or quality > best.valid_ndcg:
+            best = Fitted(found, quality, {"recent_share": share})
+    assert best is not None
+    return best
+
+
+def fit_own(kind: type[OwnRecent], data: TrainingSet, candidates: Candidates) -> Fitted:
+    """Give the popularity of items to a device that else ranks by its own past."""
+    found = kind(data.num_items)
+    found.popular.copy_(popularity(count(data.items, data.num_items)))
+    return Fitted(found, validated(found, data, candidates), {})
+
+
+def fit_cooccurrence(data: TrainingSet, candidates: Candidates) -> Fitted:
+    """Count pairs, divide rows by the root of their sum and columns by a power of their popularity."""
+    counts = next_item_counts(data)
+    sums = np.asarray(counts.sum(axis=1)).ravel()
+    rows = np.repeat(np.arange(data.num_items), np.diff(counts.indptr))
+    values = counts.data / np.sqrt(sums[rows])
+    often = np.maximum(count(data.items, data.num_items), 1).astype(np.float64)
+    best: Fitted | None = None
+    for power in POWERS:
+        found = Cooccurrence(data.num_items, len(values))
+        found.offsets.copy_(torch.from_numpy(counts.indptr))
+        found.columns.copy_(torch.from_numpy(counts.indices))
+        found.values.copy_(torch.from_numpy((values / often[counts.indices] ** power).astype(np.float32)))
+        quality = validated(found, data, candidates)
+        if best is None or quality > best.valid_ndcg:
+            best = Fitted(found, quality, {"popularity_power": power})
+    assert best is not None
+    best.reference.popular.copy_(popularity(often))
+    return best
+
+
+class ReferenceModel(nn.Module):
+    """What is installed on devices: a reference, and the part that all methods share."""
+
+    def __init__(self, backbone: Backbone, reference: Reference) -> None:
+        super().__init__()
+        self.device_part = DevicePart(backbone, controller=False, interest=False)
+        self.reference = reference
+
+
+class ReferenceLearner(Learner):
+    """Counts the histories; no epoch, no gradient."""
+
+    counts: ClassVar[bool] = True
+
+    def __init__(self, fit: Callable[[TrainingSet, Candidates], Fitted]) -> None:
+        self.fit = fit
+
+    def build(self, backbone: Backbone, generator: torch.Generator) -> nn.Module:
+        return ReferenceModel(backbone, Popular(backbone.num_items))
+
+    def count(self, model: nn.Module, data: TrainingSet, recipe: Recipe) -> dict[str, float]:
+        assert isinstance(model, ReferenceModel)
+        fitted = self.fit(data, recipe.candidates)
+        model.reference = fitted.reference
+        model.device_part.popularity.copy_(popularity_ranks(data))
+        return {**fitted.chosen, "valid_ndcg@10": fitted.valid_ndcg}
+
+
+class InstalledTable(Networks):
+    """What a reference takes: no block, its own table, and at most the rows of the items that it reads."""
+
+    def _takes(self, path: int) -> tuple[Footprint, Footprint]:
+        reference = self.installed.reference
+        assert reference is not None
+        most = reference.most_macs
+        return Footprint(0, 0, reference.weights), Footprint(most, most, reference.weights)
+
+
+class ReferenceStrategy(SessionStrategy):
+    """A method that ranks without a network; a subclass names itself and what is counted for it."""
+
+    evaluate_action: ClassVar[str] = "evaluate.reference"
+
+    @cached_property
+    def networks(self) -> Networks:
+        return InstalledTable(load_device(self.model))
+
+    def paths(self, result: SessionResult) -> Counts:
+        """No block runs."""
+        return (0,)
+
+
+class PopularMethod(ReferenceStrategy):
+    """The most popular items of the histories."""
+
+    name: ClassVar[str] = "popular"
+    title: ClassVar[str] = "Popular"
+    cloud_model: ClassVar[str] = "popular"
+
+    @classmethod
+    def learner(cls) -> Learner:
+        return ReferenceLearner(fit_popular)
+
+
+class RecentPopularMethod(ReferenceStrategy):
+    """The most popular items of the last part of the histories' time."""
+
+    name: ClassVar[str] = "recent-popular"
+    title: ClassVar[str] = "Recently popular"
+    cloud_model: ClassVar[str] = "recent-popular"
+
+    @classmethod
+    def learner(cls) -> Learner:
+        return ReferenceLearner(fit_recent_popular)
+
+
+class CooccurrenceMethod(ReferenceStrategy):
+    """Item-to-item counts of what followed what."""
+
+    name: ClassVar[str] = "cooccurrence"
+    title: ClassVar[str] = "Co-occurrence"
+    cloud_model: ClassVar[str] = "cooccurrence"
+
+    @classmethod
+    def learner(cls) -> Learner:
+        return ReferenceLearner(fit_cooccurrence)
+
+
+class OwnRecentMethod(ReferenceStrategy):
+    """The device's own latest items."""
+
+    name: ClassVar[str] = "own-recent"
+    title: ClassVar[str] = "Own recent"
+    cloud_model: ClassVar[str] = "own-recent"
+
+    @classmethod
+    def learner(cls) -> Learner:
+        return ReferenceLearner(partial(fit_own, OwnRecent))
+
+
+class OwnFrequentMethod(ReferenceStrategy):
+    """The device's own most frequent items."""
+
+    name: ClassVar[str] = "own-frequent"
+    title: ClassVar[str] = "Own frequent"
+    cloud_model: ClassVar[str] = "own-frequent"
+
+    @classmethod
+    def learner(cls) -> Learner:
+        return ReferenceLearner(partial(fit_own, OwnFrequent))

@@ -1,0 +1,116 @@
+"""References against rankings made item by item."""
+
+import numpy as np
+import pytest
+import torch
+
+from models.candidates import seen_before
+from models.references import READ, Cooccurrence, OwnFrequent, OwnRecent, Popular, latest
+from strategies.references import (
+    GAP,
+    fit_cooccurrence,
+    fit_popular,
+    fit_recent_popular,
+    next_item_counts,
+    popularity,
+    validated,
+)
+from strategies.training.windows import TrainingSet
+
+
+def training_set(histories: list[list[int]], validation: list[int], num_items: int) -> TrainingSet:
+    items = np.array([item for one in histories for item in one], dtype=np.int64)
+    offsets = np.cumsum([0, *(len(one) for one in histories)])
+    return TrainingSet(offsets, items, np.array(validation), num_items, np.arange(len(items))[::-1].copy())
+
+
+def some_histories(count: int, items: int) -> list[list[int]]:
+    rng = np.random.default_rng(5)
+    return [rng.integers(1, items + 1, size=int(rng.integers(2, 70))).tolist() for _ in range(count)]
+
+
+def test_counts_are_those_of_every_pair_within_the_gap() -> None:
+    histories, expected = some_histories(9, 12), np.zeros((12, 12))
+    for one in histories:
+        for place, item in enumerate(one):
+            for distance, other in enumerate(one[place + 1 : place + 1 + GAP], start=1):
+                expected[item - 1, other - 1] += 1 / distance
+    found = next_item_counts(training_set(histories, [1] * 9, 12)).toarray()
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_cooccurrence_adds_the_rows_of_the_latest_items_each_by_its_age() -> None:
+    data = training_set(some_histories(9, 12), [1] * 9, 12)
+    fitted = fit_cooccurrence(data, "all")
+    assert isinstance(fitted.reference, Cooccurrence)
+    counts, power = next_item_counts(data).toarray(), fitted.chosen["popularity_power"]
+    often = np.maximum(np.bincount(data.items, minlength=13)[1:], 1)
+    table = counts / np.sqrt(np.maximum(counts.sum(1, keepdims=True), 1e-12)) / often**power
+    pasts = [np.array([3]), np.array([4, 4, 7, 1] * 20)]
+    expected = [
+        sum(table[item - 1] / age for age, item in enumerate(past[::-1][:READ].tolist(), start=1)) for past in pasts
+    ]
+    past = seen_before(pasts, np.array([1, 80]))
+    np.testing.assert_allclose(fitted.reference.scores(past), np.array(expected), rtol=1e-4)
+    by_rows = fitted.reference._from_rows(*latest(past, READ))
+    torch.testing.assert_close(by_rows, fitted.reference.scores(past), rtol=1e-4, atol=1e-6)
+    nonzero = (table != 0).sum(1)
+    assert fitted.reference.macs(past).tolist() == [
+        nonzero[2],
+        sum(nonzero[i - 1] for i in ([4, 4, 7, 1] * 20)[-READ:]),
+    ]
+    assert fitted.reference.weights == 2 * nonzero.sum() + 12
+
+
+def test_validation_chooses_the_power() -> None:
+    """After item 1 always come 2 and 3; 2 is everywhere else too, so only without its popularity 3 is ahead."""
+    histories = [[1, 2, 3], [1, 2, 3]] + [[4, 2], [5, 2], [6, 2]] * 30 + [[4, 1], [5, 1]]
+    data = training_set(histories, [4, 4, *[1] * 90, 3, 3], 6)
+    chosen = fit_cooccurrence(data, "unseen")
+    powers = {power: quality_with(data, power) for power in (0.0, chosen.chosen["popularity_power"])}
+    assert powers[chosen.chosen["popularity_power"]] == pytest.approx(chosen.valid_ndcg)
+    assert chosen.valid_ndcg > powers[0.0]
+
+
+def quality_with(data: TrainingSet, power: float) -> float:
+    counts = next_item_counts(data)
+    table = counts.toarray() / np.sqrt(np.maximum(counts.toarray().sum(1, keepdims=True), 1e-12))
+    table = table / np.maximum(np.bincount(data.items, minlength=data.num_items + 1)[1:], 1) ** power
+    gains = []
+    for user, wanted in enumerate(data.validation):
+        past = data.items[data.offsets[user] : data.offsets[user + 1]]
+        scores = sum(table[item - 1] / age for age, item in enumerate(past[::-1], start=1))
+        others = [i for i in range(1, data.num_items + 1) if i not in past and i != wanted]
+        rank = 1 + sum(scores[i - 1] >= scores[wanted - 1] for i in others)
+        gains.append(1 / np.log2(1 + rank))
+    return float(np.mean(gains))
+
+
+def test_popular_and_recent_popular_by_hand() -> None:
+    # Times run backwards: the first interactions of the list are the latest.
+    data = training_set([[3, 3, 3], [1, 1, 1, 1, 2]], [3, 3], 3)
+    assert fit_popular(data, "all").reference.popular.argsort(descending=True).tolist() == [0, 2, 1]
+    recent = fit_recent_popular(data, "all")
+    assert recent.reference.popular.argsort(descending=True).tolist() == [2, 0, 1]
+    assert recent.valid_ndcg == 1.0
+
+
+def test_own_references_by_hand() -> None:
+    popular = popularity(np.array([1, 9, 5, 7, 3]))
+    past = seen_before([np.array([5, 3, 5, 1, 3]), np.array([4])], np.array([5, 1]))
+    for kind, first, second in (
+        (OwnRecent, [3, 1, 5, 2, 4], [4, 2, 3, 5, 1]),
+        (OwnFrequent, [3, 5, 1, 2, 4], [4, 2, 3, 5, 1]),
+    ):
+        reference = kind(5)
+        reference.popular.copy_(popular)
+        order = reference.scores(past).argsort(dim=1, descending=True) + 1
+        assert order.tolist() == [first, second]
+
+
+def test_validation_leaves_out_what_is_no_candidate() -> None:
+    data = training_set([[1, 2], [3, 1]], [2, 2], 3)
+    reference = Popular(3)
+    reference.popular.copy_(torch.tensor([0.9, 0.5, 0.1]))
+    assert validated(reference, data, "all") == pytest.approx(1 / np.log2(3))
+    assert validated(reference, data, "unseen") == 1.0  # only the second user's: 2 alone is left
