@@ -1,4 +1,4 @@
-"""The project as a Flower app: the recipe of docs/backends.md, and the options in pyproject.toml."""
+"""The project as a Flower app: the recipe of docs/backends.md, and the options in app/pyproject.toml."""
 
 import os
 import shlex
@@ -52,6 +52,6 @@ def test_flwr_run_plays_the_app(tmp_path: Path) -> None:
 
 
 def test_the_app_of_flwr_run_takes_the_options_of_a_run() -> None:
-    listed = pyproject()["tool"]["flwr"]["app"]["config"]
+    listed = pyproject("app/pyproject.toml")["tool"]["flwr"]["app"]["config"]
     assert set(listed) == {field.name.replace("_", "-") for field in fields(Config)}
     assert replace(Config(), tensorboard=True).to_flat()["tensorboard"] is True
