@@ -11,7 +11,7 @@ import pytest
 
 import analysis
 from clients.policies import POLICIES
-from sim.world.fleet import Status
+from strategies.base import Status
 from strategies.registry import METHODS
 from tests.support.snippets import PAGES, ROOT, pyproject, text_of
 
