@@ -9,6 +9,7 @@ what an earlier call has finished is not played again. Writes ``budgets.csv`` an
 ``ndcg@10_delta...`` are differences from the DeviceRec of the same budget, paired over devices.
 """
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import tyro
 from analysis import style
 from analysis.summary import summarise
 from benchmarks.runs import flags, play
+from core.cli import run as run_command
 from models.backbones.sasrec import SASRec
 
 CHOSEN = ("forward-ofa-plus", "forward-ofa-plus-random", "forward-ofa-plus-first", "forward-ofa-plus-last")
@@ -107,4 +109,5 @@ def _draw(table: pd.DataFrame, options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    options = tyro.cli(Options, description=__doc__)
+    sys.exit(run_command(lambda: main(options)))

@@ -8,6 +8,7 @@ from every device-session the largest that was served, and compares that with on
 ``ladder.csv``: the columns of a run's ``summary.csv`` for each device mix, differences from the DeviceRec that fits.
 """
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import tyro
 
 from analysis.summary import summarise
 from benchmarks.runs import flags, play
+from core.cli import run as run_command
 
 ONE, LADDER, ADAPTIVE = "devicerec", "devicerec-that-fits", "forward-ofa-plus"
 SEAT = ["seed", "device", "session"]
@@ -75,4 +77,5 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    options = tyro.cli(Options, description=__doc__)
+    sys.exit(run_command(lambda: main(options)))

@@ -29,6 +29,7 @@ from analysis.reproduce.runs import processor
 from benchmarks.contenders import RECBOLE_MISSING, Contender, Ours, RecBoleSASRec
 from benchmarks.data import histories
 from benchmarks.machine import cores, product_rate
+from core.cli import run as run_command
 from core.errors import UserError
 from models.checkpoint import Sizes
 from models.kernels.precision import product_type
@@ -210,15 +211,14 @@ def table(frame: pd.DataFrame) -> Table:
 def main() -> int:
     """Exit status: 0 done, 2 for what the user can mend."""
     options = tyro.cli(Options)
-    try:
-        options.check()
-        frame = benchmark(options, Console())
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run_command(lambda: _run(options))
+
+
+def _run(options: Options) -> None:
+    options.check()
+    frame = benchmark(options, Console())
     if options.out is not None:
         frame.to_csv(options.out, index=False, float_format="%.5g")
-    return 0
 
 
 if __name__ == "__main__":

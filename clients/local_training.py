@@ -3,6 +3,10 @@
 Each device starts from the installed network and takes Adam steps on its own most recent interactions (full softmax,
 every position a target). Only block weights are trained: they are what a device owns; item embeddings are shared
 content. As in the released DUET code the learning rate is that of the cloud, and the training is short.
+
+A device checks what it has trained. If a weight is not finite, its training diverged: it throws the result away and
+keeps the installed network. Its session goes on, as that of a device without the energy to train, and the energy is
+spent all the same; a network of NaN would rank nothing, and to drop the session would hide a loss of quality.
 """
 
 from collections.abc import Iterable
@@ -31,9 +35,11 @@ class Tuned:
     """The devices' own networks after training."""
 
     weights: list[Tensor]
-    """Of each block, ``(D_k, block_size)``: of the devices that run it, in their order."""
+    """Of each block, ``(D_k, block_size)``: of the devices that run it, in their order. All are finite."""
     macs: np.ndarray
     """``(D,)`` multiply-accumulates that training took."""
+    diverged: np.ndarray
+    """``(D,)`` bool: whose training gave a weight that is not finite; they have the installed weights."""
 
 
 def tune(part: DevicePart, network: Iterable[Tensor], past: list[np.ndarray], keep: Tensor | None = None) -> Tuned:
@@ -48,10 +54,10 @@ def tune(part: DevicePart, network: Iterable[Tensor], past: list[np.ndarray], ke
     devices = len(past)
     keep = torch.ones(devices, backbone.blocks, dtype=torch.bool) if keep is None else keep
     macs = training_macs(part, windows, targets, keep.sum(dim=1).numpy())
-    weights = [
-        block.expand(count, -1).clone().requires_grad_(True)
-        for block, count in zip(network, keep.sum(dim=0).tolist(), strict=True)
+    installed = [
+        block.detach().expand(count, -1) for block, count in zip(network, keep.sum(dim=0).tolist(), strict=True)
     ]
+    weights = [block.clone().requires_grad_(True) for block in installed]
     real = targets > 0
     count = real.sum(dim=(1, 2)).clamp(min=1)
     share = (1 / count.to(torch.float32))[:, None, None].expand_as(targets)[real]
@@ -64,7 +70,16 @@ def tune(part: DevicePart, network: Iterable[Tensor], past: list[np.ndarray], ke
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-    return Tuned([w.detach() for w in weights], macs)
+    found = [w.detach() for w in weights]
+    diverged = torch.zeros(devices, dtype=torch.bool)
+    for k, mine in enumerate(found):
+        diverged[keep[:, k]] |= ~mine.isfinite().all(dim=1)
+    if diverged.any():
+        found = [
+            torch.where(diverged[keep[:, k], None], before, mine)
+            for k, (before, mine) in enumerate(zip(installed, found, strict=True))
+        ]
+    return Tuned(found, macs, diverged.numpy())
 
 
 def training_macs(part: DevicePart, windows: Tensor, targets: Tensor, blocks: np.ndarray) -> np.ndarray:

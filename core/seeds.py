@@ -1,9 +1,12 @@
 """Derived randomness: one independent stream per (seed, purpose, ...), so order of execution changes nothing."""
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def derive(seed: int, *purpose: int | str) -> int:
@@ -21,6 +24,8 @@ def numpy_generator(seed: int, *purpose: int | str) -> np.random.Generator:
     return np.random.default_rng(derive(seed, *purpose))
 
 
-def torch_generator(seed: int, *purpose: int | str) -> torch.Generator:
+def torch_generator(seed: int, *purpose: int | str) -> "torch.Generator":
     """A PyTorch CPU generator of its own for this purpose."""
+    import torch  # here, since commands derive seeds before they need PyTorch
+
     return torch.Generator().manual_seed(derive(seed, *purpose))

@@ -15,10 +15,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from core.errors import UserError
 from models.backbones.base import Backbone
 from models.backbones.nextitnet import NextItNet
 from models.backbones.sasrec import SASRec
 from models.device_part import DevicePart, Structure
+from models.finite import not_finite
 from models.hypernetwork import AnyMapper, LowRankMapper, Mapper
 from models.shared.gater import GatedNetwork
 from models.shared.plain import Network
@@ -62,7 +64,13 @@ class Installed:
 
 
 def save_model(path: Path, model: nn.Module, sizes: Sizes, extra: dict[str, object]) -> None:
-    """Write ``model`` with its sizes and ``extra`` (JSON) in the header; the file appears whole or not at all."""
+    """Write ``model`` with its sizes and ``extra`` (JSON) in the header; the file appears whole or not at all.
+
+    Raises :class:`UserError` if a weight is not finite.
+    """
+    tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
+    if (wrong := not_finite(tensors)) is not None:
+        raise UserError(f"{path.name} is not written: {wrong} holds numbers that are not finite; train it again")
     header = {"sizes": json.dumps(asdict(sizes)), "extra": json.dumps(extra)}
     network = getattr(model, "network", None)
     if isinstance(network, Network):
@@ -73,7 +81,7 @@ def save_model(path: Path, model: nn.Module, sizes: Sizes, extra: dict[str, obje
     if isinstance(part, DevicePart):
         header["structure"] = part.structure
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, temporary, header)
+    save_file(tensors, temporary, header)
     os.replace(temporary, path)
 
 

@@ -16,7 +16,9 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from core.errors import UserError
 from models.backbones.base import DIM
+from models.finite import not_finite
 from models.kernels.softmax_loss import full_softmax_loss
 
 HALF = DIM // 2
@@ -87,7 +89,9 @@ class Detector(nn.Module):
 
 
 def save_detector(path: Path, detector: Detector) -> None:
-    """Write the detector; the file appears whole or not at all."""
+    """Write the detector; the file appears whole or not at all. Raises :class:`UserError` if a weight is not finite."""
+    if (wrong := not_finite(detector.state_dict())) is not None:
+        raise UserError(f"{path.name} is not written: {wrong} holds numbers that are not finite; train it again")
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     save_file(detector.state_dict(), temporary)
     os.replace(temporary, path)

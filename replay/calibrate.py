@@ -30,6 +30,7 @@ from analysis.figures import calibration
 from analysis.names import number, percent
 from analysis.page import write
 from analysis.reproduce import paper
+from core.cli import run as run_command
 from core.errors import UserError
 from models.checkpoint import BACKBONES, Sizes
 from models.standalone import fresh
@@ -147,21 +148,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=300, help="runs of each network (default: 300)")
     parser.add_argument("--out", type=Path, default=Path("calibration"), help="folder to write to")
     given = parser.parse_args(arguments)
+    return run_command(lambda: _run(given))
+
+
+def _run(given: argparse.Namespace) -> None:
     blocks = given.blocks if given.blocks is not None else paper.BLOCKS[given.backbone]
-    try:
-        for name, value in (("blocks", blocks), *((n, getattr(given, n)) for n in ("context", "items", "repeats"))):
-            if value < 1:
-                raise UserError(f"--{name} is {value}; it must be at least 1")
-        if given.out.exists() and not given.out.is_dir():
-            raise UserError(f"--out {given.out} is a file; name a folder")
-        frame, fits = calibrate(given.backbone, blocks, given.context, given.items, given.repeats, given.out)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    for name, value in (("blocks", blocks), *((n, getattr(given, n)) for n in ("context", "items", "repeats"))):
+        if value < 1:
+            raise UserError(f"--{name} is {value}; it must be at least 1")
+    if given.out.exists() and not given.out.is_dir():
+        raise UserError(f"--out {given.out} is a file; name a folder")
+    frame, fits = calibrate(given.backbone, blocks, given.context, given.items, given.repeats, given.out)
     title = f"{given.backbone}, context {given.context}, {given.items:,} items: one inference, one thread, batch 1"
     Console().print(table(frame, fits, title))
     print(given.out / "calibration.csv")
-    return 0
 
 
 if __name__ == "__main__":

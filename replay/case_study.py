@@ -39,12 +39,13 @@ from torch import Tensor
 
 from clients import inference
 from clients.local_data import Storage, recent, session_windows
+from core.cli import run as run_command
 from core.errors import UserError
 from core.run_config import finished_options
 from models.backbones.base import BlockWeights
 from models.checkpoint import load_device, load_mapper
 from models.device_part import DevicePart
-from models.metrics import CUTOFF, hits, ndcg, ranks
+from models.metrics import best_items, hits, ndcg, ranks
 from sim import data
 from sim.data.interactions import Interactions
 from sim.run_folder import write_text
@@ -161,7 +162,7 @@ def _answers(scene: Scene, part: DevicePart, model: Path, dense: Path) -> dict[s
 def _rank(scene: Scene, part: DevicePart, who: Tensor, weights: BlockWeights, keep: Tensor) -> tuple[Tensor, Tensor]:
     states = part.backbone.encode(scene.windows[who], weights, keep=keep)[:, 0, -1]
     scores = part.backbone.score(states)
-    return ranks(scores, scene.targets[who]), scores.topk(min(CUTOFF, scores.shape[1])).indices + 1
+    return ranks(scores, scene.targets[who]), best_items(scores)
 
 
 def _portraits(
@@ -230,12 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--devices", help="numbers of the devices, separated by commas (default: four different paths)")
     parser.add_argument("--data-dir", type=Path, help="where raw data files are looked for first")
     given = parser.parse_args(arguments)
-    try:
-        print(study(given.run, _numbers(given.devices), given.data_dir, given.method))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command(lambda: print(study(given.run, _numbers(given.devices), given.data_dir, given.method)))
 
 
 def _numbers(text: str | None) -> list[int] | None:

@@ -32,6 +32,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from core.cli import run as run_command
 from core.errors import UserError
 from core.interrupts import terminated_like_interrupted
 from models.metrics import hits, ranks
@@ -193,18 +194,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="whose training (default: the run's first)")
     parser.add_argument("--out", type=Path, help="folder (default: RUN/export/METHOD-DEVICE-SESSION)")
     given = parser.parse_args(arguments)
-    try:
-        own = own_network(given.run.expanduser(), given.device, given.session, given.method, given.seed)
-        out = given.out or given.run.expanduser() / "export" / f"{own.method}-{own.device}-{own.session}"
-        if out.exists() and not out.is_dir():
-            raise UserError(f"--out {out} is a file; name a folder")
-        measured = export(own, out)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run_command(lambda: _run(given))
+
+
+def _run(given: argparse.Namespace) -> None:
+    own = own_network(given.run.expanduser(), given.device, given.session, given.method, given.seed)
+    out = given.out or given.run.expanduser() / "export" / f"{own.method}-{own.device}-{own.session}"
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file; name a folder")
+    measured = export(own, out)
     Console().print(table(own, measured))
     print(out)
-    return 0
 
 
 if __name__ == "__main__":

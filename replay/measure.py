@@ -32,6 +32,7 @@ import torch
 
 from clients import inference, local_training
 from clients.local_data import recent
+from core.cli import run as run_command
 from core.errors import UserError
 from core.seeds import torch_generator
 from models.backbones.base import DIM
@@ -177,35 +178,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--accelerator", default="auto", help="where the cloud works: auto, cpu or cuda")
     parser.add_argument("--data-dir", type=Path, help="where raw data files are looked for first")
     given = parser.parse_args(arguments)
-    try:
-        if given.backbone not in BACKBONES:
-            raise UserError(unknown("backbone", given.backbone, BACKBONES))
-        blocks = given.blocks or DEFAULT_BLOCKS[given.backbone]
-        found: dict[str, object] = {"backbone": given.backbone, "blocks": blocks, "context": given.context}
-        if given.counts_only:
-            sizes = Sizes(given.backbone, 1, blocks, given.context)
-            found["counts"] = counts(adaptive_model(sizes), sizes)
-        else:
-            cloud = pick_accelerator(given.accelerator)
-            interactions = data.load(given.dataset, given.data_dir)
-            sizes = Sizes(given.backbone, interactions.num_items, blocks, given.context)
-            past, model = typical(interactions), adaptive_model(sizes)
-            found |= {
-                "memory": given.memory,
-                "dataset": interactions.name,
-                "items": interactions.num_items,
-                "interactions": len(past),
-                "cloud": torch.cuda.get_device_name(cloud) if cloud.type == "cuda" else "cpu",
-                "threads": torch.get_num_threads(),
-                "counts": counts(model, sizes),
-                **time_all(model, sizes, given.memory, past, cloud),
-            }
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run_command(lambda: _run(given))
+
+
+def _run(given: argparse.Namespace) -> None:
+    if given.backbone not in BACKBONES:
+        raise UserError(unknown("backbone", given.backbone, BACKBONES))
+    blocks = given.blocks or DEFAULT_BLOCKS[given.backbone]
+    found: dict[str, object] = {"backbone": given.backbone, "blocks": blocks, "context": given.context}
+    if given.counts_only:
+        sizes = Sizes(given.backbone, 1, blocks, given.context)
+        found["counts"] = counts(adaptive_model(sizes), sizes)
+    else:
+        cloud = pick_accelerator(given.accelerator)
+        interactions = data.load(given.dataset, given.data_dir)
+        sizes = Sizes(given.backbone, interactions.num_items, blocks, given.context)
+        past, model = typical(interactions), adaptive_model(sizes)
+        found |= {
+            "memory": given.memory,
+            "dataset": interactions.name,
+            "items": interactions.num_items,
+            "interactions": len(past),
+            "cloud": torch.cuda.get_device_name(cloud) if cloud.type == "cuda" else "cpu",
+            "threads": torch.get_num_threads(),
+            "counts": counts(model, sizes),
+            **time_all(model, sizes, given.memory, past, cloud),
+        }
     given.out.parent.mkdir(parents=True, exist_ok=True)
     write_text(given.out, json.dumps(found, indent=1))
-    return 0
 
 
 if __name__ == "__main__":

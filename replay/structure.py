@@ -22,7 +22,7 @@ from analysis import load
 from analysis.names import title
 from analysis.page import write
 from analysis.statistics import paired
-from core.errors import UserError
+from core.cli import run as run_command
 from replay.counterfactual import NETWORKS, replay
 
 METHODS = ("forward-ofa", "forward-ofa-plus")
@@ -111,13 +111,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--method", choices=METHODS, help="(default: the last of them that the run has)")
     parser.add_argument("--out", type=Path, help="where the two CSV files go (default: the run folder)")
     given = parser.parse_args(arguments)
-    try:
-        run = load(given.run)
-        method = given.method or next((name for name in reversed(METHODS) if name in run.methods), METHODS[-1])
-        rows = pd.concat([replay(given.run, method, seed).assign(seed=seed) for seed in run.seeds], ignore_index=True)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run_command(lambda: _run(given))
+
+
+def _run(given: argparse.Namespace) -> None:
+    run = load(given.run)
+    method = given.method or next((name for name in reversed(METHODS) if name in run.methods), METHODS[-1])
+    rows = pd.concat([replay(given.run, method, seed).assign(seed=seed) for seed in run.seeds], ignore_index=True)
     blocks = int(run.options["blocks"])
     table, used = compare(rows), usage(rows, blocks)
     folder = given.out or given.run
@@ -127,7 +127,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     for one in show(table, used, f"{title(method)}: {rows['device'].nunique():,} devices, seeds {run.seeds}"):
         console.print(one)
-    return 0
 
 
 if __name__ == "__main__":

@@ -3,28 +3,23 @@
 import difflib
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
 from clients.policies import POLICIES, parse
 from core.errors import UserError
-from models.checkpoint import BACKBONES
 from sim.world.fingerprint import content, data_content
 from strategies.registry import METHODS
 
 DEFAULT_BLOCKS = {"sasrec": 6, "nextitnet": 12}
 DEFAULT_CONTEXT = {"stream": 10, "paper": 5}
 DEFAULT_MEMORY = {"stream": 50, "paper": 5}
-PROTOCOLS = ("stream", "paper")
-BACKENDS = ("inprocess", "ray", "deployment")
-ACCELERATORS = ("auto", "cpu", "cuda")
-CLOUD_USERS = ("simulated", "all")
-TARGETS = ("session", "last")
-REQUEST_SCOPES = ("population", "device")
 
 NOT_IDENTITY = {"data_dir", "out", "quiet", "accelerator", "tensorboard"}
 """Options that decide where and how, not what: the same run without them."""
@@ -40,15 +35,15 @@ class Config:
     """users of the data set that are simulated as devices"""
     methods: str = "devicerec,finetune,duet,forward-ofa"
     """which methods to compare, separated by commas"""
-    backbone: str = "sasrec"
-    """sasrec or nextitnet"""
+    backbone: Literal["sasrec", "nextitnet"] = "sasrec"
+    """whose blocks the networks have"""
     blocks: int | None = None
     """blocks of the backbone (default: 6 for sasrec, 12 for nextitnet)"""
     context: int | None = None
     """items that the backbone reads for one prediction (default: 10; 5 with --protocol paper)"""
     memory: int | None = None
     """items that the extractors read for one adaptation (default: 50; 5 with --protocol paper)"""
-    protocol: str = "stream"
+    protocol: Literal["stream", "paper"] = "stream"
     """stream: the last 20 % of each device's interactions are played live; paper: only the last one"""
     session_length: int = 10
     """most interactions in a session"""
@@ -68,16 +63,16 @@ class Config:
     request_rate: float | None = None
     """a budget: the share of the sessions after its first in which a device may ask; instead of the policy's parameter,
     which is then set in rehearsal on the histories"""
-    request_scope: str = "population"
+    request_scope: Literal["population", "device"] = "population"
     """whose average has to meet --request-rate: population (one threshold for all) or device (each its own)"""
     compare_stale: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """measure every session of the methods that adapt with the network of the last adaptation and with a fresh one; the
     simulator's own measurement, at no cost to the devices"""
-    backend: str = "inprocess"
+    backend: Literal["inprocess", "ray", "deployment"] = "inprocess"
     """inprocess, ray (Flower's Simulation Engine) or deployment (SuperLink and SuperNodes on this machine)"""
-    accelerator: str = "auto"
-    """where the cloud trains: auto, cpu or cuda"""
-    cloud_users: str = "simulated"
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    """where the cloud trains; auto: on a GPU if there is one"""
+    cloud_users: Literal["simulated", "all"] = "simulated"
     """whose histories the cloud trains on: simulated (those of the devices) or all (of every user)"""
     epochs: int | None = None
     """most epochs of cloud training (default: 60; with --protocol paper exactly 20)"""
@@ -86,7 +81,7 @@ class Config:
     (default: 6; with --protocol paper 0, never)"""
     learning_rate: float | None = None
     """of Adam, in cloud training (default: 0.005; with --protocol paper 0.001 for sasrec and 0.002 for nextitnet)"""
-    targets: str | None = None
+    targets: Literal["session", "last"] | None = None
     """session: train on windows of --context next items; last: on one (prefix, next item) at a time, as the paper does
     (default: session; last with --protocol paper)"""
     penalty: float | None = None
@@ -179,13 +174,7 @@ class Config:
         for key in given:
             if key not in known:
                 raise UserError(unknown("option", key.replace("_", "-"), (k.replace("_", "-") for k in known)))
-        for key in ("data_dir", "out"):
-            if given.get(key) is not None:
-                given[key] = Path(str(given[key]))
-        for key in ("session_gap", "learning_rate", "penalty", "temperature", "request_rate"):
-            if given.get(key) is not None:
-                given[key] = float(str(given[key]))
-        return Config(**given)  # type: ignore[arg-type]
+        return Config(**{key: _typed(key, value) for key, value in given.items()})  # type: ignore[arg-type]
 
     # -- checks ------------------------------------------------------------------------------------------------------
 
@@ -197,17 +186,14 @@ class Config:
             _one_of("method", name, METHODS)
         if len(set(self.method_names)) < len(self.method_names):
             raise UserError(f"--methods names a method twice: {self.methods}")
-        for option, choices in (
-            ("backbone", BACKBONES),
-            ("protocol", PROTOCOLS),
-            ("request_scope", REQUEST_SCOPES),
-            ("backend", BACKENDS),
-            ("accelerator", ACCELERATORS),
-            ("cloud_users", CLOUD_USERS),
-            ("targets", TARGETS),
-        ):
-            if getattr(self, option) is not None:
-                _one_of(option.replace("_", " "), getattr(self, option), choices)
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if value is not None and choices(item.name):  # the command line has checked these, others have not
+                _one_of(item.name.replace("_", " "), value, choices(item.name))
+            endless = item.name == "session_gap" and value == math.inf
+            if isinstance(value, float) and not math.isfinite(value) and not endless:
+                allowed = "finite, or inf" if item.name == "session_gap" else "finite"
+                raise UserError(f"--{item.name.replace('_', '-')} is {value}; it must be {allowed}")
         for option in (
             "devices",
             "blocks",
@@ -248,6 +234,40 @@ class Config:
             raise UserError(f"--request-rate sets the parameter of the policy; leave it out of '{self.policy}'")
         if not takes_rate(self.policy):
             raise UserError(f"--request-rate: the policy '{self.policy}' has no parameter that a budget could set")
+
+
+def choices(option: str) -> tuple[str, ...]:
+    """What an option with few values may be; nothing for any other."""
+    hint = _hints()[option]
+    literals = [hint, *get_args(hint)]  # of an option that may be left out, one member of a union
+    return tuple(value for literal in literals if get_origin(literal) is Literal for value in get_args(literal))
+
+
+@cache
+def _hints() -> dict[str, object]:
+    return get_type_hints(Config)
+
+
+def _typed(option: str, value: object) -> object:
+    """A value of Flower's run configuration, or of a TOML file, as the type of the option."""
+    hint = _hints()[option]
+    kinds = {hint, *get_args(hint)}
+    if value is None:
+        return None
+    if choices(option) or str in kinds:
+        return str(value)
+    if Path in kinds:
+        return Path(str(value))
+    wanted = next(kind for kind in (bool, int, float) if kind in kinds)
+    if isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)):
+        return value
+    if wanted is float:
+        try:
+            return float(str(value))
+        except ValueError:
+            pass
+    name = {bool: "true or false", int: "a whole number", float: "a number"}[wanted]
+    raise UserError(f"--{option.replace('_', '-')} is {value!r}, not {name}")
 
 
 def takes_rate(policy: str) -> bool:

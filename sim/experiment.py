@@ -6,7 +6,6 @@ Everything here can be repeated: what an earlier, killed run has finished is fou
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -29,11 +28,12 @@ from sim.run_folder import RunFolder, write_text
 from sim.world.drift import inject, load_drift
 from sim.world.fleet import Fleet
 from sim.world.scenario import Scenario, load_scenario
-from sim.world.streams import Protocol, Streams, build_streams, eligible_users, save
+from sim.world.streams import Streams, build_streams, eligible_users, save
 from strategies.base import DeviceSession
 from strategies.registry import METHODS
 from strategies.training.learner import Recipe
 from strategies.training.loop import EpochRecord
+from strategies.training.windows import TrainingSet
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class World:
     interactions: Interactions
     streams: Streams
     scenario: Scenario
+    training: TrainingSet
+    """What the cloud learns from; drift changes none of it."""
 
 
 def prepare(config: Config) -> tuple[RunFolder, World]:
@@ -54,8 +56,7 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
     drift = load_drift(config.drift)
     run = RunFolder.open(config)
     interactions = datasets.load(config.dataset, config.data_dir)
-    protocol = cast(Protocol, config.protocol)
-    able = eligible_users(interactions, protocol)
+    able = eligible_users(interactions, config.protocol)
     if config.devices > len(able):
         raise UserError(
             f"--devices {config.devices}: {config.dataset} has only {len(able)} users with enough interactions"
@@ -64,12 +65,13 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
     streams = build_streams(
         interactions,
         able[np.sort(chosen)],
-        protocol=protocol,
+        protocol=config.protocol,
         session_length=config.session_length,
         session_gap_minutes=config.session_gap,
         sessions=config.sessions,
     )
     streams = inject(streams, interactions, drift, config.seed)
+    training = training_set(interactions, streams, config)
     data: dict[str, object] = {
         "users": interactions.num_users,
         "items": interactions.num_items,
@@ -88,12 +90,11 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
     else:
         save(streams, run.world)
         run.describe(config, data)
-    return run, World(interactions, streams, scenario)
+    return run, World(interactions, streams, scenario, training)
 
 
 def train_all(config: Config, run: RunFolder, world: World, display: Display) -> None:
     """Train every cloud model that the methods of this run deploy, or find it in the cache."""
-    data = training_set(world.interactions, world.streams, config)
     logs = []
     with curves_in(run.path, config.tensorboard) as curves:
         for seed in config.seed_list:
@@ -110,7 +111,7 @@ def train_all(config: Config, run: RunFolder, world: World, display: Display) ->
                     curves.epochs(cloud_model, seed, records)  # noqa: B023
 
                 with display.doing(work):
-                    log, fresh = train_model(cloud_model, data, config, run, seed, on_batch)
+                    log, fresh = train_model(cloud_model, world.training, config, run, seed, on_batch)
                     work.end(records := _records(log), fresh)
                 curves.epochs(cloud_model, seed, records)
                 logs.append(log)

@@ -18,10 +18,10 @@ from models.checkpoint import Sizes, read_header, save_model
 from sim.config import Config
 from sim.data.interactions import Interactions
 from sim.run_folder import RunFolder
-from sim.world.streams import Protocol, Streams, build_streams, eligible_users
+from sim.world.streams import Streams, build_streams, eligible_users
 from strategies.registry import METHODS
 from strategies.training.learner import Learner, Recipe
-from strategies.training.loop import EpochRecord, cache_key, train
+from strategies.training.loop import Diverged, EpochRecord, cache_key, train
 from strategies.training.presets import recipe_for
 from strategies.training.windows import TrainingSet
 
@@ -41,18 +41,30 @@ def pick_accelerator(name: str) -> torch.device:
 
 
 def training_set(interactions: Interactions, streams: Streams, config: Config) -> TrainingSet:
-    """The histories and validation items that the cloud may see; nothing of the live streams."""
+    """The histories and validation items that the cloud may see; nothing of the live streams.
+
+    Raises :class:`UserError` if there is nothing to learn from them: a network that no step has changed is no baseline.
+    """
+    if interactions.num_items < 2:
+        raise UserError(f"--dataset {config.dataset} has {interactions.num_items} item: there is nothing to rank")
     if config.cloud_users == "all":
         streams = build_streams(
             interactions,
-            eligible_users(interactions, cast(Protocol, config.protocol)),
-            protocol=cast(Protocol, config.protocol),
+            eligible_users(interactions, config.protocol),
+            protocol=config.protocol,
         )
     starts, history = streams.offsets[:-1], streams.live_start - 1
     pieces = [streams.items[s : s + h] for s, h in zip(starts.tolist(), history.tolist(), strict=True)]
     offsets = np.concatenate([[0], np.cumsum(history)]).astype(np.int64)
     validation = streams.items[starts + history].astype(np.int64)
-    return TrainingSet(offsets, np.concatenate(pieces), validation, interactions.num_items)
+    data = TrainingSet(offsets, np.concatenate(pieces), validation, interactions.num_items)
+    if data.targets == 0:
+        more = ", or --cloud-users all" if config.cloud_users == "simulated" else ""
+        raise UserError(
+            f"--dataset {config.dataset}: nothing to train on: before the interactions for validation and test, none "
+            f"of the {len(history):,} users has two; give users with more interactions{more}"
+        )
+    return data
 
 
 def recipe_of(config: Config) -> Recipe:
@@ -116,17 +128,20 @@ def train_model(
             torch.manual_seed(derive(seed, "weights", cloud_model))
             model = learner.build(sizes.build(generator), generator)
         checkpoint = cached.with_suffix(".checkpoint")
-        done = train(
-            learner,
-            model,
-            data,
-            recipe,
-            context=sizes.context,
-            seed=derive(seed, "training", cloud_model),
-            device=pick_accelerator(config.accelerator),
-            checkpoint=checkpoint,
-            on_batch=on_batch,
-        )
+        try:
+            done = train(
+                learner,
+                model,
+                data,
+                recipe,
+                context=sizes.context,
+                seed=derive(seed, "training", cloud_model),
+                device=pick_accelerator(config.accelerator),
+                checkpoint=checkpoint,
+                on_batch=on_batch,
+            )
+        except Diverged as error:
+            raise UserError(_how_to_mend(error, cloud_model, recipe, config, seed)) from None
         extra = {
             "memory": recipe.memory,
             "method": cloud_model,
@@ -140,6 +155,19 @@ def train_model(
     if not there:
         _link(cached, target)
     return training_log(target, cloud_model, seed), fresh
+
+
+def _how_to_mend(error: Diverged, cloud_model: str, recipe: Recipe, config: Config, seed: int) -> str:
+    """The line for a training that diverged."""
+    usual = recipe_of(replace(config, learning_rate=None)).learning_rate
+    given = recipe_of(config).learning_rate
+    rate = f"--learning-rate {usual:g}" if given > usual else f"a --learning-rate below {given:g}"
+    own = [f"--{name}" for name in ("penalty", "temperature") if getattr(config, name) is not None]
+    return (
+        f"training {METHODS[cloud_model].title} (seed {seed}) diverged: epoch {error.epoch} ended with {error.found}, "
+        f"at a learning rate of {recipe.learning_rate:g}; nothing of it is kept; try {rate}"
+        + (f", or leave out {' and '.join(own)}" if own else "")
+    )
 
 
 def _how(cloud_model: str, data: TrainingSet, config: Config) -> tuple[Learner, Recipe, dict[str, float], Sizes]:

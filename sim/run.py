@@ -4,6 +4,9 @@ python -m sim.run                                    # the embedded data set, ne
 python -m sim.run --devices 1000 --dataset ml1m      # MovieLens-1M
 python -m sim.run --scenario phones --scenario mine.toml    # one run for each device mix, and a comparison of them
 python -m sim.run --drift abrupt --drift gradual --policy random --policy mrd --request-rate 0.1 --request-rate 0.3
+
+What takes seconds to import (PyTorch, Flower, pandas, matplotlib) is imported by the functions that use it, so that
+``--help`` and a mistake in an option are answered at once.
 """
 
 import shlex
@@ -12,22 +15,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import tyro
-from rich.console import Console
 
-import analysis
-from analysis import compare
-from core import interrupts
-from core.errors import UserError
+from core.cli import run as run_command
 from sim.config import Config
-from sim.experiment import prepare
-from sim.observers.progress import Display
-from sim.run_folder import RunFolder
 from sim.sweep import borrow, split
 
 
 def main(config: Config, earlier: Sequence[Config] = ()) -> None:
     """Run, then print the table; ``earlier`` are finished runs of the same sweep."""
+    from rich.console import Console
+
+    import analysis
     from sim.backends.launch import run_apps
+    from sim.experiment import prepare
+    from sim.observers.progress import Display
 
     run, _ = prepare(config)
     borrow(run, config, earlier)
@@ -47,6 +48,11 @@ def main(config: Config, earlier: Sequence[Config] = ()) -> None:
 
 def play_sweep(configs: list[Config], out: Path | None) -> None:
     """Play the runs of a sweep that are not finished yet, then compare them all and print the table."""
+    from rich.console import Console
+
+    from analysis import compare
+    from sim.run_folder import RunFolder
+
     for number, config in enumerate(configs):
         if not RunFolder.open(config).reported:
             main(config, configs[:number])
@@ -69,25 +75,24 @@ def cli(
     arguments, repeated = split(sys.argv[1:])
     options = (tyro.conf.AvoidSubcommands,)
     config = tyro.cli(Config, args=arguments, description=description, default=default or Config(), config=options)
-    going_on = str(config.folder)
-    try:
+    going_on = config.out and str(config.out)
+
+    def play() -> None:
+        nonlocal going_on
         configs = repeated.configs(config)
-        with interrupts.heard():
-            if len(configs) > 1 and sweep is not None:
-                going_on = "the sweep"
-                sweep(configs, config.out)
-            else:
-                for one in configs:
-                    going_on = str(one.folder)
-                    command(one)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        command_line = shlex.join(sys.orig_argv)
-        print(f"\ninterrupted; the same command continues {going_on}:\n{command_line}", file=sys.stderr)
-        return 130
-    return 0
+        if len(configs) > 1 and sweep is not None:
+            going_on = "the sweep"
+            sweep(configs, config.out)
+        else:
+            for one in configs:
+                going_on = str(one.folder)
+                command(one)
+
+    def interrupted() -> str:
+        what = f" {going_on}" if going_on else ""
+        return f"interrupted; the same command continues{what}:\n{shlex.join(sys.orig_argv)}"
+
+    return run_command(play, interrupted)
 
 
 if __name__ == "__main__":

@@ -12,16 +12,14 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from core.errors import UserError
 from sim.config import Config, takes_rate
-from sim.run_folder import RunFolder
-from sim.world.drift import load_drift
-from sim.world.scenario import load_scenario
 from strategies.registry import METHODS
+
+if TYPE_CHECKING:
+    from sim.run_folder import RunFolder
 
 OPTIONS = ("scenario", "drift", "policy", "request_rate")
 """What can be repeated; the first varies slowest."""
@@ -44,6 +42,9 @@ class Sweep:
         """The configuration of each run, checked before the first of them begins; ``config`` has the other options."""
         if not self.values:
             return [config.check().absolute()]
+        from sim.world.drift import load_drift
+        from sim.world.scenario import load_scenario
+
         policies = self.values.get("policy", [config.policy])
         for policy in policies:
             replace(config, policy=policy, request_rate=None).check()
@@ -92,9 +93,11 @@ def split(arguments: Sequence[str]) -> tuple[list[str], Sweep]:
     return (rest, Sweep(values)) if repeated else (list(arguments), Sweep({}))
 
 
-def borrow(run: RunFolder, config: Config, earlier: Sequence[Config]) -> None:
+def borrow(run: "RunFolder", config: Config, earlier: Sequence[Config]) -> None:
     """Take over from finished runs of the same sweep what is the same in ``run``: the rows of the methods that do not
     adapt, the thresholds (calibrated on histories, which no drift touches) and the mis-recommendation detectors."""
+    from sim.run_folder import RunFolder
+
     if run.sessions.exists():
         return
     for other in earlier:
@@ -112,7 +115,9 @@ def _same(first: Config, second: Config, **leaving_out: Any) -> bool:
     return replace(first, **leaving_out).identity() == replace(second, **leaving_out).identity()
 
 
-def _borrow_rows(run: RunFolder, done: RunFolder, config: Config) -> None:
+def _borrow_rows(run: "RunFolder", done: "RunFolder", config: Config) -> None:
+    import pandas as pd
+
     names = [name for name in config.method_names if not METHODS[name].adapts]
     if not names or run.part(config.seed, names[0], 1).exists():
         return

@@ -6,13 +6,14 @@ The models go to the cache, so that the run itself trains nothing.
 import sys
 
 from sim.config import Config
-from sim.experiment import describe, prepare, train_all
-from sim.observers.progress import Display
 from sim.run import cli
 
 
 def main(config: Config) -> None:
     """Train what the methods of this configuration deploy."""
+    from sim.experiment import describe, prepare, train_all
+    from sim.observers.progress import Display
+
     run, world = prepare(config)
     display = Display(quiet=config.quiet)
     with display.open(describe(config), phases=config.seeds):

@@ -1,38 +1,32 @@
 """The methods there are. A new one is a file in this folder and a line here."""
 
-from strategies.ablations import ControllerOnly, FirstBlocks, LastBlocks, NoStructure, RandomBlocks
-from strategies.base import SessionStrategy
-from strategies.devicerec import DeviceRec
-from strategies.duet import Duet
-from strategies.finetune import Finetune
-from strategies.forward_ofa import ForwardOFA
-from strategies.forward_ofa_plus import DuetPlus, FirstBlocksPlus, ForwardOFAPlus, LastBlocksPlus, RandomBlocksPlus
-from strategies.gater import Gater
-from strategies.litepred import LitePred
-from strategies.rare_gem import RareGem
-from strategies.sttd import STTD
+from typing import TYPE_CHECKING
 
-METHODS: dict[str, type[SessionStrategy]] = {
-    method.name: method
-    for method in (
-        DeviceRec,
-        Finetune,
-        Duet,
-        STTD,
-        RareGem,
-        Gater,
-        LitePred,
-        ForwardOFA,
-        ControllerOnly,
-        NoStructure,
-        RandomBlocks,
-        FirstBlocks,
-        LastBlocks,
-        DuetPlus,
-        ForwardOFAPlus,
-        RandomBlocksPlus,
-        FirstBlocksPlus,
-        LastBlocksPlus,
-    )
-}
-"""By their name on the command line, in the order of the paper's tables."""
+from core.registry import Registry
+
+if TYPE_CHECKING:
+    from strategies.base import SessionStrategy
+
+METHODS: "Registry[type[SessionStrategy]]" = Registry(
+    {
+        "devicerec": "strategies.devicerec:DeviceRec",
+        "finetune": "strategies.finetune:Finetune",
+        "duet": "strategies.duet:Duet",
+        "sttd": "strategies.sttd:STTD",
+        "rare-gem": "strategies.rare_gem:RareGem",
+        "gater": "strategies.gater:Gater",
+        "litepred": "strategies.litepred:LitePred",
+        "forward-ofa": "strategies.forward_ofa:ForwardOFA",
+        "forward-ofa-controller": "strategies.ablations:ControllerOnly",
+        "forward-ofa-no-structure": "strategies.ablations:NoStructure",
+        "forward-ofa-random": "strategies.ablations:RandomBlocks",
+        "forward-ofa-first": "strategies.ablations:FirstBlocks",
+        "forward-ofa-last": "strategies.ablations:LastBlocks",
+        "duet-plus": "strategies.forward_ofa_plus:DuetPlus",
+        "forward-ofa-plus": "strategies.forward_ofa_plus:ForwardOFAPlus",
+        "forward-ofa-plus-random": "strategies.forward_ofa_plus:RandomBlocksPlus",
+        "forward-ofa-plus-first": "strategies.forward_ofa_plus:FirstBlocksPlus",
+        "forward-ofa-plus-last": "strategies.forward_ofa_plus:LastBlocksPlus",
+    }
+)
+"""By their name on the command line, in the order of the paper's tables; imported when they are used."""

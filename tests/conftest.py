@@ -13,6 +13,11 @@ os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--write-golden``: see ``tests/golden``."""
+    parser.addoption("--write-golden", action="store_true", help="write the frozen rows of tests/golden again")
+
+
 @pytest.fixture(autouse=True)
 def _flower_task() -> None:
     """`flwr.app.Message` reads the identity of the running task; a grid sets it."""

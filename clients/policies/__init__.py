@@ -1,22 +1,26 @@
 """Request policies: when a device asks the cloud for a new network. A new one is a file here and a line below."""
 
-from clients.policies.adwin import Adwin
-from clients.policies.always import Always
+import math
+
 from clients.policies.base import Observation, Policy
-from clients.policies.drift import Drift
-from clients.policies.every import Every
-from clients.policies.mrd import Mrd
-from clients.policies.never import Never
-from clients.policies.oracle import Oracle
-from clients.policies.page_hinkley import PageHinkley
-from clients.policies.random import Random
+from core.registry import Registry
 
 __all__ = ["POLICIES", "Observation", "Policy", "make", "parse"]
 
-POLICIES: dict[str, type[Policy]] = {
-    policy.name: policy for policy in (Always, Never, Every, Random, Drift, Adwin, PageHinkley, Mrd, Oracle)
-}
-"""By their name on the command line."""
+POLICIES: Registry[type[Policy]] = Registry(
+    {
+        "always": "clients.policies.always:Always",
+        "never": "clients.policies.never:Never",
+        "every": "clients.policies.every:Every",
+        "random": "clients.policies.random:Random",
+        "drift": "clients.policies.drift:Drift",
+        "adwin": "clients.policies.adwin:Adwin",
+        "page-hinkley": "clients.policies.page_hinkley:PageHinkley",
+        "mrd": "clients.policies.mrd:Mrd",
+        "oracle": "clients.policies.oracle:Oracle",
+    }
+)
+"""By their name on the command line; imported when they are used."""
 
 
 def parse(text: str) -> tuple[type[Policy], float | None]:
@@ -36,8 +40,9 @@ def parse(text: str) -> tuple[type[Policy], float | None]:
     except ValueError:
         raise ValueError(f"the parameter of the policy '{name}' is '{given}', not a number") from None
     low, high = kind.bounds
-    if not low <= value <= high:
-        raise ValueError(f"the parameter of the policy '{name}' is {given}; it must be from {low:g} to {high:g}")
+    if not (low <= value <= high and math.isfinite(value)):
+        allowed = f"from {low:g} to {high:g}" if math.isfinite(high) else f"a finite number of at least {low:g}"
+        raise ValueError(f"the parameter of the policy '{name}' is {given}; it must be {allowed}")
     return kind, value
 
 

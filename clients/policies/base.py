@@ -2,9 +2,10 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
+if TYPE_CHECKING:  # the options know the policies, and need no numbers
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -13,11 +14,11 @@ class Observation:
 
     since: int
     """Sessions since the last adaptation, at least 1."""
-    interest: np.ndarray
+    interest: "np.ndarray"
     """``(64,)``: the latent interest now."""
-    sent: np.ndarray
+    sent: "np.ndarray"
     """``(64,)``: the latent interest that the device's network was made for."""
-    losses: np.ndarray
+    losses: "np.ndarray"
     """``(E,)`` losses of the events since the last adaptation, in order, from 0 (rank 1) to 1 (last of all items)."""
     draw: float
     """A uniform number in [0, 1), the device-session's own."""

@@ -1,17 +1,21 @@
 """The session of the methods that train on the device's own history (:mod:`clients.local_training`) before they
 play."""
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from flwr.app import Message
+from torch import Tensor
 
 from clients import inference, local_training
 from clients.decision import decide
 from clients.device_batch import DeviceBatch
 from clients.session import personal
 from models.shared.plain import footprint
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,8 @@ def tune_and_play(
     """Train the blocks in ``paths`` ``(D, L)`` of the installed network, and play.
 
     A device whose energy does not allow the training plays what it has trained last, or if the path is ``new`` ``(D,)``
-    or there is nothing, the installed weights as they are. ``spent`` ``(D,)`` are multiply-accumulates of adapting
+    or there is nothing, the installed weights as they are. One whose training diverges plays the installed weights and
+    says so in the log. ``spent`` ``(D,)`` are multiply-accumulates of adapting
     before the training.
     """
     part, network = batch.part, batch.installed.network
@@ -67,7 +72,15 @@ def tune_and_play(
     trains = plan.makes & able & paths.any(axis=1)
     rows = np.flatnonzero(trains).tolist()
     keep = torch.from_numpy(paths[rows])
-    tuned = local_training.tune(part, network, [batch.past[row] for row in rows], keep).weights if rows else []
+    tuned: list[Tensor] = []
+    if rows:
+        trained = local_training.tune(part, network, [batch.past[row] for row in rows], keep)
+        tuned = trained.weights
+        for place in np.flatnonzero(trained.diverged).tolist():
+            device, session = batch.devices[rows[place]], batch.configs[rows[place]].session
+            log.warning(
+                "device %d, session %d: its own training diverged; it keeps the installed network", device, session
+            )
     places = keep.cumsum(dim=0) - 1
     base: list[personal.PersonalNetwork] = [
         (path, {k: network[k][0].numpy() for k in np.flatnonzero(path).tolist()}) for path in paths

@@ -113,13 +113,14 @@ class Search:
 
     @torch.inference_mode()
     def losses(self, rows: np.ndarray, paths: np.ndarray) -> np.ndarray:
-        """Mean loss of each path ``(E, L)`` on the held-back interactions of the device in ``rows`` ``(E,)``."""
+        """Mean loss of each path ``(E, L)`` on the held-back interactions of the device in ``rows`` ``(E,)``; infinite
+        where a network gives NaN, so that no search prefers it."""
         parts = []
         for start in range(0, len(rows), EVALUATED):
             some = slice(start, start + EVALUATED)
             chosen = torch.from_numpy(rows[some])
             parts.append(self._losses(self.windows[chosen], self.targets[chosen], torch.from_numpy(paths[some])))
-        return torch.cat(parts).numpy()
+        return torch.cat(parts).nan_to_num(nan=math.inf, posinf=math.inf).numpy()
 
     def _losses(self, windows: Tensor, targets: Tensor, keep: Tensor) -> Tensor:
         states = self.backbone.encode(windows, lambda k, rows: self.network[k], keep=keep)

@@ -25,11 +25,11 @@ from core.errors import UserError
 from core.interrupts import terminated_like_interrupted
 from sim.backends import deployment
 from sim.backends.inprocess import ConfigValue, InProcessGrid, silence_telemetry
-from sim.config import BACKENDS
+from sim.config import choices
 
 __all__ = ["load_client_app", "load_server_app", "run_apps"]
 
-CHATTY = ("flwr", "ray", "torch", "matplotlib", "py.warnings", "sim.backends.inprocess", "strategies")
+CHATTY = ("flwr", "ray", "torch", "matplotlib", "py.warnings", "sim.backends.inprocess", "strategies", "clients")
 """Loggers whose messages belong into the run's log."""
 _PATIENCE = 30.0
 """Seconds to wait for a part of the run that was told to stop."""
@@ -73,7 +73,7 @@ def run_apps(
                 raise TypeError("the deployment backend imports its apps in other processes: name them by strings")
             deployment.run(server_app, client_app, num_devices=num_devices, run_config=run_config, log_file=log_file)
         else:
-            raise UserError(f"unknown backend '{backend}': choose one of {', '.join(BACKENDS)}")
+            raise UserError(f"unknown backend '{backend}': choose one of {', '.join(choices('backend'))}")
 
 
 def load_server_app(app: ServerApp | str) -> ServerApp:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.reproduce import paper
-from core.errors import UserError
+from core.cli import run as run_command
 from sim.data import DATASETS, Interactions, load
 
 QUANTITIES = ("users", "items", "interactions", "mean length", "sparsity %")
@@ -72,16 +72,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data-dir", type=Path, help="folder that is searched for raw files first")
     parser.add_argument("--csv", type=Path, help="also write our numbers to this file")
     options = parser.parse_args(arguments)
-    try:
-        found = {dataset: load(dataset, options.data_dir) for dataset in options.datasets}
-        for dataset, interactions in found.items():
-            print(table(dataset, interactions), end="\n\n")
-        if options.csv is not None:
-            write_csv(options.csv, found)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    return run_command(lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> None:
+    found = {dataset: load(dataset, options.data_dir) for dataset in options.datasets}
+    for dataset, interactions in found.items():
+        print(table(dataset, interactions), end="\n\n")
+    if options.csv is not None:
+        write_csv(options.csv, found)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,8 @@ KINDS: dict[str, set[str]] = {
     "recurring": {"share", "onset", "severity", "period"},
 }
 """What a drift of each kind must say."""
+LONGEST = 10**9
+"""Events of a period: more than any stream has."""
 
 
 @dataclass(frozen=True)
@@ -85,15 +87,16 @@ def load_drift(name: str) -> Drift:
         path = Path(name).expanduser()
         if not path.is_file():
             raise UserError(f"drift file {path} does not exist")
-        text, label = path.read_text(encoding="utf-8"), path.stem
+        data, label = path.read_bytes(), path.stem
     else:
         if name not in shipped():
             raise UserError(unknown("drift", name, [*shipped(), "or a TOML file"]))
-        text, label = (resources.files("sim") / "drifts" / f"{name}.toml").read_text("utf-8"), name
+        data, label = (resources.files("sim") / "drifts" / f"{name}.toml").read_bytes(), name
     try:
-        return _parse(label, tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+        table = tomllib.loads(data.decode("utf-8"))
+    except ValueError as error:  # not TOML, not UTF-8, or a number with too many digits
         raise UserError(f"drift {name} is not valid TOML: {error}") from None
+    return _parse(label, table)
 
 
 def inject(streams: Streams, interactions: Interactions, drift: Drift, seed: int) -> Streams:
@@ -167,8 +170,8 @@ def _parse(name: str, table: dict[str, object]) -> Drift:
         given["onset"] = _onset(where, table["onset"])
     if "period" in wanted:
         period = table["period"]
-        if isinstance(period, bool) or not isinstance(period, int) or period < 1:
-            raise UserError(f"{where}: period is {period!r}; it must be a whole number of at least 1")
+        if isinstance(period, bool) or not isinstance(period, int) or not 1 <= period <= LONGEST:
+            raise UserError(f"{where}: period is {period!s:.24}; it must be a whole number from 1 to {LONGEST:,}")
         given["period"] = period
     return Drift(name, str(table.get("description", "")), str(kind), **given)  # type: ignore[arg-type]
 
@@ -188,5 +191,6 @@ def _between(where: str, key: str, value: object, most: float, *, zero: bool = F
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UserError(f"{where}: {key} is {value!r}, not a number")
     if not (0 <= value <= most) or (value == 0 and not zero):
-        raise UserError(f"{where}: {key} is {value}; it must be {'from' if zero else 'above'} 0 and at most {most:g}")
+        least = "from" if zero else "above"
+        raise UserError(f"{where}: {key} is {value!s:.24}; it must be {least} 0 and at most {most:g}")
     return float(value)

@@ -52,7 +52,7 @@ def _files(folder: str, name: str, beside: Path, deepest: int) -> list[bytes]:
         data = file.read_bytes() if file.is_file() else b""
     try:
         table = tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+    except ValueError:  # not TOML, not UTF-8, or a number with too many digits
         return [data]
     out, near = [data], path.parent if name.endswith(".toml") else Path()
     availability = table.get("availability")

@@ -21,6 +21,8 @@ from sim.config import unknown
 from sim.world.availability import Chain, Trace, read_trace
 
 Section = TypeVar("Section")
+LARGEST = 1e30
+"""Numbers above this are infinite in all but name: products of a few of them would be."""
 SHARE_TOLERANCE = 1e-6
 KEYS = {"description", "cloud", "tier", "availability", "budget", "failures"}
 DEEPEST = 8
@@ -181,7 +183,7 @@ def _read(name: str, beside: Path, above: tuple[str, ...]) -> tuple[str, dict[st
         data, label, folder = file.read_bytes(), name, Path()
     try:
         table = tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # not TOML, not UTF-8, or a number with too many digits
         raise UserError(f"scenario {label} is not valid TOML: {error}") from None
     if isinstance(found := table.get("availability"), dict) and isinstance(trace := found.get("trace"), str):
         table["availability"] = {**found, "trace": str(folder / Path(trace).expanduser())}
@@ -256,8 +258,9 @@ def _number(where: str, key: str, given: object, zero: bool) -> float:
         value = given["value"]
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UserError(f"{where}: {key} is {value!r}, not a number")
-    if not (0 < value < float("inf") or (zero and value == 0)):
-        raise UserError(f"{where}: {key} is {value}; it must be {'at least' if zero else 'greater than'} 0, and finite")
+    if not (0 < value <= LARGEST or (zero and value == 0)):
+        least = "at least" if zero else "greater than"
+        raise UserError(f"{where}: {key} is {value!s:.24}; it must be {least} 0 and finite")
     if key in PROPORTIONS and value > 1:
         raise UserError(f"{where}: {key} is {value}; it must be at most 1")
     return float(value)

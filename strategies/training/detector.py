@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from core.errors import UserError
 from core.seeds import derive, torch_generator
 from models.misrecommendation import HALF, Detector
 
@@ -30,7 +31,10 @@ class Samples:
 
 
 def train_detector(samples: Samples, items: Tensor, seed: int) -> Detector:
-    """Train uncertainty, then verdict; ``items`` is the embedding table ``(num_items + 1, 64)``."""
+    """Train uncertainty, then verdict; ``items`` is the embedding table ``(num_items + 1, 64)``.
+
+    Raises :class:`UserError` with the first loss that is not finite.
+    """
     detector = Detector(torch_generator(seed, "detector", "weights"))
     verdict = [*detector.change.parameters(), *detector.verdict.parameters()]
     chosen = {id(weights) for weights in verdict}
@@ -43,8 +47,9 @@ def train_detector(samples: Samples, items: Tensor, seed: int) -> Detector:
         for weights in verdict:
             weights.requires_grad_(True)
         optimizer = torch.optim.Adam(verdict, lr=VERDICT_RATE)
-        for _ in range(STEPS):
+        for step in range(STEPS):
             loss = F.binary_cross_entropy_with_logits(detector(samples.stale, samples.fresh), samples.right)
+            _require_finite(loss, f"step {step + 1} of its verdict", VERDICT_RATE)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -60,6 +65,16 @@ def _train_uncertainty(
         for pick in torch.randperm(len(samples.fresh), generator=generator).split(BATCH):
             noise = torch.randn(len(pick), HALF, generator=generator)
             loss = detector.next_item_loss(samples.fresh[pick], items, samples.following[pick], noise)
+            _require_finite(loss, f"epoch {epoch + 1} of its uncertainty", LEARNING_RATE)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
+
+
+def _require_finite(loss: Tensor, where: str, rate: float) -> None:
+    if not loss.isfinite():
+        raise UserError(
+            f"--policy mrd: training the mis-recommendation detector diverged in {where}: a loss of {loss.item():g} at "
+            f"a learning rate of {rate:g}; the interests of the cloud model may be too large: train that with a lower "
+            "--learning-rate, or choose another --policy"
+        )

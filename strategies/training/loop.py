@@ -3,6 +3,7 @@
 import ctypes
 import hashlib
 import json
+import math
 import os
 import sys
 import time
@@ -14,7 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from core.errors import UserError
 from models.device_part import DevicePart
+from models.finite import not_finite
 from models.metrics import hits, ndcg, ranks
 from strategies.training.ema import Average
 from strategies.training.learner import Learner, Recipe
@@ -39,6 +42,15 @@ class EpochRecord:
     valid_ndcg: float
     valid_hit: float
     seconds: float
+
+
+class Diverged(UserError):
+    """A training gave a loss, a weight or a score that is not finite; its checkpoint is removed."""
+
+    def __init__(self, epoch: int, found: str) -> None:
+        """``found`` in the epoch (the first is 1): "a loss of nan", say."""
+        super().__init__(f"training diverged: epoch {epoch} ended with {found}; try a lower learning rate")
+        self.epoch, self.found = epoch, found
 
 
 @dataclass(frozen=True)
@@ -66,6 +78,8 @@ def train(
     After every epoch the whole state goes to ``checkpoint``; a training that finds one there continues from it and ends
     with the same numbers, because all randomness is derived from (seed, epoch). ``on_batch`` hears
     (step, steps in this epoch, finished epochs) for the progress display.
+
+    Raises :class:`Diverged` with the first loss, weight or validation score that is not finite.
     """
     keep_freed_memory()
     cutter = WindowCutter(
@@ -92,6 +106,11 @@ def train(
         records = [EpochRecord(**record) for record in state["records"]]
         best, best_epoch = state["best"], state["best_epoch"]
 
+    def require(finite: bool, found: str) -> None:
+        if not finite:
+            checkpoint.unlink(missing_ok=True)
+            raise Diverged(len(records) + 1, found)
+
     while len(records) < recipe.ends(best_epoch, search):
         epoch = len(records) + 1
         started = time.perf_counter()
@@ -102,16 +121,20 @@ def train(
         with take.working():
             for step, batch in enumerate(cutter.batches(epoch), start=1):
                 loss, count = take(batch.to(device))
+                require(math.isfinite(loss), f"a loss of {loss:g}")
                 if average is not None:
                     average.note(step)
                 total, seen = total + loss * count, seen + count
                 on_batch(step, max(steps, step), records)
+        wrong = not_finite(model.state_dict())  # a last step may spoil the weights after its own loss was good
+        require(wrong is None, f"weights of {wrong} that are not finite")
         learner.after_epoch(model, epoch, recipe)
         if average is not None and epoch == search:
             average.restart()
         judge = model if average is None else average.refresh()
         with learner.deployed(judge, (batch.to(device) for batch, _ in cutter.validation(VALIDATION_BATCH))):
             hit, gain = validate(learner, judge, cutter, recipe, device)
+            require(math.isfinite(gain), "validation scores that are not finite")
             records.append(EpochRecord(epoch, total / max(seen, 1), gain, hit, time.perf_counter() - started))
             counted = records[search:]
             if counted and (recipe.patience == 0 or is_best(counted)):
@@ -139,9 +162,12 @@ def smoothed_ndcg(records: list[EpochRecord]) -> list[float]:
 def is_best(records: list[EpochRecord]) -> bool:
     """Whether the last of these epochs is better than all before it; each of the first three passes for that.
 
-    A model that begins well would else be kept for a single lucky epoch: the fewer in a mean, the more it scatters.
+    A model that begins well would else be kept for a single lucky epoch: the fewer in a mean, the more it scatters. An
+    epoch whose score is not finite is never the best, and never stands in the way of another one.
     """
-    scores = smoothed_ndcg(records)
+    if not math.isfinite(records[-1].valid_ndcg):
+        return False
+    scores = [score if math.isfinite(score) else -math.inf for score in smoothed_ndcg(records)]
     return len(scores) < 2 or scores[-1] > max(scores[:-1])
 
 
@@ -149,13 +175,18 @@ def is_best(records: list[EpochRecord]) -> bool:
 def validate(
     learner: Learner, model: nn.Module, cutter: WindowCutter, recipe: Recipe, device: torch.device
 ) -> tuple[float, float]:
-    """Hit@10 and NDCG@10 of the validation items against all items, with the networks a device would really get."""
+    """Hit@10 and NDCG@10 of the validation items against all items, with the networks a device would really get.
+
+    Both are NaN if a score is not finite: such a model ranks nothing.
+    """
     model.eval()
     found: list[Tensor] = []
     for batch, _ in cutter.validation(VALIDATION_BATCH):
         batch = batch.to(device)
         states, _ = learner.states(model, batch, recipe, torch.Generator())
         scores = _part(model).backbone.score(states[:, -1])
+        if not scores.isfinite().all():
+            return math.nan, math.nan
         found.append(ranks(scores, batch.targets[:, -1]))
     rank = torch.cat(found)
     return float(hits(rank).mean()), float(ndcg(rank).mean())

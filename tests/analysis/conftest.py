@@ -1,9 +1,9 @@
 """What tests of several files here share."""
 
 import pytest
-from fake_simulator import Simulator
 
 from analysis.reproduce import result, runs
+from tests.support.fake_simulator import Simulator
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from fake_run import plausible_rows, write_run
 
 from analysis import case_study
 from analysis.report import build_report, main
+from tests.support.fake_run import plausible_rows, write_run
 
 
 def item(number: int, title: str, *genres: str) -> dict[str, object]:

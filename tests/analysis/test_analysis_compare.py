@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fake_run import METHODS, plausible_rows, write_run
 
 import analysis
 from analysis.compare import compare, main, tabulate
 from analysis.settings import compare_settings, group
 from analysis.summary import summarise
 from core.errors import UserError
+from tests.support.fake_run import METHODS, plausible_rows, write_run
 
 
 def test_runs_that_differ_in_seed_only_are_one_setting(tmp_path: Path) -> None:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fake_run import plausible_rows
-from test_analysis_drift import device
 
 from analysis.drift_tables import FINDINGS, tables
 from analysis.figures import change_point, requests, stale_fresh
 from analysis.loading import Run
+from tests.analysis.test_analysis_drift import device
+from tests.support.fake_run import plausible_rows
 
 
 def run_of(*rows: pd.DataFrame) -> Run:

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fake_run import plausible_rows, plausible_training, write_run
 
 import analysis
 from analysis import figures, style
 from analysis.figures import bands, block_groups, block_usage, change_point, paths, tradeoff
 from analysis.loading import Run
+from tests.support.fake_run import plausible_rows, plausible_training, write_run
 
 
 def _run(tmp_path: Path, rows: pd.DataFrame, training: pd.DataFrame | None = None, **options: object) -> Run:

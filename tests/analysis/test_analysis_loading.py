@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fake_run import METHODS, plausible_rows, plausible_training, write_run
 
 import analysis
 from core.errors import UserError
+from tests.support.fake_run import METHODS, plausible_rows, plausible_training, write_run
 
 
 @pytest.fixture

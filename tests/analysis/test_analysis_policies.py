@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fake_run import plausible_rows, write_run
 
 import analysis
 from analysis.compare import compare, printed
 from analysis.figures import request_curves
 from analysis.policies import by_world, called, measure, swept, worlds
 from analysis.settings import Setting, group
+from tests.support.fake_run import plausible_rows, write_run
 
 METHODS = ("devicerec", "duet")
 

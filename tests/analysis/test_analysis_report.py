@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
-import browser
 import pandas as pd
 import pytest
-from fake_run import plausible_rows, plausible_training, write_run
-from test_analysis_case_study import STUDY
 
 import analysis
 from analysis import figures, protocol
 from analysis.report import build_report, main
+from tests.analysis.test_analysis_case_study import STUDY
+from tests.support import browser
+from tests.support.fake_run import plausible_rows, plausible_training, write_run
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fake_run import plausible_rows, write_run
 from rich.console import Console
 
 import analysis
 from analysis.statistics import p_value, paired, ratios
 from analysis.summary import SUMMARY_COLUMNS, compare_devices, device_sums, of_method, summarise, terminal_table
+from tests.support.fake_run import plausible_rows, write_run
 
 CONTRACT = [
     *("method", "devices", "sessions", "events", "hit@10", "ndcg@10", "macs_m", "param_mbit"),

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fake_run import plausible_rows, write_run
 
 import analysis
 from analysis.compare import compare
 from analysis.figures import budget
 from analysis.report import build_report
 from analysis.tiers_table import fairness, fates, tier_table
+from tests.support.fake_run import plausible_rows, write_run
 
 
 def rows(tier: str, method: str, **columns: object) -> pd.DataFrame:

@@ -4,14 +4,14 @@ import math
 from pathlib import Path
 
 import pytest
-from fake_run import plausible_rows
-from fake_simulator import Simulator, written
 
 from analysis.reproduce import runs
 from analysis.reproduce.__main__ import main
 from analysis.reproduce.options import Options, parse
 from analysis.reproduce.result import Result, fill, markdown
 from analysis.reproduce.runs import CommandFailed, Runs
+from tests.support.fake_run import plausible_rows
+from tests.support.fake_simulator import Simulator, written
 
 TARGETS = ["table1", "table2"]
 

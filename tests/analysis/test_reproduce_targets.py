@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fake_run import plausible_rows, plausible_training, write_run
-from fake_simulator import Simulator, written
 
 from analysis.names import title
 from analysis.reproduce import case_study, modules, quality, runs, times
@@ -16,6 +14,8 @@ from analysis.reproduce.options import Options
 from analysis.reproduce.runs import Runs
 from replay import measure
 from sim.data import statistics
+from tests.support.fake_run import plausible_rows, plausible_training, write_run
+from tests.support.fake_simulator import Simulator, written
 
 
 def test_costs_are_the_papers_view_weighted_by_events(tmp_path: Path) -> None:

@@ -110,6 +110,25 @@ def test_fine_tuning_one_device_or_many_gives_the_same_weights_and_lowers_the_lo
     assert loss(together.weights) < loss(network) - 0.01
 
 
+def test_a_device_whose_own_training_diverges_keeps_the_installed_network() -> None:
+    """Of two devices, one runs a block whose weights are so large that its training overflows."""
+    generator = torch.Generator().manual_seed(0)
+    model = StaticModel(SASRec(50, 2, 4, generator), generator).eval().requires_grad_(False)
+    network = [model.block(0), torch.full_like(model.block(1), 1e30)]
+    keep = torch.tensor([[True, False], [True, True]])
+    past = sequences(2)
+    tuned = local_training.tune(model.device_part, network, past, keep)
+    assert tuned.diverged.tolist() == [False, True]
+    assert all(weights.isfinite().all() for weights in tuned.weights)
+    assert torch.equal(tuned.weights[0][1], network[0][0])
+    assert torch.equal(tuned.weights[1][0], network[1][0])
+    alone = local_training.tune(model.device_part, network, past[:1], keep[:1])
+    torch.testing.assert_close(tuned.weights[0][0], alone.weights[0][0], rtol=0, atol=2e-4)
+    assert not torch.equal(tuned.weights[0][0], network[0][0])
+    assert tuned.macs[0] == alone.macs[0]
+    assert tuned.macs[1] > tuned.macs[0]  # the energy is spent all the same
+
+
 def test_fine_tuning_windows_hold_the_latest_interactions_as_targets() -> None:
     windows, targets = local_training.training_windows([np.arange(1, 200), np.array([5, 6, 7])], 10)
     assert windows.shape == (2, 10, 10)

@@ -96,7 +96,7 @@ def test_losses_are_the_logarithm_of_the_rank() -> None:
         ("drift:far", "'far', not a number"),
         ("drift:3", "from 0 to 2"),
         ("random:-0.1", "from 0 to 1"),
-        ("every:nan", "from 1 to inf"),
+        ("every:nan", "a finite number of at least 1"),
     ],
 )
 def test_a_bad_parameter_is_one_line(text: str, why: str) -> None:

@@ -2,12 +2,13 @@
 
 import math
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.kernels.softmax_loss import full_softmax_loss
-from models.metrics import hits, ndcg, ranks
+from models.metrics import best_items, hits, ndcg, ranks
 
 
 @settings(max_examples=50, deadline=None)
@@ -21,6 +22,42 @@ def test_rank_against_counting_by_hand(scores: list[int], data: st.DataObject) -
     assert hits(got).item() == (1 if expected <= 10 else 0)
     gain = 1 / math.log2(1 + expected) if expected <= 10 else 0.0
     assert math.isclose(ndcg(got).item(), gain, rel_tol=1e-12)
+
+
+NAN, INF = math.nan, math.inf
+
+
+@pytest.mark.parametrize(
+    ("scores", "target", "expected"),
+    [
+        ([NAN, 1.0, 2.0], 1, 3),  # a NaN ranks last
+        ([NAN, NAN, NAN], 2, 3),  # whatever the others score
+        ([1.0, NAN, 0.0], 1, 2),  # and no target ranks before a NaN
+        ([INF, 1.0, 2.0], 1, 3),  # an overflow is no score
+        ([INF, INF, 2.0], 3, 3),
+        ([-INF, 1.0, 2.0], 1, 3),
+        ([-INF, 1.0, 2.0], 3, 1),  # what is masked out ranks behind
+        ([0.0, 0.0, 0.0], 2, 3),  # constant scores never look good
+    ],
+)
+def test_a_score_that_is_not_finite_ranks_last(scores: list[float], target: int, expected: int) -> None:
+    assert ranks(torch.tensor(scores), torch.tensor(target)).item() == expected
+    if not math.isfinite(scores[target - 1]):
+        rank = ranks(torch.tensor([*scores, *[0.5] * 20]), torch.tensor(target))
+        assert rank.item() == len(scores) + 20
+        assert (hits(rank).item(), ndcg(rank).item()) == (0, 0)
+
+
+@pytest.mark.parametrize("rank", [NAN, 0.0, -1.0, INF])
+def test_what_is_no_rank_is_worth_nothing(rank: float) -> None:
+    assert hits(torch.tensor([rank])).item() == 0
+    assert ndcg(torch.tensor([rank])).item() == 0
+
+
+def test_the_best_items_have_scores() -> None:
+    scores = torch.tensor([[NAN, 3.0, INF, 5.0, -INF], [1.0, 2.0, 3.0, 4.0, 5.0]])
+    assert best_items(scores, 2).tolist() == [[4, 2], [5, 4]]
+    assert best_items(scores[1]).tolist() == [5, 4, 3, 2, 1]
 
 
 def test_ndcg_of_the_first_ten_ranks_and_the_eleventh() -> None:

@@ -11,7 +11,7 @@ import torch
 from replay import case_study
 from sim import run
 from sim.config import Config
-from tests.shortcuts import without_report
+from tests.support.runs import without_report
 
 
 @pytest.fixture(scope="module")

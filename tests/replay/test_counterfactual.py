@@ -12,7 +12,7 @@ from replay import structure
 from replay.counterfactual import partners, replay
 from sim import run
 from sim.config import Config
-from tests.shortcuts import without_report
+from tests.support.runs import without_report
 
 
 @pytest.fixture(scope="module")

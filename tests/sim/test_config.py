@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from core.errors import UserError
-from sim.config import Config, to_toml
+from models.checkpoint import BACKBONES
+from sim.config import DEFAULT_BLOCKS, DEFAULT_CONTEXT, Config, choices, to_toml
+from sim.world.streams import SHORTEST
 
 
 def test_defaults_follow_backbone_and_protocol() -> None:
@@ -30,6 +32,13 @@ def test_defaults_follow_backbone_and_protocol() -> None:
         ({"devices": 0}, "--devices is 0"),
         ({"session_gap": 0.0}, "--session-gap is 0"),
         ({"penalty": -1.0}, "--penalty is -1"),
+        *(
+            ({item.name: value}, f"--{item.name.replace('_', '-')} is {value}; it must be finite")
+            for item in fields(Config)
+            if "float" in str(item.type)
+            for value in (float("nan"), float("inf"), -float("inf"))
+            if (item.name, value) != ("session_gap", float("inf"))
+        ),
     ],
 )
 def test_what_cannot_be_is_one_clear_line(change: dict[str, object], why: str) -> None:
@@ -43,6 +52,28 @@ def test_through_flowers_run_configuration_and_back() -> None:
     assert Config.from_flat(config.to_flat()) == config
     with pytest.raises(UserError, match="did you mean 'devices'"):
         Config.from_flat({"device": 3})
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "why"),
+    [
+        ("learning-rate", "fast", "not a number"),
+        ("devices", "many", "not a whole number"),
+        ("devices", 2.5, "not a whole number"),
+        ("epochs", True, "not a whole number"),
+        ("quiet", "perhaps", "not true or false"),
+    ],
+)
+def test_a_value_of_another_type_in_flowers_run_configuration_is_one_line(option: str, value: object, why: str) -> None:
+    with pytest.raises(UserError, match=f"--{option} is .*{why}"):
+        Config.from_flat({option: value})
+
+
+def test_what_an_option_may_be_is_what_there_is() -> None:
+    assert choices("backbone") == tuple(BACKBONES) == tuple(DEFAULT_BLOCKS)
+    assert choices("protocol") == tuple(SHORTEST) == tuple(DEFAULT_CONTEXT)
+    assert choices("targets") == ("session", "last")
+    assert choices("methods") == ()
 
 
 def test_the_identity_is_what_decides_results(tmp_path: Path) -> None:

@@ -157,6 +157,18 @@ def test_devices_are_dealt_to_tiers_by_their_shares_and_keep_their_tier(tmp_path
         ("[[tier", "not valid TOML"),
         (tier("a", 1.0, more="tail_seconds = -1"), "tail_seconds is -1; it must be at least 0"),
         (tier("a", 1.0, gflops=-1), "scenario mix.toml, tier a"),
+        *(
+            (text, why)
+            for value in ("nan", "inf", "-inf", str(10**400))
+            for text, why in (
+                (tier("a", 1.0).replace("gflops = ", f"gflops = {value} # "), "gflops is .* and finite"),
+                (tier("a", 1.0, more=f"tail_seconds = {value}"), "tail_seconds is .* and finite"),
+                (tier("a", 1.0).replace("share = ", f"share = {value} # "), "share is .* and finite"),
+                (tier("a", 1.0) + f"[budget]\nlatency_ms = {value}", "latency_ms is .* and finite"),
+                (tier("a", 1.0) + f"[failures]\ndropout = {value}", "dropout is .* and finite"),
+            )
+        ),
+        (tier("a", 1.0, more=f"tail_seconds = {'9' * 5000}"), "not valid TOML"),
     ],
 )
 def test_a_mix_that_cannot_be_is_one_clear_line(tmp_path: Path, text: str, why: str) -> None:

@@ -197,6 +197,18 @@ def test_five_drifts_are_shipped_and_natural_changes_nothing() -> None:
         ("kind = 'abrupt'\nshare = 1\nonset = 0.2\nseverity = 1\nperiod = 3", "unknown key 'period'"),
         ("kind = 'recurring'\nshare = 1\nonset = 0.2\nseverity = 1\nperiod = 0", "period is 0"),
         ("kind = ", "not valid TOML"),
+        *(
+            (f"kind = 'gradual'\nshare = {a}\nonset = {b}\nseverity = {c}\ntransition = {d}", f"{name} is {value}")
+            for value in ("nan", "inf", "-inf")
+            for name, a, b, c, d in (
+                ("share", value, 0.5, 1, 0.5),
+                ("onset", 1, value, 1, 0.5),
+                ("severity", 1, 0.5, value, 0.5),
+                ("transition", 1, 0.5, 1, value),
+            )
+        ),
+        (f"kind = 'recurring'\nshare = 1\nonset = 0.2\nseverity = 1\nperiod = {10**30}", "a whole number from 1 to"),
+        (f"kind = 'abrupt'\nshare = {'9' * 5000}\nonset = 0.2\nseverity = 1", "not valid TOML"),
     ],
 )
 def test_a_bad_drift_file_is_one_clear_line(text: str, why: str, tmp_path: Path) -> None:

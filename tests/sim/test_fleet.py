@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from test_run import sessions, write_csv
 
 from core.errors import UserError
 from core.seeds import derive
@@ -21,7 +20,7 @@ from sim.world.fleet import Fleet, Status
 from sim.world.scenario import Cloud, Failures, Limits, Scenario, Tier, load_scenario
 from sim.world.streams import build_streams
 from strategies.base import DeviceSession, SessionResult
-from tests.shortcuts import without_report
+from tests.support.runs import sessions, without_report, write_csv
 
 WEAK = Tier(
     name="weak",

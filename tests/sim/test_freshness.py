@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from handmade import install
 
 from analysis.statistics import paired
 from sim import run
@@ -16,8 +15,8 @@ from sim.config import Config
 from sim.data import load
 from sim.policy import setup
 from sim.world.streams import Streams, sessions_since_switch
-from tests.shortcuts import without_report
-from tests.sim.test_run import sessions
+from tests.support.handmade import install
+from tests.support.runs import sessions, without_report
 
 USERS, LENGTH, GROUP, SITTING = 24, 75, 8, 3
 Play = Callable[..., pd.DataFrame]

@@ -13,8 +13,7 @@ from core.errors import UserError
 from sim import play, run
 from sim.config import Config
 from sim.run_folder import RunFolder
-from tests.shortcuts import without_report
-from tests.sim.test_run import Stopped, sessions, stop_after, write_csv
+from tests.support.runs import Stopped, sessions, stop_after, without_report, write_csv
 
 ASKING = ("finetune", "forward-ofa")
 

@@ -4,7 +4,6 @@ import os
 import shutil
 import sys
 import tomllib
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +30,7 @@ from sim.play import sessions_by_round
 from sim.run_folder import RunFolder
 from strategies.forward_ofa import ForwardOFA
 from strategies.training import loop
-from tests.shortcuts import without_report
+from tests.support.runs import Stopped, sessions, stop_after, without_report, write_csv
 
 DEVICES = 12
 BUILD_REPORT = analysis.build_report
@@ -42,18 +41,6 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And no figures, which take longer than so small a run; who needs them restores :data:`BUILD_REPORT`."""
     monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path / "cache"))
     without_report(monkeypatch)
-
-
-def write_csv(path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    rows = []
-    for user in range(15):
-        length = int(rng.integers(20, 45))
-        items = (np.cumsum(rng.integers(1, 4, size=length)) + user) % 30
-        times = np.cumsum(rng.choice([20, 40, 4000], p=[0.5, 0.3, 0.2], size=length))
-        rows += [(f"u{user}", f"i{item}", 10**9 + t) for item, t in zip(items, times, strict=True)]
-    pd.DataFrame(rows, columns=["user", "item", "timestamp"]).to_csv(path, index=False)
-    return path
 
 
 @pytest.fixture
@@ -69,10 +56,6 @@ def config(tmp_path: Path) -> Config:
         quiet=True,
         out=tmp_path / "run",
     ).absolute()
-
-
-def sessions(folder: Path) -> pd.DataFrame:
-    return pd.read_parquet(folder / "sessions.parquet")
 
 
 def test_a_trained_model_does_not_depend_on_what_was_trained_before_it(
@@ -139,23 +122,6 @@ def test_bits_and_macs_follow_the_path(config: Config) -> None:
     # Every history has the 8 items that a GRU reads; of two, the controller's also has a layer of 64 x 2.
     once = rows.method.map({"devicerec": 0, "duet": 8 * 6 * 4096, "forward-ofa": 2 * 8 * 6 * 4096 + 128})
     assert (rows.macs_session == rows.events * rows.macs + once).all()
-
-
-class Stopped(KeyboardInterrupt):
-    """The user, or the machine, ends the run."""
-
-
-def stop_after(calls: int, monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None:
-    real: Callable[..., object] = getattr(owner, name)
-    count = [0]
-
-    def counted(*args: object, **kwargs: object) -> object:
-        count[0] += 1
-        if count[0] > calls:
-            raise Stopped
-        return real(*args, **kwargs)
-
-    monkeypatch.setattr(owner, name, counted)
 
 
 @pytest.mark.parametrize(("owner", "name", "calls"), [("run_folder", "save_part", 5), ("training", "validate", 3)])
@@ -365,13 +331,16 @@ def call(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
     [
         (["--dataset", "ml2m"], "unknown dataset"),
         (["--methods", "fedavg"], "unknown method 'fedavg'"),
-        (["--backbone", "gru4rec"], "unknown backbone"),
         (["--drift", "earthquake"], "unknown drift"),
         (["--dataset", "missing.csv"], "missing.csv"),
         (["--devices", "100000"], "only"),
         (["--context", "0"], "--context is 0"),
         (["--session-length", "0"], "--session-length is 0"),
         (["--scenario", "moon"], "unknown scenario"),
+        (["--penalty", "nan"], "--penalty is nan"),
+        (["--learning-rate", "inf"], "--learning-rate is inf"),
+        (["--session-gap", "nan"], "--session-gap is nan"),
+        (["--policy", "oracle:inf"], "finite number"),
     ],
 )
 def test_bad_input_is_one_line_exit_2_and_nothing_half_written(
@@ -382,6 +351,58 @@ def test_bad_input_is_one_line_exit_2_and_nothing_half_written(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert call([*arguments, "--out", str(tmp_path / "out")], monkeypatch) == 2
+    error = capsys.readouterr().err
+    assert why in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_option_with_few_values_names_them_and_ends_with_exit_status_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        call(["--backbone", "gru4rec"], monkeypatch)
+    assert end.value.code == 2
+    assert "nextitnet" in capsys.readouterr().err
+
+
+def test_a_training_that_diverges_ends_the_run_and_leaves_no_model(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["--devices", "5", "--blocks", "1", "--context", "5", "--epochs", "2", "--quiet", "--methods", "devicerec"]
+    arguments = ["--dataset", config.dataset, *small, "--out", str(tmp_path / "out"), "--learning-rate", "1e30"]
+    for _ in range(2):  # what the first start leaves, the second does not continue from
+        assert call(arguments, monkeypatch) == 2
+        error = capsys.readouterr().err
+        assert len(error.strip().splitlines()) == 1
+        for part in ("DeviceRec", "epoch 1", "learning rate of 1e+30", "try --learning-rate 0.005"):
+            assert part in error
+        assert [file for file in (tmp_path / "cache").rglob("*") if file.is_file()] == []
+        assert not (tmp_path / "out" / "sessions.parquet").exists()
+        assert not (tmp_path / "out" / "models").exists()
+
+
+@pytest.mark.parametrize(
+    ("events", "items", "options", "why"),
+    [
+        (3, 9, ["--protocol", "paper"], "nothing to train on"),
+        (3, 9, ["--protocol", "paper", "--cloud-users", "all"], "nothing to train on"),
+        (12, 1, [], "1 item: there is nothing to rank"),
+    ],
+)
+def test_data_that_teach_nothing_are_one_line_and_no_run(
+    events: int,
+    items: int,
+    options: list[str],
+    why: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = [(f"u{user}", f"i{(user + step) % items}", 10**9 + step) for user in range(6) for step in range(events)]
+    pd.DataFrame(rows, columns=["user", "item", "timestamp"]).to_csv(tmp_path / "few.csv", index=False)
+    arguments = ["--dataset", str(tmp_path / "few.csv"), "--devices", "4", "--out", str(tmp_path / "out"), *options]
+    assert call(arguments, monkeypatch) == 2
     error = capsys.readouterr().err
     assert why in error
     assert len(error.strip().splitlines()) == 1

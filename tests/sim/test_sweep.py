@@ -14,7 +14,7 @@ from sim.config import Config
 from sim.policy import setup
 from sim.run_folder import RunFolder
 from sim.sweep import Sweep, split
-from tests.sim.test_run import sessions, stop_after, write_csv
+from tests.support.runs import sessions, stop_after, write_csv
 
 
 @pytest.fixture
@@ -125,8 +125,8 @@ def test_a_killed_sweep_goes_on_and_plays_nothing_twice(
     assert [(tmp_path / "sweep" / name / "report.html").exists() for name in ("never", "random")] == [True, False]
     with monkeypatch.context() as patch:
         started: list[str] = []
-        real = run.prepare
-        patch.setattr(run, "prepare", lambda config: started.append(config.policy) or real(config))
+        real = run.borrow
+        patch.setattr(run, "borrow", lambda *one: started.append(one[1].policy) or real(*one))
         assert call(chosen, monkeypatch) == 0
     assert started == ["random", "every:2"]
     table = pd.read_csv(tmp_path / "sweep" / "comparison" / "comparison.csv")

@@ -15,8 +15,7 @@ from sim.run_folder import RunFolder
 from strategies.litepred import SupernetLearner, random_paths
 from strategies.training.learner import Recipe
 from strategies.training.windows import Batch
-from tests.shortcuts import without_report
-from tests.sim.test_run import Stopped, sessions, stop_after, write_csv
+from tests.support.runs import Stopped, sessions, stop_after, without_report, write_csv
 
 BLOCKS = 4
 TIER = """

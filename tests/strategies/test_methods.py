@@ -23,7 +23,7 @@ from strategies.rare_gem import RareGemLearner, prunings
 from strategies.registry import METHODS
 from strategies.training.learner import Recipe
 from strategies.training.windows import TrainingSet
-from tests.shortcuts import without_report
+from tests.support.runs import without_report
 
 SESSIONS, BLOCKS, CONTEXT, MEMORY = 4, 2, 5, 8
 ABLATIONS = "forward-ofa-controller,forward-ofa-no-structure,forward-ofa-random,forward-ofa-first,forward-ofa-last"
@@ -171,7 +171,7 @@ def test_the_size_of_a_wave_changes_nothing(config: Config, tmp_path: Path, monk
 
 def test_the_path_of_an_ablation_by_hand() -> None:
     path = np.array([1, 0, 0, 1, 0, 0], dtype=bool)
-    order = SessionConfig(session=3, world="", model="", context=5, memory=8, seed=11)
+    order = SessionConfig(session=3, world="", model="", context=5, history_length=8, seed=11)
     assert ablations.first_blocks(path, order, 0).tolist() == [True, True, False, False, False, False]
     assert ablations.last_blocks(path, order, 0).tolist() == [False, False, False, False, True, True]
     drawn = {tuple(ablations.random_blocks(path, order, device).tolist()) for device in range(200)}

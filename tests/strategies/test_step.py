@@ -22,7 +22,7 @@ RECIPE = Recipe(batch=64, memory=12)
 def batch() -> Batch:
     rng = np.random.default_rng(0)
     data = TrainingSet(np.arange(0, 41 * 30, 30), rng.integers(1, 60, 40 * 30), rng.integers(1, 60, 40), 60)
-    cutter = WindowCutter(data, context=10, memory=12, targets="session", batch=64, seed=0)
+    cutter = WindowCutter(data, context=10, history_length=12, targets="session", batch=64, seed=0)
     return next(cutter.batches(1))
 
 

@@ -17,7 +17,7 @@ def dataset(lengths: list[int]) -> TrainingSet:
 
 
 def cutter(data: TrainingSet, targets: str = "session", context: int = 4, memory: int = 6) -> WindowCutter:
-    return WindowCutter(data, context=context, memory=memory, targets=targets, batch=8, seed=3)
+    return WindowCutter(data, context=context, history_length=memory, targets=targets, batch=8, seed=3)
 
 
 def rows(batches: list[Batch]) -> list[tuple[list[int], list[int], list[int]]]:

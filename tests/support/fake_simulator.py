@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from fake_run import plausible_rows, write_run
 
 from analysis.reproduce.runs import CommandFailed
+from tests.support.fake_run import plausible_rows, write_run
 
 
 class Simulator:

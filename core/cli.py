@@ -1,0 +1,38 @@
+"""How every command ends: its exit status, and one line for a mistake of the user."""
+
+import sys
+from collections.abc import Callable
+
+from core import interrupts
+from core.errors import UserError
+
+DONE, MISTAKE, INTERRUPTED = 0, 2, 130
+"""Exit statuses: done; what the user can mend; Ctrl-C."""
+
+
+def run(command: Callable[[], object], interrupted: Callable[[], str] = lambda: "interrupted") -> int:
+    """Call ``command`` and give the exit status of the process.
+
+    A :class:`UserError` becomes the line ``error: ...`` on stderr, KeyboardInterrupt the text that ``interrupted``
+    gives; both without a traceback. Any other exception is a fault of the program and passes. What a terminal cannot
+    encode is written with backslashes.
+    """
+    _write_anything()
+    try:
+        with interrupts.heard():
+            command()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return MISTAKE
+    except KeyboardInterrupt:
+        print(f"\n{interrupted()}", file=sys.stderr)
+        return INTERRUPTED
+    return DONE
+
+
+def _write_anything() -> None:
+    """Let stdout and stderr replace what their encoding does not have, a path in another alphabet say."""
+    for stream in (sys.stdout, sys.stderr):
+        strict = getattr(stream, "errors", None) in ("strict", "surrogateescape")
+        if strict and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")

@@ -1,0 +1,43 @@
+"""Things that have a name on the command line, imported when they are first used.
+
+``--help`` and a mistake in an option need the names alone, and not the libraries that a method or a policy needs.
+"""
+
+import pkgutil
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Generic, TypeVar, cast
+
+T = TypeVar("T")
+
+
+class Registry(MutableMapping[str, T], Generic[T]):
+    """A mapping from names to things, written down as where they are: ``{"duet": "strategies.duet:Duet"}``.
+
+    Names, their number and ``in`` import nothing; ``registry[name]`` imports the module and gives its attribute. A
+    thing that is assigned, ``registry[name] = thing``, is given back as it is.
+    """
+
+    def __init__(self, places: Mapping[str, str]) -> None:
+        self._places = dict(places)
+        self._things: dict[str, T] = {}
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._things:
+            self._things[name] = cast(T, pkgutil.resolve_name(self._places[name]))
+        return self._things[name]
+
+    def __setitem__(self, name: str, thing: T) -> None:
+        self._places[name], self._things[name] = "", thing
+
+    def __delitem__(self, name: str) -> None:
+        del self._places[name]
+        self._things.pop(name, None)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)

@@ -1,0 +1,42 @@
+"""Names that import nothing, and what they stand for."""
+
+import sys
+
+import pytest
+
+from clients.policies import POLICIES
+from core.registry import Registry
+from strategies.registry import METHODS
+
+
+def test_a_name_imports_nothing_until_it_is_used() -> None:
+    sys.modules.pop("this", None)
+    registry: Registry[object] = Registry({"poem": "this:s", "number": "math:pi"})
+    assert list(registry) == ["poem", "number"]
+    assert "poem" in registry
+    assert "prose" not in registry
+    assert len(registry) == 2
+    assert registry["number"] == 3.141592653589793
+    assert "this" not in sys.modules
+
+
+def test_an_unknown_name_is_a_key_error() -> None:
+    registry: Registry[object] = Registry({"number": "math:pi"})
+    with pytest.raises(KeyError, match="letter"):
+        registry["letter"]
+    assert registry.get("letter") is None
+
+
+def test_what_is_assigned_is_given_back_and_can_be_taken_out() -> None:
+    registry: Registry[object] = Registry({"number": "math:pi"})
+    registry["number"], registry["own"] = 3, [1]
+    assert dict(registry) == {"number": 3, "own": [1]}
+    del registry["number"]
+    assert dict(registry) == {"own": [1]}
+    with pytest.raises(KeyError):
+        registry["number"]
+
+
+@pytest.mark.parametrize("registry", [METHODS, POLICIES], ids=["methods", "policies"])
+def test_every_name_stands_for_what_calls_itself_so(registry: Registry[type]) -> None:
+    assert {name: kind.name for name, kind in registry.items()} == {name: name for name in registry}  # type: ignore[attr-defined]

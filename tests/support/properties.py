@@ -1,0 +1,5 @@
+"""How properties are tried: few examples, always the same ones, so that a failure is one on every machine."""
+
+from hypothesis import settings
+
+FEW = settings(max_examples=25, deadline=None, derandomize=True)
