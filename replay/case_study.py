@@ -85,7 +85,7 @@ def study(
     model, dense = (run / "models" / f"{name}-{options['seed']}.safetensors" for name in (method, DENSE))
     if not model.exists():
         raise UserError(f"{run} has no model of {method}: there is no {model}; play it with --methods {method}")
-    interactions = data.load(options["dataset"], data_dir)
+    interactions = data.load(options["dataset"], data_dir, columns=options.get("columns"))
     part = load_device(model).part
     scene = look(Storage(run / "world"), part, options["memory"], options["context"])
     answers = _answers(scene, part, model, dense)

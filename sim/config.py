@@ -30,7 +30,13 @@ class Config:
     """Simulate devices that rerank on their own, and a cloud that sends each of them its network."""
 
     dataset: str = "synthetic"
-    """synthetic, ml1m, ml10m, amazon-game, amazon-food, or the path of a CSV file with columns user,item,timestamp"""
+    """synthetic, ml1m, ml10m, amazon-game, amazon-food, or the path of a table of interactions (.csv, .tsv, .txt, .dat,
+    .inter; plain, .gz or .xz)"""
+    columns: str | None = None
+    """which columns of that file hold user, item and time: user=userId,item=movieId,time=timestamp, or indices from 0
+    for a file without a header (default: told by their usual names)"""
+    ties: Literal["file", "shuffled"] = "file"
+    """order of the interactions of one user with equal times: as they come in the file, or shuffled by the seed"""
     devices: int = 200
     """users of the data set that are simulated as devices"""
     methods: str = "devicerec,finetune,duet,forward-ofa"
@@ -97,7 +103,7 @@ class Config:
     out: Path | None = None
     """run folder (default: runs/<dataset>-<devices>-<hash of the configuration>)"""
     quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """print only the result"""
+    """print only the result, and the warnings about the data"""
     tensorboard: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """also write training curves and running quality for TensorBoard, while it runs, to tensorboard/ of the folder"""
 
@@ -208,6 +214,10 @@ class Config:
             if value is not None and value < 1:
                 raise UserError(f"--{option.replace('_', '-')} is {value}; it must be at least 1")
         self._check_policy()
+        if self.columns is not None:
+            from sim.data.columns import parse_option
+
+            parse_option(self.columns)
         for option in ("session_gap", "learning_rate", "temperature"):
             value = getattr(self, option)
             if value is not None and not value > 0:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from flwr.serverapp import Grid
+from rich.markup import escape
 
 import analysis
 from core import interrupts
@@ -18,6 +19,7 @@ from core.seeds import numpy_generator
 from sim import data as datasets
 from sim.backends.messaging import register
 from sim.config import Config
+from sim.data.facts import DataFacts, data_facts
 from sim.data.interactions import Interactions
 from sim.model_cache import in_order, model_path, recipe_of, train_model, training_set
 from sim.observers.progress import Display, clock
@@ -28,7 +30,7 @@ from sim.run_folder import RunFolder, write_text
 from sim.world.drift import inject, load_drift
 from sim.world.fleet import Fleet
 from sim.world.scenario import Scenario, load_scenario
-from sim.world.streams import Streams, build_streams, eligible_users, save
+from sim.world.streams import SHORTEST, Streams, build_streams, eligible_users, save
 from strategies.base import DeviceSession
 from strategies.registry import METHODS
 from strategies.training.learner import Recipe
@@ -45,6 +47,7 @@ class World:
     scenario: Scenario
     training: TrainingSet
     """What the cloud learns from; drift changes none of it."""
+    facts: DataFacts
 
 
 def prepare(config: Config) -> tuple[RunFolder, World]:
@@ -55,11 +58,14 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
     scenario = load_scenario(config.scenario)
     drift = load_drift(config.drift)
     run = RunFolder.open(config)
-    interactions = datasets.load(config.dataset, config.data_dir)
+    interactions = datasets.load(
+        config.dataset, config.data_dir, columns=config.columns, ties=config.ties, seed=config.seed
+    )
     able = eligible_users(interactions, config.protocol)
     if config.devices > len(able):
         raise UserError(
-            f"--devices {config.devices}: {config.dataset} has only {len(able)} users with enough interactions"
+            f"--devices {config.devices}: {config.dataset} has only {len(able)} users (of {interactions.num_users}) "
+            f"with at least {SHORTEST[config.protocol]} interactions, as a device needs"
         )
     chosen = numpy_generator(config.seed, "devices").choice(len(able), config.devices, replace=False)
     streams = build_streams(
@@ -72,6 +78,16 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
     )
     streams = inject(streams, interactions, drift, config.seed)
     training = training_set(interactions, streams, config)
+    facts = data_facts(
+        interactions,
+        streams,
+        training.items,
+        able=len(able),
+        needed=SHORTEST[config.protocol],
+        ties=config.ties,
+        session_gap=config.session_gap,
+        session_length=config.session_length,
+    )
     data: dict[str, object] = {
         "users": interactions.num_users,
         "items": interactions.num_items,
@@ -89,8 +105,16 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
         run.check_data(data)
     else:
         save(streams, run.world)
-        run.describe(config, data)
-    return run, World(interactions, streams, scenario, training)
+        run.describe(config, data, facts.table())
+    return run, World(interactions, streams, scenario, training, facts)
+
+
+def tell_data(world: World, display: Display) -> None:
+    """Say what the data are and what they say about the results."""
+    for line in world.facts.lines():
+        display.say(escape(line))
+    for line in world.facts.warnings:
+        display.warn(line)
 
 
 def train_all(config: Config, run: RunFolder, world: World, display: Display) -> None:
@@ -123,6 +147,7 @@ def execute(config: Config, grid: Grid, display: Display | None = None) -> None:
     display = display or Display(quiet=config.quiet)
     started = time.monotonic()
     run, world = prepare(config)
+    tell_data(world, display)
     finished = run.sessions.exists()
     with display.open(describe(config), phases=1 if finished else 2 * config.seeds + 1):
         if not finished:

@@ -27,13 +27,15 @@ def main(config: Config, earlier: Sequence[Config] = ()) -> None:
 
     import analysis
     from sim.backends.launch import run_apps
-    from sim.experiment import prepare
+    from sim.experiment import prepare, tell_data
     from sim.observers.progress import Display
 
-    run, _ = prepare(config)
+    run, world = prepare(config)
     borrow(run, config, earlier)
     if config.backend == "deployment":  # the cloud is another process, and this one shows nothing of it
-        Display(quiet=config.quiet).say(f"the SuperLink and its SuperNodes write their progress to {run.log}")
+        display = Display(quiet=config.quiet)
+        tell_data(world, display)
+        display.say(f"the SuperLink and its SuperNodes write their progress to {run.log}")
     run_apps(
         config.backend,
         "sim.server:app",

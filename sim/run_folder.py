@@ -120,9 +120,9 @@ class RunFolder:
         write_whole(self.sessions, rows)
         shutil.rmtree(self.path / PARTS, ignore_errors=True)
 
-    def describe(self, config: Config, data: Mapping[str, object]) -> None:
+    def describe(self, config: Config, data: Mapping[str, object], facts: Mapping[str, object]) -> None:
         """Write ``config.toml``: the resolved options, what the files say that they name, of each method whose model it
-        deploys and what its devices do to get their network, the data, the versions."""
+        deploys and what its devices do to get their network, the data and what they say, the versions."""
         run: dict[str, object] = {
             "identity": config.identity(),
             **{key.replace("-", "_"): value for key, value in config.to_flat().items()},
@@ -144,6 +144,7 @@ class RunFolder:
                 name: getattr(method, "train_action", method.evaluate_action) for name, method in methods.items()
             },
             "data": data,
+            "data_facts": facts,
             "versions": versions,
         }
         text = to_toml(tables)

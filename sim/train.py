@@ -11,11 +11,12 @@ from sim.run import cli
 
 def main(config: Config) -> None:
     """Train what the methods of this configuration deploy."""
-    from sim.experiment import describe, prepare, train_all
+    from sim.experiment import describe, prepare, tell_data, train_all
     from sim.observers.progress import Display
 
     run, world = prepare(config)
     display = Display(quiet=config.quiet)
+    tell_data(world, display)
     with display.open(describe(config), phases=config.seeds):
         train_all(config, run, world, display)
     display.say(f"trained models: {run.models}")

@@ -6,17 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from core.errors import UserError
+from core.seeds import numpy_generator
 from sim.data.amazon import load_amazon_food, load_amazon_game
-from sim.data.csvfile import SUFFIXES, load_csv
 from sim.data.interactions import Interactions
 from sim.data.movielens import load_ml1m, load_ml10m
-from sim.data.synthetic import load_stationary, load_synthetic
+from sim.data.synthetic import load_synthetic
+from sim.data.table import SUFFIXES, load_table
 
 __all__ = ["DATASETS", "Interactions", "load"]
 
 DATASETS: dict[str, Callable[[Path | None], Interactions]] = {
     "synthetic": load_synthetic,
-    "synthetic-stationary": load_stationary,
     "ml1m": load_ml1m,
     "ml10m": load_ml10m,
     "amazon-game": load_amazon_game,
@@ -24,23 +24,44 @@ DATASETS: dict[str, Callable[[Path | None], Interactions]] = {
 }
 
 
-def load(dataset: str, data_dir: Path | None = None) -> Interactions:
-    """Load a data set by name, or a CSV file by path.
+def load(
+    dataset: str,
+    data_dir: Path | None = None,
+    *,
+    columns: str | None = None,
+    ties: str = "file",
+    seed: int = 0,
+) -> Interactions:
+    """Load a data set by name, or a file by path.
 
     Args:
-        dataset: A name in DATASETS, or the path of a .csv, .csv.gz or .csv.xz file.
+        dataset: A name in DATASETS, or the path of a file that ends in one of SUFFIXES.
         data_dir: Folder in which a named data set's raw files are looked for first.
+        columns: Which columns of a file hold user, item and time: ``user=userId,item=movieId,time=timestamp``, or
+            indices from 0; None where they have usual names.
+        ties: Order of the rows of one user with equal times: ``file``, as they come, or ``shuffled``.
+        seed: Of that shuffling.
 
     Raises:
         UserError: The name is unknown, or the data set cannot be had or read.
     """
+    interactions = _load(dataset, data_dir, columns)
+    return interactions.shuffle_ties(numpy_generator(seed, "ties")) if ties == "shuffled" else interactions
+
+
+def _load(dataset: str, data_dir: Path | None, columns: str | None) -> Interactions:
     if dataset in DATASETS:
+        if columns is not None:
+            raise UserError(f"--columns is for files; the columns of {dataset} are known, leave it out")
         return DATASETS[dataset](data_dir)
-    if dataset.endswith(SUFFIXES):
-        return load_csv(Path(dataset))
+    if dataset.lower().endswith(SUFFIXES):
+        return load_table(Path(dataset).expanduser(), columns)
     known = ", ".join(DATASETS)
-    if os.sep in dataset:
-        raise UserError(f"dataset {dataset!r}: a file must end in {', '.join(SUFFIXES)}; known names are {known}")
+    if os.sep in dataset or Path(dataset).suffix:
+        kinds = ", ".join(SUFFIXES[::3])
+        raise UserError(
+            f"dataset {dataset!r}: a file must end in {kinds}, or these and .gz or .xz; known names are {known}"
+        )
     near = difflib.get_close_matches(dataset.lower(), DATASETS, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise UserError(f"unknown dataset {dataset!r}: {hint}known are {known}, or the path of a CSV file")
+    raise UserError(f"unknown dataset {dataset!r}: {hint}known are {known}, or the path of a file of interactions")

@@ -18,20 +18,24 @@ a user often tie; ties keep the order of the file.
 Ni, Li and McAuley, EMNLP 2019 (2018 release); McAuley et al., SIGIR 2015 (2014 release).
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from core.errors import UserError
-from sim.data.csvfile import UNKNOWN_TIME, Rows, read_rows
+from sim.data.columns import Columns, tell_columns
 from sim.data.files import locate
 from sim.data.interactions import Interactions, build_interactions
+from sim.data.raw import read_raw
+from sim.data.table import Extra, Rows, read_rows
+from sim.data.times import MICROSECONDS, UNKNOWN_TIME
 
 USERS_WITH_AT_LEAST = 10
 HOME = "https://nijianmo.github.io/amazon/index.html (2018) or http://jmcauley.ucsd.edu/data/amazon/ (2014)"
-_COLUMNS_2018 = (1, 0, 3)  # of user, item, timestamp
-_COLUMNS_2014 = (0, 1, 3)
+_RATINGS_2018 = Columns(",", (), 0, 4, user=1, item=0, time=3)
+_RATINGS_2014 = Columns(",", (), 0, 4, user=0, item=1, time=3)
 
 
 def load_amazon_game(data_dir: Path | None = None) -> Interactions:
@@ -56,13 +60,15 @@ def _load(dataset: str, category: str, data_dir: Path | None) -> Interactions:
     releases = [f"{stem}{category}.csv{packed}" for stem in ("", "ratings_") for packed in ("", ".gz", ".xz")]
     path = locate(dataset, [*releases, f"amazon2014_{category}_5core.csv.xz"], data_dir, home=HOME)
     if path.name.startswith(category):
-        name, rows = dataset, read_rows(path, columns=_COLUMNS_2018)
+        name, rows = dataset, read_rows(read_raw(path), _RATINGS_2018)
     elif path.name.startswith("ratings_"):
-        name, rows = f"{dataset}-2014", read_rows(path, columns=_COLUMNS_2014)
+        name, rows = f"{dataset}-2014", read_rows(read_raw(path), _RATINGS_2014)
     else:
         name, rows = f"{dataset}-2014-5core", _read_extract(path, category)
     table = pd.DataFrame({"user": rows.users, "item": rows.items, "time": rows.times})
     table = table.drop_duplicates(ignore_index=True)
+    dropped = len(rows.users) - len(table)
+    notes = [f"filter: {dropped:,} rows left out, they repeat user, item and time of another one"] if dropped else []
     return build_interactions(
         name,
         table["user"].to_numpy(),
@@ -71,14 +77,20 @@ def _load(dataset: str, category: str, data_dir: Path | None) -> Interactions:
         rows.user_ids,
         rows.item_ids,
         users_with_at_least=USERS_WITH_AT_LEAST,
+        ticks=MICROSECONDS,
+        notes=notes,
     )
 
 
 def _read_extract(path: Path, category: str) -> Rows:
+    raw = read_raw(path)
+    columns = tell_columns(raw.name, raw.data, "user=user_id,item=item_id,time=timestamp")
     if category != "Video_Games":
-        return read_rows(path, header=("user_id", "item_id", "timestamp"))
-    header = ("user_id", "item_id", "timestamp", "position")
-    return order_by_position(path, read_rows(path, header=header, time_may_be_empty=True))
+        return read_rows(raw, columns)
+    if "position" not in columns.header:
+        raise UserError(f"{path} has no column position; its header names {', '.join(columns.header)}")
+    extra = Extra(time_may_be_empty=True, position=columns.header.index("position"))
+    return order_by_position(path, read_rows(raw, columns, extra))
 
 
 def order_by_position(path: Path, rows: Rows) -> Rows:
@@ -99,4 +111,4 @@ def order_by_position(path: Path, rows: Rows) -> Rows:
     if len(falls):
         user = rows.user_ids[users[falls[0]]]
         raise UserError(f"{path}: the times of user {user} are not in the order of their positions")
-    return Rows(users, rows.items[order], times, rows.positions[order], rows.user_ids, rows.item_ids)
+    return replace(rows, users=users, items=rows.items[order], times=times, positions=rows.positions[order])

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,11 +13,12 @@ from core.errors import UserError
 class Interactions:
     """All interactions of a data set, user by user, each user's in time order.
 
-    Users and items are renumbered in the order of their raw ids (numeric where all of them are numbers).
+    Users and items are renumbered in the order of their raw ids: that of the numbers where all of them are numbers, or
+    numbers behind one prefix (u1, u2, ...), else alphabetical.
     Item 0 is the padding id and never occurs. U users, N interactions, G genres.
     """
 
-    name: str
+    name: str  # a data set's own name, or a file's with its suffix
     offsets: np.ndarray  # (U + 1,) int64: user u owns rows offsets[u]:offsets[u + 1]
     items: np.ndarray  # (N,) int32, 1..num_items
     times: np.ndarray  # (N,) int64, seconds since 1970
@@ -27,6 +28,8 @@ class Interactions:
     genre_names: list[str]  # (G,), empty where the data set has none
     genres: np.ndarray  # (num_items + 1, G) bool
     change_points: np.ndarray  # (U,) int64: row in the user's own sequence where the interest changes; -1 = none
+    ties: np.ndarray | None = None  # (N,) bool, see :meth:`tied`; None: rows of equal seconds tie
+    notes: tuple[str, ...] = ()  # what the loader told by itself and what it left out, a line each
 
     @property
     def num_users(self) -> int:
@@ -50,8 +53,23 @@ class Interactions:
         """1 - interactions / (users x items), as in the paper's Table 6; repeated pairs count each time."""
         return 1.0 - self.num_interactions / (self.num_users * self.num_items)
 
+    def tied(self) -> np.ndarray:
+        """(N,) bool: whether a row has exactly the time of the row before it, of the same user.
+
+        Only the source's order of rows decides which of the two comes first.
+        """
+        if self.ties is not None:
+            return self.ties
+        return _ties(np.repeat(np.arange(self.num_users), np.diff(self.offsets)), self.times)
+
+    def shuffle_ties(self, random: np.random.Generator) -> "Interactions":
+        """The same with the rows of one user that have equal times in a random order."""
+        runs = np.cumsum(~self.tied())
+        order = np.lexsort((random.random(self.num_interactions), runs))
+        return replace(self, items=self.items[order])
+
     def digest(self) -> str:
-        """SHA-256 of the content in hexadecimal; the data set's name has no part in it."""
+        """SHA-256 of the content in hexadecimal; name, notes and what ties by less than a second have no part in it."""
         sha = hashlib.sha256()
         for array, kind in (
             (self.offsets, "<i8"),
@@ -79,6 +97,8 @@ def build_interactions(
     users_with_at_least: int = 1,
     titles: Mapping[str, str] | None = None,
     genres: Mapping[str, Sequence[str]] | None = None,
+    ticks: int = 1,
+    notes: Sequence[str] = (),
 ) -> Interactions:
     """Filter, renumber and sort raw rows.
 
@@ -88,19 +108,31 @@ def build_interactions(
     Args:
         name: What the data set is called in tables.
         users, items: (N,) integer codes into `user_ids` and `item_ids`.
-        times: (N,) int64 seconds.
+        times: (N,) int64 in `ticks` of a second; rows are ordered by them, and fractions of a second then dropped.
         user_ids, item_ids: Raw ids by code, each of them once, in any order; unused ones are dropped.
         items_with_more_than: Keep items with strictly more interactions than this.
         users_with_at_least: Keep users with this many interactions or more.
         titles, genres: By raw item id; an item that is not named gets its raw id as title, and no genre.
+        ticks: Of a second, in `times`.
+        notes: What the loader told by itself.
 
     Raises:
         UserError: No interaction is left after the filter.
     """
-    keep = np.bincount(items, minlength=len(item_ids))[items] > items_with_more_than
-    users, items, times = users[keep], items[keep], times[keep]
-    keep = np.bincount(users, minlength=len(user_ids))[users] >= users_with_at_least
-    users, items, times = users[keep], items[keep], times[keep]
+    notes = list(notes)
+    frequent = np.bincount(items, minlength=len(item_ids)) > items_with_more_than
+    if not frequent.all():
+        keep = frequent[items]
+        users, items, times = users[keep], items[keep], times[keep]
+        left = f"{len(frequent) - frequent.sum():,} of {len(frequent):,} items"
+        notes.append(f"filter: {left} left out, they have {items_with_more_than} interactions or fewer")
+    counts = np.bincount(users, minlength=len(user_ids))
+    active = counts >= users_with_at_least
+    if not active.all():
+        keep = active[users]
+        users, items, times = users[keep], items[keep], times[keep]
+        left = f"{len(active) - active.sum():,} of {len(active):,} users"
+        notes.append(f"filter: {left} left out, they have fewer than {users_with_at_least} interactions")
     if not len(items):
         raise UserError(
             f"{name}: no interaction is left after the filter (items with more than {items_with_more_than}, "
@@ -110,32 +142,45 @@ def build_interactions(
     users, kept_users = _renumber(users, user_ids)
     items, kept_items = _renumber(items, item_ids)
     order = np.lexsort((times, users))
-    counts = np.bincount(users, minlength=len(kept_users))
+    users, times = users[order], times[order]
     titles = titles or {}
     genre_names, membership = _genre_table(kept_items, genres or {})
     return Interactions(
         name=name,
-        offsets=np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
+        offsets=np.searchsorted(users, np.arange(len(kept_users) + 1, dtype=users.dtype)).astype(np.int64),
         items=(items[order] + 1).astype(np.int32),
-        times=times[order].astype(np.int64),
+        times=(times // ticks).astype(np.int64),
         user_ids=kept_users,
         item_ids=["", *kept_items],
         item_titles=["", *(titles.get(item, item) for item in kept_items)],
         genre_names=genre_names,
         genres=membership,
         change_points=np.full(len(kept_users), -1, dtype=np.int64),
+        ties=_ties(users, times),
+        notes=tuple(notes),
     )
+
+
+def _ties(users: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """(N,) bool: whether a row has the user and the time of the row before it."""
+    out = np.zeros(len(users), dtype=bool)
+    out[1:] = (users[1:] == users[:-1]) & (times[1:] == times[:-1])
+    return out
 
 
 def _renumber(codes: np.ndarray, ids: Sequence[str]) -> tuple[np.ndarray, list[str]]:
     """New codes 0.. for the ids that occur, in the order of the ids; returns (codes, ids that occur)."""
     used: list[int] = np.flatnonzero(np.bincount(codes, minlength=len(ids))).tolist()
-    numeric = all(ids[code].isdecimal() for code in used)
-    # The text breaks the tie between "7" and "07", which are two ids.
-    ranked = sorted(used, key=lambda code: (int(ids[code]) if numeric else 0, ids[code]))
-    new_code = np.zeros(len(ids), dtype=np.int64)
-    new_code[ranked] = np.arange(len(ranked))
-    return new_code[codes], [ids[code] for code in ranked]
+    texts = [ids[code] for code in used]
+    if all(text.isascii() and text.isdecimal() for text in texts):
+        # A number of any length: the longer one is larger. The text breaks the tie between "7" and "07", two ids.
+        values = [text.lstrip("0") for text in texts]
+        ranks = sorted(range(len(used)), key=lambda place: (len(values[place]), values[place], texts[place]))
+    else:
+        ranks = sorted(range(len(used)), key=texts.__getitem__)
+    new_code = np.zeros(len(ids), dtype=np.int32)
+    new_code[np.array(used)[ranks]] = np.arange(len(ranks))
+    return new_code[codes], [texts[place] for place in ranks]
 
 
 def _genre_table(item_ids: Sequence[str], genres: Mapping[str, Sequence[str]]) -> tuple[list[str], np.ndarray]:

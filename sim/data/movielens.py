@@ -7,23 +7,23 @@ Filter: every rating is a positive, items with more than 20 ratings are kept, no
 gives the paper's Table 6 (its 3,012 items are these 3,011 and the padding id); ML-10M gets the same rule.
 """
 
-import io
 import re
-import warnings
 import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from core.errors import UserError
+from sim.data.columns import Columns
 from sim.data.files import Download, locate
 from sim.data.interactions import Interactions, build_interactions
+from sim.data.raw import Raw
+from sim.data.table import Extra, Rows, read_rows
+from sim.data.times import MICROSECONDS
 
 ITEMS_WITH_MORE_THAN = 20
 LATEST_TIME = 10**11  # seconds, far in the future; larger numbers are milliseconds or no times at all
+_RATINGS = Columns("::", (), 0, 4, user=0, item=1, time=3)
 _RATING_LINE = re.compile(rb"\d{1,18}::\d{1,18}::(\d+(\.\d*)?|\.\d+)::(?P<time>\d{1,18})")
 
 
@@ -80,22 +80,21 @@ def _load(release: _Release, data_dir: Path | None) -> Interactions:
     read = _from_zip if path.suffix == ".zip" else _from_folder
     ratings_file, movies_file = (read(path, release.folder, name) for name in ("ratings.dat", "movies.dat"))
     try:
-        users, movies, times = parse_ratings(ratings_file)
+        rows = parse_ratings(ratings_file)
         titles, genres = parse_movies(movies_file, release.encoding)
     except UserError as error:
         raise UserError(f"{error} (in {path if path.suffix == '.zip' else path.parent})") from error
-    raw_users, user_codes = np.unique(users, return_inverse=True)
-    raw_movies, movie_codes = np.unique(movies, return_inverse=True)
     return build_interactions(
         release.name,
-        user_codes,
-        movie_codes,
-        times,
-        [str(user) for user in raw_users.tolist()],
-        [str(movie) for movie in raw_movies.tolist()],
+        rows.users,
+        rows.items,
+        rows.times,
+        rows.user_ids,
+        rows.item_ids,
         items_with_more_than=ITEMS_WITH_MORE_THAN,
         titles=titles,
         genres=genres,
+        ticks=MICROSECONDS,
     )
 
 
@@ -119,8 +118,8 @@ def _from_folder(ratings: Path, folder: str, name: str) -> bytes:
         raise UserError(f"{path} cannot be read ({error.strerror}); it belongs beside {ratings.name}") from error
 
 
-def parse_ratings(data: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Users, movies and times (seconds), each (N,) int64, in the order of the lines of `ratings.dat`.
+def parse_ratings(data: bytes) -> Rows:
+    """Rows in the order of the lines of `ratings.dat`.
 
     Raises:
         UserError: The file is empty, or a line is not `UserID::MovieID::Rating::Timestamp`; names the first.
@@ -129,46 +128,14 @@ def parse_ratings(data: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if not data:
         raise UserError("ratings.dat is empty; get the publisher's file again")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # pandas warns where it drops fields
-            return _parse_ratings_fast(data)
-    except (ValueError, OverflowError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        raise UserError(_first_bad_line(data) or f"ratings.dat cannot be parsed: {error}") from error
-
-
-def _parse_ratings_fast(data: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """As parse_ratings, but a malformed line raises ValueError or ParserError without naming it.
-
-    Split at single colons, a good line has seven fields, of which the second, fourth and sixth are empty.
-    """
-    kinds = ["int64", "float64", "int64", "float64", "float64", "float64", "int64"]
-    lines = data.count(b"\n") + 1
-    if data.count(b":") != 6 * lines:
-        raise ValueError("the number of colons is wrong")
-    frame = pd.read_csv(
-        io.BytesIO(data),
-        sep=":",
-        header=None,
-        names=range(7),
-        index_col=False,
-        dtype=dict(enumerate(kinds)),
-        quoting=3,
-        keep_default_na=False,
-        na_values=[""],
-        skip_blank_lines=False,
-        encoding="latin-1",
-    )
-    between = frame[[1, 3, 5]].isna().to_numpy()
-    times = frame[6].to_numpy()
-    if (
-        len(frame) != lines
-        or not between.all()
-        or not np.isfinite(frame[4]).all()
-        or min(int(frame[column].min()) for column in (0, 2, 4, 6)) < 0
-        or times.max() >= LATEST_TIME
-    ):
-        raise ValueError("a line is not UserID::MovieID::Rating::Timestamp")
-    return frame[0].to_numpy(), frame[2].to_numpy(), times
+        rows = read_rows(Raw("ratings.dat", data), _RATINGS, Extra(number=2))
+    except UserError as error:
+        raise UserError(_first_bad_line(data) or str(error)) from error
+    numbers = all(text.isascii() and text.isdecimal() for text in (*rows.user_ids, *rows.item_ids))
+    whole = len(rows.users) == data.count(b"\n") + 1 and rows.time_form == "seconds" and rows.times.min() >= 0
+    if not (numbers and whole) and (bad := _first_bad_line(data)):
+        raise UserError(bad)
+    return rows
 
 
 def _first_bad_line(data: bytes) -> str | None:

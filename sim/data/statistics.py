@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    found = {dataset: load(dataset, options.data_dir) for dataset in options.datasets}
+    found = {dataset: load(dataset, options.data_dir, columns=options.columns) for dataset in options.datasets}
     for dataset, interactions in found.items():
         print(table(dataset, interactions), end="\n\n")
     if options.csv is not None:

@@ -154,11 +154,6 @@ def load_synthetic(data_dir: Path | None = None) -> Interactions:
     return generate(0)
 
 
-def load_stationary(data_dir: Path | None = None) -> Interactions:
-    """The embedded data set without changes of interest: what drift is injected into where it shall be the only one."""
-    return generate(0, Recipe(drifting=0.0))
-
-
 def generate(seed: int, recipe: Recipe = Recipe()) -> Interactions:
     """Generate a data set.
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import pandas as pd
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -182,6 +183,10 @@ class Display:
         """A line that stays on the screen."""
         if not self.quiet:
             self.console.print(line, soft_wrap=True)
+
+    def warn(self, line: str) -> None:
+        """A line that stays on the screen even where everything else is quiet."""
+        self.console.print(f"warning: {escape(line)}", soft_wrap=True)
 
     @contextmanager
     def open(self, title: str, phases: int) -> Iterator[None]:

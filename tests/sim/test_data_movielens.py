@@ -78,8 +78,10 @@ def test_ml10m_has_half_stars_and_utf8_titles(tmp_path: Path) -> None:
 
 
 def test_parsed_columns() -> None:
-    users, movies, times = parse_ratings(b"1::1193::5::978300760\r\n2::661::3.5::978302109\r\n")
-    assert (users.tolist(), movies.tolist(), times.tolist()) == ([1, 2], [1193, 661], [978300760, 978302109])
+    rows = parse_ratings(b"1::1193::5::978300760\r\n2::661::3.5::978302109\r\n")
+    assert [rows.user_ids[code] for code in rows.users] == ["1", "2"]
+    assert [rows.item_ids[code] for code in rows.items] == ["1193", "661"]
+    assert rows.times.tolist() == [978300760_000_000, 978302109_000_000]
 
 
 @pytest.mark.parametrize(

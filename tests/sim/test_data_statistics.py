@@ -32,7 +32,7 @@ def test_a_data_set_the_paper_does_not_have(tmp_path: Path, capsys: pytest.Captu
     path.write_text("user,item,timestamp\na,x,1\nb,x,2\nb,y,3\n")
     assert main([str(path)]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert rows[0][0] == "shop"
+    assert rows[0][0] == "shop.csv"
     assert rows[4] == ["mean", "length", "-", "1.50", "-"]
     assert rows[5] == ["sparsity", "%", "-", "25.00", "-"]
 
