@@ -32,9 +32,10 @@ from analysis.page import write
 from analysis.reproduce import paper
 from core.cli import run as run_command
 from core.errors import UserError
+from core.threads import one_thread
 from models.checkpoint import BACKBONES, Sizes
 from models.standalone import fresh
-from replay.timing import durations, one_thread
+from replay.timing import durations
 
 
 @dataclass(frozen=True)

@@ -35,10 +35,11 @@ from torch import Tensor
 from core.cli import run as run_command
 from core.errors import UserError
 from core.interrupts import terminated_like_interrupted
+from core.threads import one_thread
 from models.metrics import hits, ranks
 from models.standalone import Standalone
 from replay.networks import OwnNetwork, own_network
-from replay.timing import durations, one_thread
+from replay.timing import durations
 
 REPEATS = 200
 TOLERANCE = 1e-3

@@ -1,24 +1,11 @@
 """How long one inference takes on this machine: one thread, batch 1, as a device runs it."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
-import torch
 
 WARM_UP = 20
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """PyTorch with a single thread, as long as this lasts."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def durations(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, np.ndarray]:

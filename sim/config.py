@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
+import tomli_w
 import tyro
 
 from clients.policies import POLICIES, parse
@@ -304,20 +305,7 @@ def _one_of(kind: str, name: str, choices: Iterable[str]) -> None:
 
 
 def to_toml(tables: Mapping[str, Mapping[str, object]]) -> str:
-    """Flat tables of scalars and lists as TOML (the standard library only reads it)."""
-    lines: list[str] = []
-    for name, table in tables.items():
-        lines.append(f"[{name}]")
-        lines += [f"{key} = {_toml_value(value)}" for key, value in table.items() if value is not None]
-        lines.append("")
-    return "\n".join(lines)
-
-
-def _toml_value(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
-    if isinstance(value, int | float):
-        return repr(value)
-    return json.dumps(str(value), ensure_ascii=False)
+    """Tables as TOML text; a value that is None is left out."""
+    return tomli_w.dumps(
+        {name: {key: value for key, value in table.items() if value is not None} for name, table in tables.items()}
+    )

@@ -16,6 +16,7 @@ import analysis
 from core import interrupts
 from core.errors import UserError
 from core.seeds import numpy_generator
+from core.threads import one_thread
 from sim import data as datasets
 from sim.backends.messaging import register
 from sim.config import Config
@@ -153,7 +154,8 @@ def execute(config: Config, grid: Grid, display: Display | None = None) -> None:
         if not finished:
             train_all(config, run, world, display)
             device_sessions = sessions_by_round(world.streams, register(grid, config.devices))
-            play_all(config, run, world, device_sessions, grid, display)
+            with one_thread():  # training takes as many as there are
+                play_all(config, run, world, device_sessions, grid, display)
             run.finish(run.gather(config.seed_list, config.method_names, len(device_sessions)))
         display.phase("drawing figures and report")
         analysis.build_report(run.path)

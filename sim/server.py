@@ -7,6 +7,8 @@ run configuration.
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from core.errors import UserError
+from sim.backends.inprocess import print_at_exit
 from sim.config import Config
 from sim.experiment import execute
 
@@ -15,5 +17,13 @@ app = ServerApp()
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Execute the run that the configuration describes."""
-    execute(Config.from_flat(context.run_config).check().absolute(), grid)
+    """Execute the run that the configuration describes.
+
+    `flwr run --stream` ends with exit status 0 whatever happens, so what ended the run is the last line it shows.
+    """
+    try:
+        execute(Config.from_flat(context.run_config).check().absolute(), grid)
+    except Exception as error:
+        name = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        print_at_exit(f"error: {name}{error}")
+        raise

@@ -16,6 +16,7 @@ from flwr.clientapp import ClientApp
 from flwr.common.constant import NUM_PARTITIONS_KEY, PARTITION_ID_KEY, SUPERLINK_NODE_ID, ErrorCode
 from flwr.serverapp import Grid
 from flwr.supercore import telemetry
+from flwr.supercore.exit import add_exit_handler
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
@@ -216,3 +217,8 @@ def _copy(state: RecordDict) -> RecordDict:
 def silence_telemetry() -> None:
     """Keep Flower from reporting to its makers, even if it was imported without FLWR_TELEMETRY_ENABLED=0."""
     telemetry.FLWR_TELEMETRY_ENABLED = "0"
+
+
+def print_at_exit(line: str) -> None:
+    """Print a line when one of Flower's own processes ends, after all that Flower says about the end; nowhere else."""
+    add_exit_handler(lambda: print(line, flush=True))

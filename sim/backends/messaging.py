@@ -9,7 +9,7 @@ from flwr.serverapp import Grid
 REGISTER = "query.register"
 
 
-def register(grid: Grid, num_devices: int, timeout: float = 120.0) -> list[int]:
+def register(grid: Grid, num_devices: int, timeout: float = 600.0) -> list[int]:
     """Wait until ``num_devices`` nodes are there and ask each which device it is.
 
     Returns the node ids in the order of the devices: entry d is the node of device d. Every node answers a

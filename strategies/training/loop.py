@@ -24,10 +24,14 @@ from strategies.training.learner import Learner, Recipe
 from strategies.training.step import Stepper
 from strategies.training.windows import TrainingSet, WindowCutter
 
-CODE_VERSION = 8
+CODE_VERSION = 9
 """Part of every cache key: raise it when a change to models or training changes what training gives."""
 
 VALIDATION_BATCH = 256
+
+IMPOSSIBLE = -0.9 * math.log(torch.finfo(torch.float32).tiny)
+"""A loss above this is infinite in all but name: nearly every target of the step has a probability that single
+precision rounds to 0, whose logarithm :mod:`models.kernels.softmax_loss` cuts off."""
 
 SMOOTHED_EPOCHS = 3
 """Epochs in the mean by which they are compared."""
@@ -79,7 +83,8 @@ def train(
     with the same numbers, because all randomness is derived from (seed, epoch). ``on_batch`` hears
     (step, steps in this epoch, finished epochs) for the progress display.
 
-    Raises :class:`Diverged` with the first loss, weight or validation score that is not finite.
+    Raises :class:`Diverged` with the first loss, weight or validation score that is not finite; a loss above
+    :data:`IMPOSSIBLE` counts as one.
     """
     keep_freed_memory()
     cutter = WindowCutter(
@@ -121,7 +126,7 @@ def train(
         with take.working():
             for step, batch in enumerate(cutter.batches(epoch), start=1):
                 loss, count = take(batch.to(device))
-                require(math.isfinite(loss), f"a loss of {loss:g}")
+                require(math.isfinite(loss) and loss < IMPOSSIBLE, f"a loss of {loss:g}")
                 if average is not None:
                     average.note(step)
                 total, seen = total + loss * count, seen + count

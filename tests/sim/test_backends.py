@@ -3,20 +3,29 @@
 import logging
 import os
 import signal
-import subprocess
-import sys
+import threading
+import time
 import tomllib
+import uuid
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
+from hypothesis import given
+from hypothesis import strategies as st
 
 from clients.batch_app import BatchClientApp
+from core import interrupts
 from core.errors import UserError
-from sim.backends import deployment
+from sim.backends import deployment, ray
+from sim.backends.inprocess import InProcessGrid
 from sim.backends.launch import load_client_app, load_server_app, run_apps
 from sim.backends.messaging import exchange, register
+from sim.backends.processes import ProcessGroup
 
 client_app = BatchClientApp()
 server_app = ServerApp()
@@ -46,16 +55,27 @@ def count(messages: list[Message], contexts: list[Context]) -> list[Message]:
     return replies
 
 
+@client_app.train_many("interrupt")
+def interrupt(messages: list[Message], contexts: list[Context]) -> list[Message]:
+    """Press Ctrl-C in the process that the configuration names, while this message is being computed."""
+    os.kill(int(contexts[0].run_config["caller"]), signal.SIGINT)
+    time.sleep(1)
+    return [Message(RecordDict(), reply_to=message) for message in messages]
+
+
 @server_app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Two rounds; what the devices answered goes to the file the configuration names, one line per round."""
+    """Two rounds; what the devices answered goes to the file the configuration names, one line per round.
+
+    Then the end that the configuration names: of the ServerApp, of the caller, of the SuperLink.
+    """
     config = context.run_config
-    if config["mistake"]:
-        raise UserError(str(config["mistake"]))
-    nodes = register(grid, int(config["devices"]), timeout=300)
+    if config["end"] == "mistake":
+        raise UserError("the 'path' is wrong: ü")
+    nodes = register(grid, int(config["devices"]), timeout=PATIENCE)
     lines = []
     for _ in range(2):
-        replies = exchange(grid, [Message(RecordDict(), node, "train") for node in nodes], timeout=300).values()
+        replies = exchange(grid, [Message(RecordDict(), node, "train") for node in nodes], timeout=PATIENCE).values()
         processes = {reply.content["process"]["id"] for reply in replies if reply and reply.has_content()}
         answers = [
             "lost" if r is None else f"error {r.error.code}" if r.has_error() else r.content["answer"]["value"]
@@ -65,11 +85,21 @@ def main(grid: Grid, context: Context) -> None:
     threads = {reply.content["process"]["threads"] for reply in replies if reply and reply.has_content()}
     lines.append(f"{'here' if os.getpid() in processes else 'elsewhere'} {' '.join(sorted(threads))}".strip())
     Path(str(config["output"])).write_text("\n".join(lines))
+    if config["end"] == "interrupt":
+        exchange(grid, [Message(RecordDict(), nodes[0], "train.interrupt")], timeout=PATIENCE)
+    elif config["end"] == "superlink":
+        (superlink,) = [p for p in of_this_test() if "flower-superlink" in " ".join(p.cmdline())]
+        superlink.kill()
+        threading.Event().wait()
 
 
-def play(backend: str, folder: Path, devices: int = 4, broken: int = -1, mistake: str = "") -> list[str]:
+PATIENCE = 1800.0
+"""Seconds for a process to start or to answer on a machine with other work."""
+
+
+def play(backend: str, folder: Path, devices: int = 4, broken: int = -1, end: str = "") -> list[str]:
     output = folder / "answers.txt"
-    settings = {"devices": devices, "broken-device": broken, "output": str(output), "mistake": mistake}
+    settings = {"devices": devices, "broken-device": broken, "output": str(output), "end": end, "caller": os.getpid()}
     run_apps(
         backend,
         f"{__name__}:server_app",
@@ -83,6 +113,26 @@ def play(backend: str, folder: Path, devices: int = 4, broken: int = -1, mistake
 
 
 ANSWERS = ["1 101 error 2 301", "2 102 error 2 302"]
+TEST = "TEST_OF_BACKENDS"
+
+
+def of_this_test() -> list[psutil.Process]:
+    """All living processes, but for this one, that were started since :func:`descendants` marked what inherits."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(TEST) == os.environ[TEST]:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.fixture
+def descendants(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[psutil.Process]]:
+    """Lists the living processes that this test has started, and those that they have."""
+    monkeypatch.setenv(TEST, uuid.uuid4().hex)
+    return of_this_test
 
 
 def test_inprocess_plays_both_rounds_and_logs_to_the_file(tmp_path: Path, capfd, monkeypatch) -> None:
@@ -93,37 +143,98 @@ def test_inprocess_plays_both_rounds_and_logs_to_the_file(tmp_path: Path, capfd,
 
 
 @pytest.mark.slow
-def test_ray_answers_as_inprocess_from_other_processes_with_one_thread(tmp_path: Path, capfd) -> None:
-    handlers = logging.getLogger("flwr").handlers[:]
-    assert play("ray", tmp_path, broken=2) == [*ANSWERS, "elsewhere 1"]
+@pytest.mark.timeout(PATIENCE)
+def test_ray_answers_as_inprocess_and_ends_whole_when_interrupted(
+    tmp_path: Path, capfd, descendants: Callable[[], list[psutil.Process]]
+) -> None:
+    """From other processes with one thread; the interrupt arrives while a device computes."""
+    handlers, threads = logging.getLogger("flwr").handlers[:], set(threading.enumerate())
+    with interrupts.heard(), pytest.raises(KeyboardInterrupt):
+        play("ray", tmp_path, broken=2, end="interrupt")
+    assert (tmp_path / "answers.txt").read_text().splitlines() == [*ANSWERS, "elsewhere 1"]
     assert "device 2 is broken" in (tmp_path / "flower.log").read_text()
     assert capfd.readouterr().out == ""
     assert logging.getLogger("flwr").handlers == handlers
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    # A thread that waits for a message for ever would keep the process alive.
+    assert not [thread for thread in threading.enumerate() if thread not in threads and not thread.daemon]
+    assert descendants() == []
 
 
 @pytest.mark.slow
-def test_deployment_answers_as_inprocess(tmp_path: Path, capfd) -> None:
-    assert play("deployment", tmp_path, devices=2, broken=1) == ["1 error 2", "2 error 2", "elsewhere 1"]
+@pytest.mark.timeout(PATIENCE)
+def test_deployment_answers_as_inprocess_and_ends_whole_when_its_superlink_is_killed(
+    tmp_path: Path, capfd, descendants: Callable[[], list[psutil.Process]]
+) -> None:
+    with pytest.raises(UserError, match=r"^the SuperLink has ended .*killed by SIGKILL\): see .*flower\.log"):
+        play("deployment", tmp_path, devices=2, broken=1, end="superlink")
+    assert (tmp_path / "answers.txt").read_text().splitlines() == ["1 error 2", "2 error 2", "elsewhere 1"]
     assert "device 1 is broken" in (tmp_path / "flower.log").read_text()
     assert capfd.readouterr().out == ""
+    assert descendants() == []
+
+
+def test_a_user_error_in_the_server_app_reaches_the_caller_in_this_process(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^the 'path' is wrong: ü$"):
+        play("inprocess", tmp_path, devices=1, end="mistake")
+
+
+def test_what_ends_the_server_app_under_ray_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flower ends as usual whatever the ServerApp did; here it is a function."""
+    monkeypatch.setattr(ray, "_start_ray", lambda devices: None)
+
+    def with_engine(simulate: Callable[[ServerApp], None]) -> None:
+        monkeypatch.setattr(ray, "run_simulation", lambda app, *args, **kwargs: simulate(app))
+        ray.run(server_app, ClientApp(), num_devices=1, run_config={"end": "mistake"})
+
+    def crash(app: ServerApp) -> None:
+        raise OSError("no memory")
+
+    grid = InProcessGrid(ClientApp(), 1)
+    with pytest.raises(UserError, match=r"^the 'path' is wrong: ü$"):
+        with_engine(lambda app: app(grid, Context(1, 0, {}, RecordDict(), {})))
+    with pytest.raises(OSError, match="no memory"):
+        with_engine(crash)
+    with pytest.raises(RuntimeError, match="without running the ServerApp"):
+        with_engine(lambda app: None)
 
 
 @pytest.mark.parametrize(
-    "backend",
-    [
-        "inprocess",
-        pytest.param("ray", marks=pytest.mark.slow),
-        pytest.param("deployment", marks=pytest.mark.slow),
-    ],
+    ("end", "error", "why"),
+    [("mistake", UserError, r"^the 'path' is wrong: ü$"), ("", RuntimeError, r"^KeyError: 'devices' \(see .*log\)$")],
 )
-def test_a_user_error_in_the_server_app_reaches_the_caller(backend: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^the 'path' is wrong: ü$"):
-        play(backend, tmp_path, devices=1, mistake="the 'path' is wrong: ü")
+def test_what_ends_the_server_app_of_a_deployment_reaches_the_caller(
+    tmp_path: Path, end: str, error: type[Exception], why: str
+) -> None:
+    """The app that runs in another process, run in this one."""
+    outcome = tmp_path / "outcome.json"
+    config = {"deployment-server-app": f"{__name__}:server_app", "deployment-outcome": str(outcome), "end": end}
+    deployment.app(InProcessGrid(ClientApp(), 1), Context(1, 0, {}, RecordDict(), config))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["begun", "outcome.json"]
+    with pytest.raises(error, match=why):
+        deployment._pass_on(outcome, tmp_path / "log")
+
+
+@pytest.mark.parametrize("victim", ["SuperNode of device 1", "command flwr run"])
+def test_a_process_that_a_deployment_loses_ends_it(
+    tmp_path: Path, descendants: Callable[[], list[psutil.Process]], victim: str
+) -> None:
+    sleep = ["sleep", "1000"]
+    with (tmp_path / "log").open("ab") as log, ProcessGroup(tmp_path / "group") as group:
+        before = descendants()
+        group.start(victim, sleep, os.environ, log)
+        (process,) = [process for process in descendants() if process not in before]
+        group.start("SuperNode of device 0", sleep, os.environ, log)
+        process.kill()
+        with pytest.raises(UserError, match=rf"^the {victim} has ended .*killed by SIGKILL\): see .*log; the same"):
+            deployment._wait_for(tmp_path / "outcome.json", group, tmp_path / "log")
+        (tmp_path / "outcome.json").touch()
+        deployment._wait_for(tmp_path / "outcome.json", group, tmp_path / "log")  # what ends after it does not matter
+    assert descendants() == []
 
 
 def test_other_errors_reach_the_caller_too(tmp_path: Path) -> None:
-    with pytest.raises(KeyError, match="mistake"):
+    with pytest.raises(KeyError, match="end"):
         run_apps("inprocess", server_app, client_app, num_devices=1, run_config={}, seed=0, log_file=tmp_path / "log")
 
 
@@ -148,52 +259,9 @@ def test_unusable_requests_are_refused_before_anything_starts(tmp_path: Path) ->
     assert load_server_app(f"{__name__}:server_app") is load_server_app(server_app)
 
 
-def test_the_generated_app_carries_the_configuration_unchanged(tmp_path: Path) -> None:
-    settings = {"text": 'a "quoted"\n\\ line ü', "on": True, "count": -3, "small": 1e-9, "with space": "x"}
-    deployment._write_app(tmp_path / "app", "clients.app:app", settings)
-    table = tomllib.loads((tmp_path / "app" / "pyproject.toml").read_text("utf-8"))["tool"]["flwr"]["app"]
+@given(st.dictionaries(st.text(min_size=1), st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()))
+def test_the_generated_app_carries_the_configuration_unchanged(settings: dict[str, bool | int | float | str]) -> None:
+    text = deployment._app_toml("clients.app:app", settings)
+    table = tomllib.loads(text)["tool"]["flwr"]["app"]
     assert table["config"] == settings
     assert table["components"] == {"serverapp": "sim.backends.deployment:app", "clientapp": "clients.app:app"}
-
-
-INTERRUPTED = """
-import sys
-sys.path[:0] = {path!r}
-import {module} as apps
-from flwr.app import Message, RecordDict
-from sim.backends.messaging import exchange, register
-
-server_app = apps.ServerApp()
-
-@server_app.main()
-def main(grid, context):
-    nodes = register(grid, 2, 60)
-    print("ready", flush=True)
-    while True:
-        exchange(grid, [Message(RecordDict(), node, "train") for node in nodes], 60)
-
-try:
-    apps.run_apps("ray", server_app, apps.client_app, num_devices=2, run_config={{"broken-device": -1}},
-    seed=0,
-                  log_file=apps.Path({log!r}))
-except KeyboardInterrupt:
-    sys.exit(130)
-"""
-
-
-@pytest.mark.slow
-def test_an_interrupt_under_ray_ends_the_run(tmp_path: Path) -> None:
-    script = INTERRUPTED.format(path=sys.path, module=__name__, log=str(tmp_path / "log"))
-    process = subprocess.Popen(
-        [sys.executable, "-c", script],
-        stdout=subprocess.PIPE,
-        # A shell may have started the tests in the background, with interrupts ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130
-    finally:
-        process.kill()

@@ -5,6 +5,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from core.errors import UserError
 from models.checkpoint import BACKBONES
@@ -83,16 +85,42 @@ def test_the_identity_is_what_decides_results(tmp_path: Path) -> None:
     assert base.absolute().identity() == base.identity()
 
 
-def test_toml_that_is_written_is_toml_that_is_read() -> None:
-    table = {"a": 1, "b": 0.5, "c": 'x "y" \\ z', "d": ["p", "q"], "e": True, "f": None}
-    assert tomllib.loads(to_toml({"t": table})) == {"t": {k: v for k, v in table.items() if v is not None}}
+SCALARS = st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+
+
+@given(st.dictionaries(st.text(), st.none() | SCALARS | st.lists(st.text())))
+@example({"gap": float("inf"), "text": 'a "quoted"\n\r\\ line ü \x00\x1f\x7f', "key.with.dots": "x", "": ""})
+def test_toml_that_is_written_is_toml_that_is_read(table: dict[str, object]) -> None:
+    kept = {key: value for key, value in table.items() if value is not None}
+    assert tomllib.loads(to_toml({"t": table}).encode().decode()) == {"t": kept}
+
+
+@given(
+    st.builds(
+        Config,
+        dataset=st.text(min_size=1),
+        scenario=st.text(min_size=1),
+        session_gap=st.floats(allow_nan=False),
+        learning_rate=st.none() | st.floats(allow_nan=False),
+        sessions=st.none() | st.integers(),
+        compare_stale=st.booleans(),
+        out=st.none() | st.builds(Path, st.text(min_size=1)),
+    )
+)
+@example(Config(session_gap=float("inf"), session_length=4))
+def test_through_flowers_run_configuration_as_toml_and_back(config: Config) -> None:
+    assert Config.from_flat(tomllib.loads(to_toml({"config": config.to_flat()}))["config"]) == config
 
 
 def test_flwr_run_knows_every_option_with_its_default() -> None:
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
-    table = project["tool"]["flwr"]["app"]["config"]
+    root = Path(__file__).parents[2]
+    app = tomllib.loads((root / "app" / "pyproject.toml").read_text(encoding="utf-8"))
+    table = app["tool"]["flwr"]["app"]["config"]
     assert set(table) == {item.name.replace("_", "-") for item in fields(Config)}
     assert replace(Config.from_flat(table), devices=Config().devices) == Config()
+    package = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert [app["project"][key] for key in ("version", "license")] == [package[key] for key in ("version", "license")]
+    assert [path.name for path in (root / "app").iterdir()] == ["pyproject.toml"]  # Flower bundles the whole folder
 
 
 def test_an_edited_data_file_is_another_run(tmp_path: Path) -> None:
@@ -139,12 +167,3 @@ def test_a_mix_without_end_or_without_a_file_has_an_identity_too(tmp_path: Path)
     circle.write_text('base = "circle.toml"\n')
     names = [str(circle), str(tmp_path / "missing.toml"), "paper-devise"]
     assert all(len(Config(scenario=name).identity()) == 8 for name in names)
-
-
-def test_sessions_that_end_by_count_alone_go_through_flowers_run_configuration() -> None:
-    config = Config(session_gap=float("inf"), session_length=4).check()
-    flat = config.to_flat()
-    assert Config.from_flat(flat) == config
-    assert tomllib.loads(to_toml({"run": {key.replace("-", "_"): v for key, v in flat.items()}}))["run"][
-        "session_gap"
-    ] == float("inf")

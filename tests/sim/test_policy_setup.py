@@ -120,14 +120,6 @@ def test_the_size_of_a_wave_changes_nothing(
     pd.testing.assert_frame_equal(sessions(config.folder), sessions(tmp_path / "alone"))
 
 
-@pytest.mark.slow
-def test_ray_gives_the_same_rows(config: Config, tmp_path: Path) -> None:
-    config = replace(config, policy="drift:0.1", compare_stale=True, sessions=3)
-    run.main(config)
-    run.main(replace(config, out=tmp_path / "ray", backend="ray"))
-    pd.testing.assert_frame_equal(sessions(config.folder), sessions(tmp_path / "ray"))
-
-
 def test_a_budget_becomes_a_threshold_of_the_rehearsal(config: Config) -> None:
     for scope in ("population", "device"):
         mine = replace(config, policy="drift", request_rate=0.4, request_scope=scope, out=config.folder / ".." / scope)

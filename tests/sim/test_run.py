@@ -314,11 +314,16 @@ def test_flowers_own_loop_plays_the_same_sessions(config: Config) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_ray_and_in_process_give_the_same_rows(config: Config, tmp_path: Path) -> None:
-    config = replace(config, sessions=2)
+    """With networks that are sent and networks that are trained, and devices that remember what they have asked for."""
+    methods = "devicerec,finetune,forward-ofa"
+    config = replace(config, methods=methods, policy="drift:0.1", compare_stale=True, sessions=3, epochs=1)
     run.main(config)
     run.main(replace(config, out=tmp_path / "ray", backend="ray"))
-    pd.testing.assert_frame_equal(sessions(config.folder), sessions(tmp_path / "ray"))
+    rows = sessions(config.folder)
+    pd.testing.assert_frame_equal(rows, sessions(tmp_path / "ray"))
+    assert 0 < rows[rows.session > 0].adapted.mean() < 1
 
 
 def call(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:

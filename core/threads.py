@@ -1,0 +1,20 @@
+"""How many threads PyTorch computes with."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch with a single thread, as long as this lasts.
+
+    Small products gain nothing from more, and beside other work they wait for threads that have no processor.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
