@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from analysis.summary import summarise
 from core.errors import UserError
-from core.run_config import read_config
+from core.run_folder import read_config, read_sessions
 
 SESSION_COLUMNS = {
     "seed": "seed of training and of the devices' draws",
@@ -145,12 +143,7 @@ def method_names(options: dict[str, Any]) -> list[str]:
 
 def _sessions(path: Path) -> pd.DataFrame:
     file = path / "sessions.parquet"
-    if not file.is_file():
-        raise UserError(f"{path} is unfinished: there is no sessions.parquet yet; {_CONTINUE}")
-    try:
-        frame = pq.read_table(file).to_pandas()
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{file} is damaged: {_first_line(error)}; delete it and {_CONTINUE}") from error
+    frame: Any = read_sessions(path)
     frame = frame.assign(**{name: value for name, value in ADDED_LATER.items() if name not in frame.columns})
     missing = [name for name in SESSION_COLUMNS if name not in frame.columns]
     if missing:

@@ -26,6 +26,7 @@ import tyro
 
 import analysis
 from benchmarks.machine import cores
+from core.interrupts import terminated_like_interrupted
 from sim import experiment
 from sim.backends.launch import run_apps
 from sim.config import Config
@@ -121,7 +122,7 @@ def measure(options: Options, scratch: Path) -> pd.DataFrame:
 
 def main(options: Options) -> None:
     """Print the table, and write it if there is a file to write."""
-    with tempfile.TemporaryDirectory() as scratch:
+    with terminated_like_interrupted(), tempfile.TemporaryDirectory() as scratch:
         os.environ["SIM_CACHE_DIR"] = f"{scratch}/cache"
         table = measure(options, Path(scratch))
     print(table.to_string(index=False))

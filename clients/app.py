@@ -4,11 +4,13 @@ A device reads its own interactions from its own disk, computes what :mod:`clien
 but what :mod:`clients.messages` names. Here is only which message means what; how it is done is in the modules named.
 """
 
+from functools import partial
+
 from flwr.app import Context, Message, MetricRecord
 
 from clients import ablations
 from clients.batch_app import BatchClientApp
-from clients.device_batch import DeviceBatch, device_of, reply
+from clients.device_batch import DeviceBatch, device_of, honour, reply
 from clients.request import ask
 from clients.session import finetune, litepred, personal, shared
 
@@ -27,47 +29,50 @@ def register(messages: list[Message], contexts: list[Context]) -> list[Message]:
 @app.train_many()
 def request(messages: list[Message], contexts: list[Context]) -> list[Message]:
     """Step 1 of a session: ask for a network, or by one's request policy do without."""
-    return ask(DeviceBatch(messages, contexts))
+    return honour(ask, messages, contexts, "interest")
 
 
 @app.train_many("random")
 def request_random(messages: list[Message], contexts: list[Context]) -> list[Message]:
     """The same with other blocks than the controller's: as many, drawn at random."""
-    return ask(DeviceBatch(messages, contexts), ablations.random_blocks)
+    return honour(partial(ask, redraw=ablations.random_blocks), messages, contexts, "interest")
 
 
 @app.train_many("first")
 def request_first(messages: list[Message], contexts: list[Context]) -> list[Message]:
     """As many, from the front."""
-    return ask(DeviceBatch(messages, contexts), ablations.first_blocks)
+    return honour(partial(ask, redraw=ablations.first_blocks), messages, contexts, "interest")
 
 
 @app.train_many("last")
 def request_last(messages: list[Message], contexts: list[Context]) -> list[Message]:
     """As many, from the back."""
-    return ask(DeviceBatch(messages, contexts), ablations.last_blocks)
+    return honour(partial(ask, redraw=ablations.last_blocks), messages, contexts, "interest")
 
 
 @app.evaluate_many()
 def rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
     """Step 3: play the session with the installed network, or with the one the cloud sent."""
-    batch = DeviceBatch(messages, contexts)
-    return personal.rerank(batch) if batch.installed.network is None else shared.rerank(batch)
+
+    def play(batch: DeviceBatch) -> list[Message]:
+        return personal.rerank(batch) if batch.installed.network is None else shared.rerank(batch)
+
+    return honour(play, messages, contexts, network=True)
 
 
 @app.evaluate_many("controller")
 def choose_and_rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
     """The whole session of a device that chooses a path in the installed network."""
-    return shared.choose_and_rerank(DeviceBatch(messages, contexts))
+    return honour(shared.choose_and_rerank, messages, contexts, "controller")
 
 
 @app.evaluate_many("finetune")
 def finetune_and_rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
     """The whole session of a device that trains the installed network further."""
-    return finetune.rerank(DeviceBatch(messages, contexts))
+    return honour(finetune.rerank, messages, contexts, "network")
 
 
 @app.evaluate_many("litepred")
 def search_and_rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
     """The whole session of a device that looks for its own path in the installed network and trains that further."""
-    return litepred.rerank(DeviceBatch(messages, contexts))
+    return honour(litepred.rerank, messages, contexts, "network")

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from flwr.app import ConfigRecord, Message
 
+from clients.fields import BUDGET_FIELDS, check
 from models.backbones.base import DIM
 from models.device_part import DevicePart
 from models.shared.plain import Footprint, footprint
@@ -49,12 +50,14 @@ class Budget:
 
     def record(self) -> ConfigRecord:
         """As it travels from the simulation to the device."""
-        return ConfigRecord(dict(vars(self)))
+        return ConfigRecord({field.name: field.kind(getattr(self, field.name)) for field in BUDGET_FIELDS})
 
     @staticmethod
     def of(message: Message) -> "Budget":
-        """The record that came with a message; no limits without one."""
-        return Budget(**message.content[BUDGET]) if BUDGET in message.content else Budget()
+        """The record that came with a message, checked; no limits without one."""
+        return (
+            Budget(**check(BUDGET, message.content[BUDGET], BUDGET_FIELDS)) if BUDGET in message.content else Budget()
+        )
 
     @property
     def seconds(self) -> float:

@@ -13,6 +13,7 @@ import torch
 from flwr.app import ConfigRecord, Message
 
 from clients.device_state import DeviceState, PendingDecision, StoredNetwork, Weights
+from clients.fields import POLICY_FIELDS, BadMessage, check, shown
 from clients.policies import Observation, Policy, make
 from models.misrecommendation import Detector, load_detector
 
@@ -43,8 +44,20 @@ class PolicyConfig:
 
     @staticmethod
     def of(message: Message) -> "PolicyConfig | None":
-        """The record that came with a message, if any."""
-        return PolicyConfig(**message.content[POLICY]) if POLICY in message.content else None
+        """The record that came with a message, if any; raises :class:`clients.fields.BadMessage`."""
+        if POLICY not in message.content:
+            return None
+        policy = PolicyConfig(**check(POLICY, message.content[POLICY], POLICY_FIELDS))
+        try:
+            needs = policy.kind.needs
+        except (KeyError, ValueError) as error:
+            raise BadMessage(f"name is no request policy: {shown(policy.name)}") from error
+        if "doubt" in needs:
+            try:
+                _detector(policy.detector)
+            except Exception as error:  # what is wrong with a file is for its reader to say, in a type of its choice
+                raise BadMessage(f"detector {shown(policy.detector)} cannot be read: {error}") from error
+        return policy
 
     @property
     def kind(self) -> Policy:

@@ -1,25 +1,32 @@
 """The devices that one call of the ClientApp is about, and what each of them knows before its session begins.
 
-All handlers are written for such a group; a real device is a group of one.
+All handlers are written for such a group; a real device is a group of one. Every message is checked before anything is
+computed (:func:`honour`): one that cannot be honoured is refused in one line and changes nothing for the others.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from torch import Tensor
 
-from clients.budget import Budget
-from clients.decision import PolicyConfig
+from clients.budget import BUDGET, Budget
+from clients.decision import POLICY, PolicyConfig
+from clients.device_state import DeviceState, Weights
+from clients.fields import BadMessage, shown
 from clients.local_data import Storage, open_storage, recent, session_windows
-from clients.messages import SessionConfig
+from clients.messages import NETWORK, SESSION, SessionConfig, pack_refusal, read_network
 from models.checkpoint import Installed, load_device
 from models.device_part import DevicePart
 
-Records = Mapping[str, ArrayRecord | MetricRecord]
+Records = Mapping[str, ArrayRecord | MetricRecord | ConfigRecord]
 """The records of one reply, by name."""
+Needs = Literal["nothing", "interest", "network", "controller"]
+"""What has to be installed on a device for what it is told to do."""
 
 
 def device_of(context: Context) -> int:
@@ -32,15 +39,33 @@ def reply(message: Message, records: Records) -> Message:
     return Message(RecordDict(dict(records)), reply_to=message)
 
 
-class DeviceBatch:
-    """``D`` devices with one session each; all of them name the same world and the same model."""
+@dataclass(frozen=True)
+class Order:
+    """What one device is told to do, checked."""
 
-    def __init__(self, messages: list[Message], contexts: list[Context]) -> None:
-        self.messages = messages
-        self.devices = [device_of(context) for context in contexts]
-        self.configs = [SessionConfig.of(message) for message in messages]
-        self.installed: Installed = _install(self.configs[0].model)
-        self.part: DevicePart = self.installed.part
+    message: Message
+    device: int
+    config: SessionConfig
+    budget: Budget
+    """What the device can afford today."""
+    policy: PolicyConfig | None
+    """By what it decides whether to adapt; None: it always does, and remembers nothing."""
+    received: tuple[np.ndarray, Weights] | None
+    """Path ``(L,)`` bool and blocks of the network that came with it."""
+
+
+class DeviceBatch:
+    """``D`` devices with one session each; all of them name the same world, model and lengths."""
+
+    def __init__(self, orders: list[Order], installed: Installed) -> None:
+        self.messages = [order.message for order in orders]
+        self.devices = [order.device for order in orders]
+        self.configs = [order.config for order in orders]
+        self.budgets = [order.budget for order in orders]
+        self.policies = [order.policy for order in orders]
+        self.received = [order.received for order in orders]
+        self.installed = installed
+        self.part: DevicePart = installed.part
         self.context = self.configs[0].context
 
     def __len__(self) -> int:
@@ -50,16 +75,6 @@ class DeviceBatch:
     def blocks(self) -> int:
         """How many the backbone has."""
         return self.part.backbone.blocks
-
-    @cached_property
-    def budgets(self) -> list[Budget]:
-        """What each device can afford today."""
-        return [Budget.of(message) for message in self.messages]
-
-    @cached_property
-    def policies(self) -> list[PolicyConfig | None]:
-        """By what each device decides whether to adapt; None: it always does, and remembers nothing."""
-        return [PolicyConfig.of(message) for message in self.messages]
 
     @cached_property
     def past(self) -> list[np.ndarray]:
@@ -88,6 +103,72 @@ class DeviceBatch:
     @property
     def _places(self) -> list[tuple[int, SessionConfig]]:
         return list(zip(self.devices, self.configs, strict=True))
+
+
+def honour(
+    handler: Callable[[DeviceBatch], list[Message]],
+    messages: list[Message],
+    contexts: list[Context],
+    needs: Needs = "nothing",
+    network: bool = False,
+) -> list[Message]:
+    """Answer each message on its own terms: by ``handler``, or by a refusal if it breaks the protocol.
+
+    Devices go to the handler together where their messages name the same world, model and lengths. ``network`` says
+    whether one may come with the message.
+    """
+    replies: dict[int, Message] = {}
+    groups: dict[tuple[str, str, int, int], list[int]] = {}
+    orders: dict[int, Order] = {}
+    for row, (message, context) in enumerate(zip(messages, contexts, strict=True)):
+        try:
+            orders[row] = _read(message, device_of(context), needs, network)
+        except BadMessage as error:
+            replies[row] = reply(message, pack_refusal(str(error)))
+            continue
+        config = orders[row].config
+        groups.setdefault((config.world, config.model, config.context, config.history_length), []).append(row)
+    for (_, model, *_), rows in groups.items():
+        answers = handler(DeviceBatch([orders[row] for row in rows], _install(model)))
+        replies.update(zip(rows, answers, strict=True))
+    return [replies[row] for row in range(len(messages))]
+
+
+def _read(message: Message, device: int, needs: Needs, network: bool) -> Order:
+    """Check a message against the protocol, and against what is on the device."""
+    if not message.has_content():
+        raise BadMessage("the message has no content")
+    if unknown := sorted(set(message.content) - {SESSION, BUDGET, POLICY, NETWORK}):
+        raise BadMessage(f"the record {shown(unknown[0])} is none that the protocol names")
+    config, budget, policy = SessionConfig.of(message), Budget.of(message), PolicyConfig.of(message)
+    try:
+        installed, storage = _install(config.model), open_storage(config.world)
+        decided = True
+        if policy is not None and network and installed.network is None:
+            decided = DeviceState(policy.state_folder, device).decided(config.session)
+    except Exception as error:  # what is wrong with a file is for its reader to say, in a type of its choice
+        raise BadMessage(f"a file of the device cannot be read: {error}") from error
+    part = installed.part
+    there = {
+        "nothing": True,
+        "interest": part.interest is not None,
+        "network": installed.network is not None,
+        "controller": part.controller is not None and installed.network is not None,
+    }
+    if not there[needs]:
+        raise BadMessage(f"the installed model has no {needs} for this")
+    if config.context != part.backbone.context:
+        raise BadMessage(f"context is {config.context}, the installed model reads {part.backbone.context} items")
+    if not storage.has(device, config.session):
+        raise BadMessage(f"session is {config.session}, which device {device} does not have")
+    received = None
+    if NETWORK in message.content:
+        if not network or installed.network is not None:
+            raise BadMessage("a network comes with a message that needs none")
+        received = read_network(message, part.backbone.blocks, part.backbone.block_size)
+    if not decided:
+        raise BadMessage(f"session is {config.session}, for which the device has decided nothing yet")
+    return Order(message, device, config, budget, policy, received)
 
 
 @lru_cache(maxsize=8)

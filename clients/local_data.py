@@ -1,7 +1,7 @@
 """What a device has on its own disk: its interactions, and where its sessions begin and end.
 
 The simulator writes one ``.npy`` per field and every process maps them read-only, so that a thousand devices cost no
-more memory than one.
+more memory than one. A file is checked against its digest once per process, when it is opened.
 """
 
 from functools import lru_cache
@@ -11,15 +11,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core import sealed
+from core.run_folder import WORLD_FIX
+
 
 class Storage:
-    """The interactions of all simulated devices, opened from the folder the simulator wrote."""
+    """The interactions of all simulated devices, opened from the folder the simulator wrote.
+
+    Raises :class:`core.errors.Damaged` if a file is missing or not as it was written.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.offsets = np.load(folder / "offsets.npy", mmap_mode="r")
-        self.items = np.load(folder / "items.npy", mmap_mode="r")
-        self.session_offsets = np.load(folder / "session_offsets.npy", mmap_mode="r")
-        self.session_starts = np.load(folder / "session_starts.npy", mmap_mode="r")
+        names = ("offsets", "items", "session_offsets", "session_starts")
+        arrays = sealed.map_arrays(folder, names, WORLD_FIX)
+        self.offsets, self.items, self.session_offsets, self.session_starts = (arrays[name] for name in names)
 
     def before(self, device: int, session: int) -> np.ndarray:
         """All items the device interacted with before the session, oldest first."""
@@ -31,6 +36,12 @@ class Storage:
         start = int(self.offsets[device])
         first, end = self._bounds(device, session)
         return self.items[start + first : start + end]
+
+    def has(self, device: int, session: int) -> bool:
+        """Whether the device is there and has this session, which is counted from 0."""
+        if not 0 <= device < len(self.session_offsets) - 1 or session < 0:
+            return False
+        return session < int(self.session_offsets[device + 1]) - int(self.session_offsets[device])
 
     def _bounds(self, device: int, session: int) -> tuple[int, int]:
         index, following = int(self.session_offsets[device]) + session, int(self.session_offsets[device + 1])

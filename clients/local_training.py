@@ -92,6 +92,12 @@ def training_macs(part: DevicePart, windows: Tensor, targets: Tensor, blocks: np
     return np.asarray(STEPS * BACKWARD * (used * window_macs + count * backbone.num_items * DIM))
 
 
+def planned_macs(part: DevicePart, past: int, blocks: int) -> int:
+    """The same for a device with ``past`` interactions, whichever they are."""
+    known = np.ones(min(past, 2 * INTERACTIONS + part.backbone.context), dtype=np.int64)
+    return int(training_macs(part, *training_windows([known], part.backbone.context), np.array([blocks]))[0])
+
+
 def training_windows(past: list[np.ndarray], context: int, most: int = INTERACTIONS - 1) -> tuple[Tensor, Tensor]:
     """The last interactions of each device, about ``most`` targets, cut into windows, newest first.
 

@@ -28,7 +28,7 @@ def report(
     served: np.ndarray,
     macs_adapt: np.ndarray | None = None,
     macs_decide: np.ndarray | None = None,
-    compared: list[dict[str, float]] | None = None,
+    compared: list[dict[str, float] | None] | None = None,
     footprints: list[Footprint] | None = None,
 ) -> list[Message]:
     """The measurements of a session, played with the blocks in ``paths`` ``(D, L)``.
@@ -51,7 +51,7 @@ def report(
             "macs_decide": 0 if macs_decide is None else int(macs_decide[row]),
             "param_bits": 32 * taken.weights if ok else 0,
             "path": int(path_bits(paths[row])),
-            **({} if compared is None else compared[row]),
+            **((compared[row] if compared is not None else None) or {}),
         }
         records.append({MEASURED: MetricRecord(measured)})
     return batch.replies(records)

@@ -1,4 +1,4 @@
-"""What devices and cloud say to each other: the records of every message, and nothing else.
+"""What devices and cloud say to each other: the records of every message, packed and checked.
 
 =====================  ==============  ==========================================================================
 record                 kind            content
@@ -10,42 +10,48 @@ record                 kind            content
 ``request`` (up)       ArrayRecord     ``path``: the wanted blocks, one bit each; ``latent``: 64 float32
 ``network`` (down)     ArrayRecord     ``path``, and ``block.k``: float32 weights of each block in it
 ``measured`` (up)      MetricRecord    the device's own measurements, numbers only
+``refused`` (up)       ConfigRecord    in place of an answer: why the device does not do what it was told
 =====================  ==============  ==========================================================================
 
-Item ids, sequences and embeddings are in none of them.
+Item ids, sequences and embeddings are in none of them. The fields are listed in :mod:`clients.fields`. Whoever receives
+a message checks all of it: :class:`BadMessage` says what breaks the protocol, :class:`DeviceFault` that the device
+could not do what it was told.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, Metadata, MetricRecord, RecordDict
 
+from clients.fields import (
+    COMPARED_FIELDS,
+    MEASURED_FIELDS,
+    PROBE_FIELD,
+    REFUSED_FIELDS,
+    REQUEST_FIELDS,
+    SESSION_FIELDS,
+    BadMessage,
+    check,
+    shown,
+)
 from models.backbones.base import DIM
 
-SESSION, REQUEST, NETWORK, MEASURED = "session", "request", "network", "measured"
-REQUEST_MEASURES = ("macs",)
-"""What accompanies a request: multiply-accumulates of the extractors."""
-PROBE = "probe"
+SESSION, REQUEST, NETWORK, MEASURED, REFUSED = "session", "request", "network", "measured", "refused"
+PROBE = PROBE_FIELD.name
 """Accompanies what is no request of the device but a measurement of the simulator's (``--compare-stale``)."""
-SESSION_MEASURES = (
-    "events",
-    "hits",
-    "ndcg",
-    "served",
-    "macs",
-    "macs_paper",
-    "macs_adapt",
-    "macs_decide",
-    "param_bits",
-    "path",
-)
-"""What a device reports after a session."""
-COMPARED = ("hits_stale", "ndcg_stale", "hits_fresh", "ndcg_fresh")
-"""What it reports beside that where the simulator compares the stale network with the fresh one."""
+COMPARED = tuple(field.name for field in COMPARED_FIELDS)
+"""What a device reports beside its measurements where the simulator compares the stale network with the fresh one."""
+Measured = dict[str, int | float]
+"""What a device measured over a session, by the names of :data:`clients.fields.MEASURED_FIELDS`."""
 
 
-class BadMessage(ValueError):
-    """A message that breaks the protocol; the text says what is wrong with it."""
+class DeviceFault(Exception):
+    """A device could not do what it was told; the text is one line that says why.
+
+    Either its program raised an exception, or it refused the message. Both are faults of this program, not of a device
+    that breaks the protocol.
+    """
 
 
 @dataclass(frozen=True)
@@ -69,8 +75,10 @@ class SessionConfig:
 
     @staticmethod
     def of(message: Message) -> "SessionConfig":
-        """Read it back on the device."""
-        return SessionConfig(**message.content[SESSION])
+        """Check it and read it back on the device; raises :class:`BadMessage`."""
+        if SESSION not in message.content:
+            raise BadMessage(f"the record '{SESSION}' is missing")
+        return SessionConfig(**check(SESSION, message.content[SESSION], SESSION_FIELDS))
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,32 @@ class DeviceRequest:
     """Size of its arrays."""
     probe: bool = False
     """Not asked by the device, but by the simulator for a comparison."""
+
+
+@dataclass(frozen=True)
+class Decline:
+    """The checked answer of a device that asks for nothing."""
+
+    macs: int
+    """Multiply-accumulates that it took the device to decide so."""
+
+
+@dataclass(frozen=True)
+class RequestRules:
+    """What the cloud knows of a request before it arrives."""
+
+    blocks: int
+    """How many the backbone has."""
+    everything: bool = False
+    """Whether all blocks must be asked for, as devices without a controller do."""
+    latent: float = np.inf
+    """No number of a latent interest is larger."""
+    macs: Collection[int] | None = None
+    """What the extractors and the decision may take; None: anything."""
+    macs_unasked: Collection[int] | None = None
+    """What deciding to ask for nothing may take, likewise."""
+    probes: bool = False
+    """Whether the simulator compares, so that it makes requests in the name of devices that do not ask."""
 
 
 def pack_request(path: np.ndarray, latent: np.ndarray, macs: int) -> dict[str, ArrayRecord | MetricRecord]:
@@ -104,37 +138,66 @@ def pack_decline(macs: int = 0) -> dict[str, MetricRecord]:
     return {MEASURED: MetricRecord({"macs": macs})}
 
 
-def read_decline(message: Message) -> int:
-    """Multiply-accumulates that it took a device to decide to ask for nothing."""
-    return int(_measures(message, REQUEST_MEASURES)["macs"])
+def pack_refusal(reason: str) -> dict[str, ConfigRecord]:
+    """The answer of a device that cannot do what it was told."""
+    return {REFUSED: ConfigRecord({"reason": reason})}
 
 
-def read_request(message: Message, blocks: int) -> DeviceRequest | None:
-    """Check a request to the letter and read it; None if the device asks for nothing.
+def check_answers(reply: Message, sent: Metadata) -> None:
+    """Raise :class:`BadMessage` if ``reply`` is not the answer to the message with the metadata ``sent``."""
+    if reply.metadata.reply_to_message_id != sent.message_id:
+        raise BadMessage("the reply belongs to another message")
+    if reply.metadata.message_type != sent.message_type:
+        kinds = shown(reply.metadata.message_type), sent.message_type
+        raise BadMessage(f"the reply is of message type {kinds[0]}, expected '{kinds[1]}'")
 
-    Raises :class:`BadMessage` for an error reply, any record or key beside the named ones, wrong shapes or types, and
-    numbers that are not finite.
+
+def content_of(reply: Message) -> RecordDict:
+    """The records of a reply.
+
+    Raises :class:`DeviceFault` if it says that the device could not do what it was told, :class:`BadMessage` if there
+    is nothing in it.
     """
-    if not message.has_error() and set(message.content) == {MEASURED}:
-        _measures(message, REQUEST_MEASURES)
-        return None
-    _only(message, {REQUEST, MEASURED})
-    arrays = message.content[REQUEST]
+    if reply.has_error():
+        lines = str(reply.error.reason or "").strip().splitlines() or ["no reason given"]
+        raise DeviceFault(_line(lines[-1] if lines[0].startswith("Traceback") else " ".join(lines)))
+    if not reply.has_content():
+        raise BadMessage("the reply has no content")
+    content: RecordDict = reply.content
+    if set(content) == {REFUSED}:
+        reason = check(REFUSED, content[REFUSED], REFUSED_FIELDS)["reason"]
+        raise DeviceFault(f"refused the message: {_line(reason)}")
+    return content
+
+
+def read_request(reply: Message, rules: RequestRules) -> DeviceRequest | Decline:
+    """Check the answer of a device that was asked what it wants, and read it.
+
+    Raises :class:`BadMessage` for any record or field beside the named ones, wrong shapes, types or ranges, and numbers
+    that are not finite; :class:`DeviceFault` as :func:`content_of`.
+    """
+    content = content_of(reply)
+    if set(content) == {MEASURED}:
+        macs = check(MEASURED, content[MEASURED], REQUEST_FIELDS)["macs"]
+        _one_of("macs", macs, rules.macs_unasked)
+        return Decline(macs)
+    _only(content, {REQUEST, MEASURED})
+    arrays = content[REQUEST]
     if not isinstance(arrays, ArrayRecord) or set(arrays) != {"path", "latent"}:
         raise BadMessage(f"'{REQUEST}' must hold exactly the arrays path and latent")
-    path, latent = _array(arrays, "path"), _array(arrays, "latent")
-    if path.dtype != np.uint8 or path.shape != (-(-blocks // 8),):
-        raise BadMessage(f"path is {path.dtype}{path.shape}, expected {blocks} bits")
-    bits = np.unpackbits(path, bitorder="little")
-    if bits[blocks:].any():
-        raise BadMessage(f"path names a block beyond the {blocks} there are")
-    if latent.dtype != np.float32 or latent.shape != (DIM,):
-        raise BadMessage(f"latent is {latent.dtype}{latent.shape}, expected float32({DIM},)")
-    if not np.isfinite(latent).all():
-        raise BadMessage("latent holds numbers that are not finite")
-    measured = _measures(message, REQUEST_MEASURES, (PROBE,))
-    size = 8 * (path.nbytes + latent.nbytes)
-    return DeviceRequest(bits[:blocks].astype(bool), latent, int(measured["macs"]), size, PROBE in measured)
+    path = _path(arrays, rules.blocks)
+    if rules.everything and not path.all():
+        raise BadMessage(f"path leaves out blocks; the model knows networks of all {rules.blocks} alone")
+    latent = _array(arrays, "latent", np.dtype(np.float32), (DIM,))
+    if (largest := float(np.abs(latent).max())) > rules.latent:
+        raise BadMessage(f"latent holds {largest:g}, expected at most {rules.latent:g}")
+    probe = isinstance(content[MEASURED], MetricRecord) and PROBE in content[MEASURED]
+    if probe and not rules.probes:
+        raise BadMessage(f"{PROBE} in a run that compares nothing")
+    fields = (*REQUEST_FIELDS, PROBE_FIELD) if probe else REQUEST_FIELDS
+    macs = check(MEASURED, content[MEASURED], fields)["macs"]
+    _one_of("macs", macs, rules.macs_unasked if probe else rules.macs)
+    return DeviceRequest(path, latent, macs, array_bits(arrays), probe)
 
 
 def pack_network(path: np.ndarray, weights: dict[int, np.ndarray]) -> ArrayRecord:
@@ -144,11 +207,28 @@ def pack_network(path: np.ndarray, weights: dict[int, np.ndarray]) -> ArrayRecor
     return ArrayRecord(arrays)
 
 
-def read_network(message: Message, blocks: int) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-    """The path ``(L,)`` bool and the weights of its blocks, as the device received them."""
-    record = message.content.array_records[NETWORK]
-    path = np.unpackbits(record["path"].numpy(), bitorder="little")[:blocks].astype(bool)
-    return path, {int(k): record[f"block.{k}"].numpy() for k in np.nonzero(path)[0]}
+def read_network(message: Message, blocks: int, block_size: int) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """The path ``(L,)`` bool and the weights of its blocks, checked as the device received them.
+
+    Raises :class:`BadMessage` for a path that is none of the backbone's, for blocks that it does not name or that are
+    missing, and for weights of another type or number, or that are not finite.
+    """
+    record = message.content[NETWORK]
+    if not isinstance(record, ArrayRecord) or "path" not in record:
+        raise BadMessage(f"'{NETWORK}' must hold arrays, and among them a path")
+    path = _path(record, blocks)
+    run = np.flatnonzero(path).tolist()
+    expected = {"path", *(f"block.{k}" for k in run)}
+    if missing := sorted(expected - set(record)):
+        raise BadMessage(f"'{NETWORK}' lacks {missing[0]}, which its path names")
+    if extra := sorted(set(record) - expected):
+        raise BadMessage(f"'{NETWORK}' holds {shown(extra[0])}, which its path does not name")
+    return path, {k: _array(record, f"block.{k}", np.dtype(np.float32), (block_size,)) for k in run}
+
+
+def sent_path(record: ArrayRecord) -> int:
+    """The path of a network that :func:`pack_network` made, as a number: bit 0 is the first block."""
+    return int.from_bytes(record["path"].numpy().tobytes(), "little")
 
 
 def array_bits(record: ArrayRecord) -> int:
@@ -156,34 +236,53 @@ def array_bits(record: ArrayRecord) -> int:
     return sum(8 * int(np.prod(a.shape)) * np.dtype(a.dtype).itemsize for a in record.values())
 
 
-def read_measured(message: Message) -> dict[str, float]:
-    """Check and read what a device measured over a session; raises :class:`BadMessage`."""
-    _only(message, {MEASURED})
-    return _measures(message, SESSION_MEASURES, COMPARED)
+def read_measured(reply: Message, compared: bool) -> Measured:
+    """Check and read what a device measured over a session, with the comparisons if it was ``compared``.
+
+    Every field is there, of its type and in its range; :mod:`strategies.expectation` checks the rest. Raises as
+    :func:`read_request`.
+    """
+    content = content_of(reply)
+    _only(content, {MEASURED})
+    return check(MEASURED, content[MEASURED], (*MEASURED_FIELDS, *(COMPARED_FIELDS if compared else ())))
 
 
-def _only(message: Message, names: set[str]) -> None:
-    if message.has_error():
-        reason = (message.error.reason or "").strip() or "no reason given"
-        raise BadMessage(f"the device failed: {reason.splitlines()[-1]}")
-    if set(message.content) != names:
-        raise BadMessage(f"holds the records {sorted(message.content)}, expected exactly {sorted(names)}")
+def _line(text: str) -> str:
+    """``text`` as one line of at most 500 characters."""
+    return " ".join(text.split())[:500]
 
 
-def _array(record: ArrayRecord, name: str) -> np.ndarray:
+def _only(content: RecordDict, names: set[str]) -> None:
+    if set(content) != names:
+        raise BadMessage(f"holds the records {shown(sorted(content))}, expected exactly {sorted(names)}")
+
+
+def _one_of(name: str, value: int, allowed: Collection[int] | None) -> None:
+    if allowed is not None and value not in allowed:
+        raise BadMessage(f"{name} is {shown(value)}, expected {' or '.join(map(str, sorted(allowed)))}")
+
+
+def _path(record: ArrayRecord, blocks: int) -> np.ndarray:
+    """The path ``(L,)`` bool."""
+    bits = np.unpackbits(_array(record, "path", np.dtype(np.uint8), (-(-blocks // 8),)), bitorder="little")
+    if bits[blocks:].any():
+        raise BadMessage(f"path names a block beyond the {blocks} there are")
+    return bits[:blocks].astype(bool)
+
+
+def _array(record: ArrayRecord, name: str, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+    """An array of that type and shape whose numbers are finite."""
+    told = record[name]
+    if told.dtype != dtype.name or tuple(told.shape) != shape:
+        raise BadMessage(f"{name} is {shown(told.dtype)} {shown(told.shape)}, expected {dtype.name} {shape}")
+    if len(told.data) > 1024 + int(np.prod(shape)) * dtype.itemsize:  # NumPy's header is far shorter
+        raise BadMessage(f"{name} has {len(told.data)} bytes, too many for {dtype.name} {shape}")
     try:
-        return np.asarray(record[name].numpy())
-    except Exception as error:  # the bytes are the device's, and what they raise is NumPy's choice
-        raise BadMessage(f"{name} cannot be read: {error}") from error
-
-
-def _measures(message: Message, names: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, float]:
-    """The numbers of these names; those of ``optional`` are all there or none of them is."""
-    record = message.content[MEASURED]
-    if isinstance(record, MetricRecord) and optional and set(record) == {*names, *optional}:
-        names += optional
-    if not isinstance(record, MetricRecord) or set(record) != set(names):
-        raise BadMessage(f"'{MEASURED}' must hold exactly {', '.join(names)}")
-    if not all(isinstance(v, int | float) and np.isfinite(v) and v >= 0 for v in record.values()):
-        raise BadMessage(f"'{MEASURED}' holds something that is no finite number of at least 0")
-    return {name: record[name] for name in names}  # type: ignore[misc]
+        value = np.asarray(told.numpy())
+    except Exception as error:  # the bytes are the sender's, and what they raise is NumPy's choice
+        raise BadMessage(f"{name} cannot be read: {shown(str(error))}") from error
+    if value.dtype != dtype or value.shape != shape:
+        raise BadMessage(f"{name} is {value.dtype} {value.shape}, expected {dtype.name} {shape}")
+    if not np.isfinite(value).all():
+        raise BadMessage(f"{name} holds numbers that are not finite")
+    return value

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 
-from core import interrupts
+from core import atomic, interrupts
 from core.errors import UserError
 
 DONE, MISTAKE, INTERRUPTED = 0, 2, 130
@@ -13,9 +13,10 @@ DONE, MISTAKE, INTERRUPTED = 0, 2, 130
 def run(command: Callable[[], object], interrupted: Callable[[], str] = lambda: "interrupted") -> int:
     """Call ``command`` and give the exit status of the process.
 
-    A :class:`UserError` becomes the line ``error: ...`` on stderr, KeyboardInterrupt the text that ``interrupted``
-    gives; both without a traceback. Any other exception is a fault of the program and passes. What a terminal cannot
-    encode is written with backslashes.
+    A :class:`UserError` becomes the line ``error: ...`` on stderr, and so does what the operating system refuses (a
+    full or read-only disk, permissions); KeyboardInterrupt becomes the text that ``interrupted`` gives; all without a
+    traceback. Any other exception is a fault of the program and passes. What a terminal cannot encode is written with
+    backslashes.
     """
     _write_anything()
     try:
@@ -23,6 +24,11 @@ def run(command: Callable[[], object], interrupted: Callable[[], str] = lambda: 
             command()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return MISTAKE
+    except OSError as error:
+        if error.errno not in atomic.REFUSALS:
+            raise
+        print(f"error: {atomic.explain(error)}", file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
         print(f"\n{interrupted()}", file=sys.stderr)

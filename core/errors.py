@@ -6,3 +6,10 @@ class UserError(Exception):
 
     The command line prints it without a traceback and ends with exit status 2.
     """
+
+
+class Damaged(UserError):
+    """A file of ours does not hold what was written, or what it should be; the line names file, reason and fix.
+
+    Who can make the file's content again catches this and does so.
+    """

@@ -1,20 +1,19 @@
 """Trained models on disk: safetensors files that say in their own header how to rebuild the model.
 
-A device opens only what is installed on it, ``device_part.`` and ``network.``; the rest stays in the cloud.
+A device opens only what is installed on it, ``device_part.`` and ``network.``; the rest stays in the cloud. Header and
+arrays carry digests, which both sides check for what they read, see :mod:`core.sealed`.
 """
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from core import atomic, sealed
 from core.errors import UserError
 from models.backbones.base import Backbone
 from models.backbones.nextitnet import NextItNet
@@ -39,6 +38,9 @@ MAPPERS: dict[str, type[AnyMapper]] = {mapper.kind: mapper for mapper in (Mapper
 """What may be in the cloud, likewise."""
 
 CLOUD_PREFIX, PART_PREFIX, NETWORK_PREFIX = "mapper.", "device_part.", "network."
+
+FIX = "python -m sim.train with the options of the run writes it again"
+"""What the user can do about a model that is not to be believed."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,10 @@ class Installed:
 def save_model(path: Path, model: nn.Module, sizes: Sizes, extra: dict[str, object]) -> None:
     """Write ``model`` with its sizes and ``extra`` (JSON) in the header; the file appears whole or not at all.
 
-    Raises :class:`UserError` if a weight is not finite.
+    What ``extra`` says of ``key``, ``method`` and ``seed`` is what :func:`check_model` compares. Raises
+    :class:`UserError` if a weight is not finite.
     """
-    tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
-    if (wrong := not_finite(tensors)) is not None:
+    if (wrong := not_finite(model.state_dict())) is not None:
         raise UserError(f"{path.name} is not written: {wrong} holds numbers that are not finite; train it again")
     header = {"sizes": json.dumps(asdict(sizes)), "extra": json.dumps(extra)}
     network = getattr(model, "network", None)
@@ -80,31 +82,41 @@ def save_model(path: Path, model: nn.Module, sizes: Sizes, extra: dict[str, obje
         header["mapper"] = mapper.kind
     if isinstance(part, DevicePart):
         header["structure"] = part.structure
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    save_file(tensors, temporary, header)
-    os.replace(temporary, path)
+    arrays = {name: value.detach().cpu().contiguous().numpy() for name, value in model.state_dict().items()}
+    atomic.write(path, sealed.pack_tensors(arrays, header))
 
 
 def read_header(path: Path) -> tuple[Sizes, dict[str, object]]:
     """The sizes and the extra facts that :func:`save_model` wrote."""
-    header = _metadata(path)
-    return Sizes(**json.loads(header["sizes"])), json.loads(header["extra"])
+    header, _ = _read(path, lambda name: False)
+    return _sizes(header), json.loads(header["extra"])
+
+
+def check_model(path: Path, **facts: object) -> None:
+    """Raise :class:`core.errors.Damaged` unless the whole file is as it was written and its ``extra`` states the facts
+    (``key``, ``method``, ``seed``)."""
+    header, _ = _read(path, lambda name: True)
+    sealed.expect(path, json.loads(header["extra"]), {name: str(value) for name, value in facts.items()}, FIX)
 
 
 def load_device(path: Path) -> Installed:
-    """Open what is installed on a device. The cloud's weights are not even read."""
-    tensors = _read(path, lambda name: name.startswith((PART_PREFIX, NETWORK_PREFIX)))
-    backbone = read_header(path)[0].build(torch.Generator())
+    """Open what is installed on a device. The cloud's weights are not even read.
+
+    This and :func:`load_mapper` raise :class:`core.errors.Damaged` for a file that is not as it was written, or that
+    holds a number that is not finite.
+    """
+    header, tensors = _read(path, lambda name: name.startswith((PART_PREFIX, NETWORK_PREFIX)))
+    backbone = _sizes(header).build(torch.Generator())
     part = DevicePart(
         backbone,
         controller=any(name.startswith("device_part.controller.") for name in tensors),
         interest=any(name.startswith("device_part.interest.") for name in tensors),
-        structure=cast(Structure, _metadata(path).get("structure", "logits")),
+        structure=cast(Structure, header.get("structure", "logits")),
     )
     part.load_state_dict(_below(PART_PREFIX, tensors))
     network = None
     if f"{NETWORK_PREFIX}0" in tensors:
-        network = NETWORKS[_metadata(path).get("network", Network.kind)](backbone, torch.Generator())
+        network = NETWORKS[header.get("network", Network.kind)](backbone, torch.Generator())
         network.load_state_dict(_below(NETWORK_PREFIX, tensors))
         network.eval().requires_grad_(False)
     return Installed(part.eval().requires_grad_(False), network)
@@ -112,23 +124,24 @@ def load_device(path: Path) -> Installed:
 
 def load_mapper(path: Path) -> AnyMapper:
     """Open the cloud's side of an adaptive model."""
-    backbone = read_header(path)[0].build(torch.Generator())
-    mapper = MAPPERS[_metadata(path).get("mapper", Mapper.kind)](backbone, torch.Generator())
-    tensors = _read(path, lambda name: name.startswith(CLOUD_PREFIX))
+    header, tensors = _read(path, lambda name: name.startswith(CLOUD_PREFIX))
+    mapper = MAPPERS[header.get("mapper", Mapper.kind)](_sizes(header).build(torch.Generator()), torch.Generator())
     mapper.load_state_dict(_below(CLOUD_PREFIX, tensors))
     return mapper.eval().requires_grad_(False)
 
 
-def _metadata(path: Path) -> dict[str, str]:
-    with safe_open(path, "pt") as file:
-        header: dict[str, str] = file.metadata()
-    return header
+def _sizes(header: dict[str, str]) -> Sizes:
+    return Sizes(**json.loads(header["sizes"]))
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _read(path: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]:
-    with safe_open(path, "pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys() if wanted(name)}  # noqa: SIM118
+def _read(path: Path, wanted: Callable[[str], bool]) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The header and the wanted tensors, all of them finite."""
+    header, arrays = sealed.read_tensors(path, FIX, wanted)
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    if (wrong := not_finite(tensors)) is not None:
+        raise sealed.damaged(path, f"{wrong} holds a number that is not finite", FIX)
+    return header, tensors

@@ -135,6 +135,13 @@ class DevicePart(nn.Module):
         head = 0 if self.controller is None else DIM * self.backbone.blocks
         return extractors * items * step + head
 
+    def latent_bound(self) -> float:
+        """No number of a latent interest is larger: a GRU's state stays within [-1, 1] or where it began."""
+        if self.controller is None or self.structure != "logits":
+            return 1.0
+        head = self.controller.head
+        return max(1.0, float((head.weight.abs().sum(dim=1) + head.bias.abs()).max()))
+
     def latent(self, embedded: Tensor, lengths: Tensor, logits: Tensor | None, path: Tensor | None = None) -> Tensor:
         """Latent interest ``(D, 64)`` of devices with structure ``logits`` and ``path`` ``(D, L)``, both zero-padded.
 

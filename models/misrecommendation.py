@@ -8,19 +8,19 @@ it is across samples, as the paper describes it.
 """
 
 import math
-import os
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from core import atomic, sealed
 from core.errors import UserError
 from models.backbones.base import DIM
 from models.finite import not_finite
 from models.kernels.softmax_loss import full_softmax_loss
 
+FIX = "delete it and start the run's command again, which trains it again"
 HALF = DIM // 2
 SAMPLES = 10
 """Prior samples an uncertainty is estimated from."""
@@ -88,17 +88,22 @@ class Detector(nn.Module):
         return DIM * HALF + 2 * HALF * HALF + SAMPLES * HALF * DIM + 2 * DIM + 2
 
 
-def save_detector(path: Path, detector: Detector) -> None:
-    """Write the detector; the file appears whole or not at all. Raises :class:`UserError` if a weight is not finite."""
+def save_detector(path: Path, detector: Detector, **facts: str) -> None:
+    """Write the detector and the facts (whose it is), whole or not at all. Raises :class:`UserError` if a weight is not
+    finite."""
     if (wrong := not_finite(detector.state_dict())) is not None:
         raise UserError(f"{path.name} is not written: {wrong} holds numbers that are not finite; train it again")
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    save_file(detector.state_dict(), temporary)
-    os.replace(temporary, path)
+    arrays = {name: value.contiguous().numpy() for name, value in detector.state_dict().items()}
+    atomic.write(path, sealed.pack_tensors(arrays, {"kind": "detector", **facts}))
 
 
-def load_detector(path: Path) -> Detector:
-    """Read what :func:`save_detector` wrote."""
+def load_detector(path: Path, **facts: str) -> Detector:
+    """Read what :func:`save_detector` wrote; raises :class:`core.errors.Damaged` if it is not that, or another one."""
+    found, arrays = sealed.read_tensors(path, FIX)
+    sealed.expect(path, found, {"kind": "detector", **facts}, FIX)
     detector = Detector(torch.Generator())
-    detector.load_state_dict(load_file(path))
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    if (wrong := not_finite(tensors)) is not None:
+        raise sealed.damaged(path, f"{wrong} holds a number that is not finite", FIX)
+    detector.load_state_dict(tensors)
     return detector.eval().requires_grad_(False)

@@ -39,16 +39,16 @@ from torch import Tensor
 
 from clients import inference
 from clients.local_data import Storage, recent, session_windows
+from core import atomic
 from core.cli import run as run_command
 from core.errors import UserError
-from core.run_config import finished_options
+from core.run_folder import RunFolder, finished_options
 from models.backbones.base import BlockWeights
-from models.checkpoint import load_device, load_mapper
+from models.checkpoint import check_model, load_device, load_mapper
 from models.device_part import DevicePart
 from models.metrics import best_items, hits, ndcg, ranks
 from sim import data
 from sim.data.interactions import Interactions
-from sim.run_folder import write_text
 
 METHODS, DENSE = ("forward-ofa", "forward-ofa-plus"), "devicerec"
 FILE = "casestudy.json"
@@ -86,8 +86,12 @@ def study(
     if not model.exists():
         raise UserError(f"{run} has no model of {method}: there is no {model}; play it with --methods {method}")
     interactions = data.load(options["dataset"], data_dir, columns=options.get("columns"))
+    check_model(model, method=method, seed=options["seed"])
+    RunFolder(run).check_world()
     part = load_device(model).part
     scene = look(Storage(run / "world"), part, options["memory"], options["context"])
+    if dense.exists():
+        check_model(dense, method=DENSE, seed=options["seed"])
     answers = _answers(scene, part, model, dense)
     chosen = list(devices) if devices is not None else pick(scene.paths.numpy())
     for one in chosen:
@@ -104,7 +108,7 @@ def study(
         "devices": _portraits(chosen, scene, answers, interactions),
         "everyone": _everyone(scene, answers),
     }
-    write_text(run / FILE, json.dumps(found, ensure_ascii=False, indent=1))
+    atomic.write(run / FILE, json.dumps(found, ensure_ascii=False, indent=1))
     return run / FILE
 
 

@@ -24,9 +24,9 @@ from clients import inference
 from clients.local_data import Storage, recent, session_windows
 from clients.measurements import path_bits
 from core.errors import UserError
-from core.run_config import finished_options
+from core.run_folder import RunFolder, finished_options, read_sessions
 from core.seeds import numpy_generator
-from models.checkpoint import load_device, load_mapper
+from models.checkpoint import check_model, load_device, load_mapper
 from models.device_part import DevicePart
 
 NETWORKS = ("own", "swapped", "all-blocks", "other")
@@ -42,12 +42,14 @@ def replay(run: Path, method: str, seed: int) -> pd.DataFrame:
     options, model = finished_options(run), run / "models" / f"{method}-{seed}.safetensors"
     if not model.exists():
         raise UserError(f"{run} has no model of {method} with seed {seed}: play it with --methods {method}")
+    check_model(model, method=method, seed=seed)
+    RunFolder(run).check_world()
     part = load_device(model).part
     if part.controller is None or part.interest is None:
         raise UserError(f"--method {method}: its devices do not choose blocks to be made for them")
     mapper = load_mapper(model)
     storage = Storage(run / "world")
-    rows = pd.read_parquet(run / "sessions.parquet", columns=["device", "session", "method", "seed"])
+    rows = read_sessions(run)
     device_sessions = rows[(rows["method"] == method) & (rows["seed"] == seed)][["device", "session"]].to_numpy()
     asked = [_request(storage, part, some, options["memory"]) for some in _chunks(device_sessions)]
     paths, latents = np.concatenate([one.path for one in asked]), torch.cat([one.latent for one in asked])

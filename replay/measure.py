@@ -32,6 +32,7 @@ import torch
 
 from clients import inference, local_training
 from clients.local_data import recent
+from core import atomic
 from core.cli import run as run_command
 from core.errors import UserError
 from core.seeds import torch_generator
@@ -42,7 +43,6 @@ from models.kernels.softmax_loss import full_softmax_loss
 from sim import data
 from sim.config import DEFAULT_BLOCKS, unknown
 from sim.model_cache import pick_accelerator
-from sim.run_folder import write_text
 from strategies.forward_ofa import ForwardOFA
 
 REPEATS = 7
@@ -205,7 +205,7 @@ def _run(given: argparse.Namespace) -> None:
             **time_all(model, sizes, given.memory, past, cloud),
         }
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    write_text(given.out, json.dumps(found, indent=1))
+    atomic.write(given.out, json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

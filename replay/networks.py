@@ -9,15 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
 from clients import local_training
 from clients.local_data import Storage, recent, session_windows
 from core.errors import UserError
-from core.run_config import read_config
-from models.checkpoint import Installed, load_device, load_mapper
+from core.run_folder import RunFolder, read_config, read_sessions
+from models.checkpoint import Installed, check_model, load_device, load_mapper
 from models.standalone import Standalone
 
 TRAINS = ("evaluate.finetune", "evaluate.litepred")
@@ -76,6 +75,8 @@ def own_network(run: Path, device: int, session: int | None, method: str | None,
     file = run / "models" / f"{models[method]}-{seed}.safetensors"
     if not file.is_file():
         raise UserError(f"{file} is missing; python -m sim.train with the options of the run writes it again")
+    check_model(file, method=models[method], seed=seed)
+    RunFolder(run).check_world()
     storage, installed = Storage(run / "world"), load_device(file)
     path = [k for k in range(installed.part.backbone.blocks) if int(row["path"]) >> k & 1]
     memory = int(options["memory"])
@@ -130,10 +131,7 @@ def _played(
 ) -> tuple[pd.Series, int | None]:
     """The row of a session that was served, and the session in which the device got or made what it ran there (None: it
     did not); ``remembers``: devices keep their networks from session to session."""
-    file = run / "sessions.parquet"
-    if not file.is_file():
-        raise UserError(f"{run} is unfinished: there is no sessions.parquet yet; start the run's command again")
-    rows = pq.read_table(file).to_pandas()
+    rows = read_sessions(run)
     seeds = sorted(rows["seed"].unique().tolist())
     if seed not in seeds:
         raise UserError(f"{run} has no seed {seed}; it has {', '.join(map(str, seeds))}")
@@ -147,6 +145,7 @@ def _played(
     if session not in mine.index:
         raise UserError(f"device {device} has no session {session}; its sessions are 0 to {mine.index.max()}")
     row = mine.loc[session]
+    assert isinstance(row, pd.Series)
     if not row["served"]:
         served = ", ".join(str(s) for s in mine.index[mine["served"]]) or "none"
         why = "its budget did not allow it" if row["status"] == "ok" else f"the device was {row['status']}"

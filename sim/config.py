@@ -22,6 +22,9 @@ DEFAULT_BLOCKS = {"sasrec": 6, "nextitnet": 12}
 DEFAULT_CONTEXT = {"stream": 10, "paper": 5}
 DEFAULT_MEMORY = {"stream": 50, "paper": 5}
 
+LARGEST = 1e30
+"""Numbers beyond this are infinite for training, which computes in single precision."""
+
 NOT_IDENTITY = {"data_dir", "out", "quiet", "accelerator", "tensorboard"}
 """Options that decide where and how, not what: the same run without them."""
 
@@ -198,8 +201,8 @@ class Config:
             if value is not None and choices(item.name):  # the command line has checked these, others have not
                 _one_of(item.name.replace("_", " "), value, choices(item.name))
             endless = item.name == "session_gap" and value == math.inf
-            if isinstance(value, float) and not math.isfinite(value) and not endless:
-                allowed = "finite, or inf" if item.name == "session_gap" else "finite"
+            if isinstance(value, float) and not abs(value) <= LARGEST and not endless:
+                allowed = f"finite and at most {LARGEST:g}" + (", or inf" if item.name == "session_gap" else "")
                 raise UserError(f"--{item.name.replace('_', '-')} is {value}; it must be {allowed}")
         for option in (
             "devices",

@@ -13,8 +13,9 @@ from flwr.serverapp import Grid
 from rich.markup import escape
 
 import analysis
-from core import interrupts
+from core import atomic, interrupts
 from core.errors import UserError
+from core.run_folder import RunFolder
 from core.seeds import numpy_generator
 from core.threads import one_thread
 from sim import data as datasets
@@ -25,13 +26,14 @@ from sim.data.interactions import Interactions
 from sim.model_cache import in_order, model_path, recipe_of, train_model, training_set
 from sim.observers.progress import Display, clock
 from sim.observers.tensorboard import check_tensorboard, curves_in
-from sim.play import RowMaker, play, sessions_by_round
+from sim.play import play, sessions_by_round
 from sim.policy.setup import prepare_policy
-from sim.run_folder import RunFolder, write_text
+from sim.rows import RowMaker
+from sim.run_folder import describe_run, open_run
 from sim.world.drift import inject, load_drift
 from sim.world.fleet import Fleet
 from sim.world.scenario import Scenario, load_scenario
-from sim.world.streams import SHORTEST, Streams, build_streams, eligible_users, save
+from sim.world.streams import SHORTEST, Streams, build_streams, eligible_users, fingerprint, save
 from strategies.base import DeviceSession
 from strategies.registry import METHODS
 from strategies.training.learner import Recipe
@@ -58,7 +60,7 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
         check_tensorboard()
     scenario = load_scenario(config.scenario)
     drift = load_drift(config.drift)
-    run = RunFolder.open(config)
+    run = open_run(config)
     interactions = datasets.load(
         config.dataset, config.data_dir, columns=config.columns, ties=config.ties, seed=config.seed
     )
@@ -98,15 +100,18 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
         "sparsity": round(interactions.sparsity, 6),
         "events": streams.num_events,
         "sessions": streams.num_sessions,
+        "streams": fingerprint(streams),
         "scenario": scenario.description,
         "drift": drift.description,
     }
-    run.path.mkdir(parents=True, exist_ok=True)
     if run.begun:
         run.check_data(data)
-    else:
-        save(streams, run.world)
-        run.describe(config, data, facts.table())
+    if not run.world.exists() or not run.begun:
+        save(streams, run.world, config.identity())
+    elif not run.sessions.exists():
+        run.check_world()
+    if not run.begun:
+        describe_run(run, config, data, facts.table())
     return run, World(interactions, streams, scenario, training, facts)
 
 
@@ -136,11 +141,11 @@ def train_all(config: Config, run: RunFolder, world: World, display: Display) ->
                     curves.epochs(cloud_model, seed, records)  # noqa: B023
 
                 with display.doing(work):
-                    log, fresh = train_model(cloud_model, world.training, config, run, seed, on_batch)
+                    log, fresh = train_model(cloud_model, world.training, config, run, seed, on_batch, display.warn)
                     work.end(records := _records(log), fresh)
                 curves.epochs(cloud_model, seed, records)
                 logs.append(log)
-    write_text(run.path / "training.csv", pd.concat(logs, ignore_index=True).to_csv(index=False))
+    atomic.write(run.path / "training.csv", pd.concat(logs, ignore_index=True).to_csv(index=False))
 
 
 def execute(config: Config, grid: Grid, display: Display | None = None) -> None:
@@ -150,7 +155,7 @@ def execute(config: Config, grid: Grid, display: Display | None = None) -> None:
     run, world = prepare(config)
     tell_data(world, display)
     finished = run.sessions.exists()
-    with display.open(describe(config), phases=1 if finished else 2 * config.seeds + 1):
+    with run.held(), display.open(describe(config), phases=1 if finished else 2 * config.seeds + 1):
         if not finished:
             train_all(config, run, world, display)
             device_sessions = sessions_by_round(world.streams, register(grid, config.devices))
@@ -189,7 +194,9 @@ def play_all(
                     method = METHODS[name]
                     model = model_path(run, method.cloud_model, seed)
                     strategy = method(model, run.world, device_sessions, seed)
-                    policy_setup = prepare_policy(config, run, world.interactions, world.streams, method, model, seed)
+                    policy_setup = prepare_policy(
+                        config, run, world.interactions, world.streams, method, model, seed, display.warn
+                    )
                     play(
                         strategy,
                         grid,
@@ -199,6 +206,7 @@ def play_all(
                         policy_setup=policy_setup,
                         on_wave=work.wave,
                         on_round=on_round,
+                        say=display.warn,
                     )
 
 

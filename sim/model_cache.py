@@ -1,23 +1,25 @@
 """Training the cloud models of a run: what they learn from, and the cache that makes a second run train nothing."""
 
+import logging
 import os
-import shutil
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import pandas as pd
-import pooch
 import torch
 
-from core.errors import UserError
+from core import atomic, locks
+from core.errors import Damaged, UserError
+from core.run_folder import RunFolder, reason
 from core.seeds import derive, torch_generator
-from models.checkpoint import Sizes, read_header, save_model
+from models.checkpoint import Sizes, check_model, read_header, save_model
 from sim.config import Config
+from sim.data import files
 from sim.data.interactions import Interactions
-from sim.run_folder import RunFolder
 from sim.world.streams import Streams, build_streams, eligible_users
 from strategies.registry import METHODS
 from strategies.training.learner import Learner, Recipe
@@ -25,12 +27,14 @@ from strategies.training.loop import Diverged, EpochRecord, cache_key, train
 from strategies.training.presets import recipe_for
 from strategies.training.windows import TrainingSet
 
+log = logging.getLogger(__name__)
+
 OnBatch = Callable[[int, int, list[EpochRecord]], None]
 
 
 def cache_folder() -> Path:
     """Where trained models are kept: ``$SIM_CACHE_DIR``, or the user's cache folder."""
-    return Path(os.environ.get("SIM_CACHE_DIR") or pooch.os_cache("forward-ofa-sim")) / "models"
+    return Path(os.environ.get("SIM_CACHE_DIR") or files.cache_folder()) / "models"
 
 
 def pick_accelerator(name: str) -> torch.device:
@@ -106,55 +110,101 @@ def in_order(methods: Iterable[str]) -> list[str]:
 
 
 def train_model(
-    cloud_model: str, data: TrainingSet, config: Config, run: RunFolder, seed: int, on_batch: OnBatch
+    cloud_model: str,
+    data: TrainingSet,
+    config: Config,
+    run: RunFolder,
+    seed: int,
+    on_batch: OnBatch,
+    say: Callable[[str], None] = log.warning,
 ) -> tuple[pd.DataFrame, bool]:
     """Make sure the run folder holds the trained model; give its training log and whether it had to be trained.
 
-    A method that learns from another one's model finds that in the run folder: see :func:`in_order`. What the run
-    folder holds from an earlier start counts only if it is this very model.
+    A method that learns from another one's model finds that in the run folder: see :func:`in_order`. What the cache or
+    the run folder holds counts only if it is this very model, undamaged; else the model is trained again, and ``say``
+    gets a line about it. Of several processes that need a model at the same time one trains it.
     """
     key = model_key(cloud_model, data, config, seed)
     cached, target = cache_folder() / f"{cloud_model}-{key}.safetensors", model_path(run, cloud_model, seed)
-    there = target.exists() and read_header(target)[1].get("key") == key
-    if there and not cached.exists():
-        _link(target, cached)
-    fresh = not cached.exists()
-    if fresh:
-        learner, recipe, own, sizes = _how(cloud_model, data, config)
-        generator = torch_generator(seed, "weights", cloud_model)
-        if learner.teacher is not None:
-            learner.teach(model_path(run, learner.teacher, seed))
-        with torch.random.fork_rng(devices=[]):  # PyTorch's own layers draw their first weights from here
-            torch.manual_seed(derive(seed, "weights", cloud_model))
-            model = learner.build(sizes.build(generator), generator)
-        checkpoint = cached.with_suffix(".checkpoint")
-        try:
-            done = train(
-                learner,
-                model,
-                data,
-                recipe,
-                context=sizes.context,
-                seed=derive(seed, "training", cloud_model),
-                device=pick_accelerator(config.accelerator),
-                checkpoint=checkpoint,
-                on_batch=on_batch,
-            )
-        except Diverged as error:
-            raise UserError(_how_to_mend(error, cloud_model, recipe, config, seed)) from None
-        extra = {
-            "memory": recipe.memory,
-            "method": cloud_model,
-            "key": key,
-            "recipe": asdict(recipe) | own,
-            "best_epoch": done.best_epoch,
-            "records": [asdict(record) for record in done.records],
-        }
-        save_model(cached, model, sizes, extra)
-        checkpoint.unlink(missing_ok=True)
-    if not there:
-        _link(cached, target)
+
+    def right(path: Path, say: Callable[[str], None] = say) -> bool:
+        return _is_right(path, key, cloud_model, seed, say)
+
+    fresh = False
+    if right(target):
+        if not right(cached):
+            with suppress(UserError):  # nothing is needed from a cache that cannot be written
+                atomic.link(target, cached)
+    else:
+        if not right(cached):
+            lock = cache_folder().parent / "locks" / f"{cached.stem}.lock"
+            with locks.alone(lock, say, f"{cloud_model} is being trained"):
+                fresh = not right(cached, lambda line: None)  # another process may have trained it in the meantime
+                if fresh:
+                    _train(cloud_model, data, config, run, seed, on_batch, say, key, cached)
+        atomic.link(cached, target)
     return training_log(target, cloud_model, seed), fresh
+
+
+def _is_right(path: Path, key: str, cloud_model: str, seed: int, say: Callable[[str], None]) -> bool:
+    """Whether the file is there, undamaged, and the model of this key."""
+    if not path.exists():
+        return False
+    try:
+        check_model(path, key=key, method=cloud_model, seed=seed)
+    except Damaged as error:
+        say(f"{reason(error)}; it is not used")
+        return False
+    return True
+
+
+def _train(
+    cloud_model: str,
+    data: TrainingSet,
+    config: Config,
+    run: RunFolder,
+    seed: int,
+    on_batch: OnBatch,
+    say: Callable[[str], None],
+    key: str,
+    cached: Path,
+) -> None:
+    """Train the model and file it in the cache; until then the state after each epoch lies beside it."""
+    learner, recipe, own, sizes = _how(cloud_model, data, config)
+    generator = torch_generator(seed, "weights", cloud_model)
+    if learner.teacher is not None:
+        learner.teach(model_path(run, learner.teacher, seed))
+    with torch.random.fork_rng(devices=[]):  # PyTorch's own layers draw their first weights from here
+        torch.manual_seed(derive(seed, "weights", cloud_model))
+        model = learner.build(sizes.build(generator), generator)
+    checkpoint = cached.with_suffix(".checkpoint")
+    try:
+        done = train(
+            learner,
+            model,
+            data,
+            recipe,
+            context=sizes.context,
+            seed=derive(seed, "training", cloud_model),
+            device=pick_accelerator(config.accelerator),
+            checkpoint=checkpoint,
+            key=key,
+            say=say,
+            on_batch=on_batch,
+        )
+    except Diverged as error:
+        raise UserError(_how_to_mend(error, cloud_model, recipe, config, seed)) from None
+    extra = {
+        "memory": recipe.memory,
+        "method": cloud_model,
+        "key": key,
+        "seed": seed,
+        "recipe": asdict(recipe) | own,
+        "best_epoch": done.best_epoch,
+        "records": [asdict(record) for record in done.records],
+    }
+    save_model(cached, model, sizes, extra)
+    checkpoint.unlink(missing_ok=True)
 
 
 def _how_to_mend(error: Diverged, cloud_model: str, recipe: Recipe, config: Config, seed: int) -> str:
@@ -195,14 +245,3 @@ def training_log(path: Path, cloud_model: str, seed: int) -> pd.DataFrame:
     frame.insert(1, "seed", seed)
     frame["best"] = frame["epoch"] == extra["best_epoch"]
     return frame
-
-
-def _link(source: Path, target: Path) -> None:
-    """A hard link where possible: the run keeps its model even if the cache is cleared."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-    try:
-        os.link(source, temporary)
-    except OSError:
-        shutil.copyfile(source, temporary)
-    os.replace(temporary, target)

@@ -13,6 +13,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
@@ -20,17 +21,29 @@ from core.cli import run as run_command
 from sim.config import Config
 from sim.sweep import borrow, split
 
+if TYPE_CHECKING:
+    from core.run_folder import RunFolder
+    from sim.experiment import World
+
 
 def main(config: Config, earlier: Sequence[Config] = ()) -> None:
     """Run, then print the table; ``earlier`` are finished runs of the same sweep."""
     from rich.console import Console
 
     import analysis
-    from sim.backends.launch import run_apps
-    from sim.experiment import prepare, tell_data
-    from sim.observers.progress import Display
+    from sim.experiment import prepare
 
     run, world = prepare(config)
+    with run.held():
+        _play(run, world, config, earlier)
+    Console().print(analysis.terminal_table(analysis.load(run.path)))
+
+
+def _play(run: "RunFolder", world: "World", config: Config, earlier: Sequence[Config]) -> None:
+    from sim.backends.launch import run_apps
+    from sim.experiment import tell_data
+    from sim.observers.progress import Display
+
     borrow(run, config, earlier)
     if config.backend == "deployment":  # the cloud is another process, and this one shows nothing of it
         display = Display(quiet=config.quiet)
@@ -45,7 +58,6 @@ def main(config: Config, earlier: Sequence[Config] = ()) -> None:
         seed=config.seed,
         log_file=run.log,
     )
-    Console().print(analysis.terminal_table(analysis.load(run.path)))
 
 
 def play_sweep(configs: list[Config], out: Path | None) -> None:
@@ -53,10 +65,10 @@ def play_sweep(configs: list[Config], out: Path | None) -> None:
     from rich.console import Console
 
     from analysis import compare
-    from sim.run_folder import RunFolder
+    from sim.run_folder import open_run
 
     for number, config in enumerate(configs):
-        if not RunFolder.open(config).reported:
+        if not open_run(config).reported:
             main(config, configs[:number])
     page = compare.compare([config.folder for config in configs], out and out.expanduser().absolute() / "comparison")
     Console().print(compare.printed(page))

@@ -8,18 +8,18 @@ not for each budget. What does not depend on the policy or on the drift is taken
 """
 
 import itertools
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core import atomic
 from core.errors import UserError
 from sim.config import Config, takes_rate
 from strategies.registry import METHODS
 
 if TYPE_CHECKING:
-    from sim.run_folder import RunFolder
+    from core.run_folder import RunFolder
 
 OPTIONS = ("scenario", "drift", "policy", "request_rate")
 """What can be repeated; the first varies slowest."""
@@ -96,7 +96,7 @@ def split(arguments: Sequence[str]) -> tuple[list[str], Sweep]:
 def borrow(run: "RunFolder", config: Config, earlier: Sequence[Config]) -> None:
     """Take over from finished runs of the same sweep what is the same in ``run``: the rows of the methods that do not
     adapt, the thresholds (calibrated on histories, which no drift touches) and the mis-recommendation detectors."""
-    from sim.run_folder import RunFolder
+    from core.run_folder import RunFolder
 
     if run.sessions.exists():
         return
@@ -116,12 +116,11 @@ def _same(first: Config, second: Config, **leaving_out: Any) -> bool:
 
 
 def _borrow_rows(run: "RunFolder", done: "RunFolder", config: Config) -> None:
-    import pandas as pd
 
     names = [name for name in config.method_names if not METHODS[name].adapts]
     if not names or run.part(config.seed, names[0], 1).exists():
         return
-    rows = pd.read_parquet(done.sessions)
+    rows = done.rows()
     rows = rows[rows["method"].isin(names)].dropna(axis="columns", how="all")
     for seed, name in itertools.product(config.seed_list, names):
         mine = rows[(rows["method"] == name) & (rows["seed"] == seed)]
@@ -132,9 +131,7 @@ def _borrow_rows(run: "RunFolder", done: "RunFolder", config: Config) -> None:
 def _copy(source: Path, target: Path, pattern: str) -> None:
     for file in sorted(source.glob(pattern)):
         if not (target / file.name).exists():
-            target.mkdir(exist_ok=True)
-            shutil.copy2(file, target / f"{file.name}.tmp")
-            (target / f"{file.name}.tmp").replace(target / file.name)
+            atomic.link(file, target / file.name)
 
 
 def _rate(text: str) -> float:

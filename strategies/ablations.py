@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from models.backbones.base import Backbone
 from models.cloud_models import StaticModel
-from strategies.base import AdaptiveStrategy, SessionStrategy
+from strategies.base import AdaptiveStrategy, DeviceSession, SessionStrategy
+from strategies.expectation import Counts
 from strategies.forward_ofa import AdaptiveLearner, ForwardOFA
 from strategies.gates import gate
 from strategies.training.learner import Learner, Recipe
@@ -52,10 +53,15 @@ class ControllerOnly(SessionStrategy):
     title: ClassVar[str] = "+ controller"
     cloud_model: ClassVar[str] = "forward-ofa-controller"
     evaluate_action: ClassVar[str] = "evaluate.controller"
+    chooses: ClassVar[bool] = True
 
     @classmethod
     def learner(cls) -> Learner:
         return ControllerLearner()
+
+    def adapting_macs(self, device_session: DeviceSession) -> tuple[Counts, ...]:
+        """The controller, once a session."""
+        return ((self.networks.installed.part.request_macs(min(device_session.past, self.history_length)),),)
 
 
 class NoStructure(AdaptiveStrategy):

@@ -7,35 +7,51 @@ collects what it measured. What a method does not override, it does not do.
 
 import logging
 from abc import abstractmethod
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, Metadata, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
+from clients.fields import BadMessage
 from clients.messages import (
     NETWORK,
     SESSION,
-    BadMessage,
+    Decline,
+    DeviceFault,
     DeviceRequest,
+    Measured,
+    RequestRules,
     SessionConfig,
     array_bits,
+    check_answers,
     pack_network,
-    read_decline,
     read_measured,
     read_request,
+    sent_path,
 )
-from models.checkpoint import load_mapper, read_header
+from models.checkpoint import load_device, load_mapper, read_header
 from models.hypernetwork import AnyMapper
+from models.misrecommendation import Detector
+from strategies.expectation import Counts, Expectation, Networks
 from strategies.training.learner import Learner
 
 log = logging.getLogger(__name__)
+
+Status = Literal["ok", "dropped", "late", "vanished", "rejected", "failed", "lost"]
+"""Result of a device-session: ``ok``, or what went wrong.
+
+By the scenario: ``dropped`` (no reply), ``late`` (its request came too late to be answered), ``vanished`` (left
+mid-session). By the device: ``rejected`` (a reply that breaks the protocol). By a fault of this program or of its
+engine: ``failed`` (the device's program raised an exception or refused a message), ``lost`` (no reply came back).
+"""
 
 
 @dataclass(frozen=True)
@@ -46,22 +62,47 @@ class DeviceSession:
     """Flower's node id, the only name by which the cloud knows a device."""
     device: int
     session: int
+    events: int = 0
+    """Interactions of the session."""
+    past: int = 0
+    """Interactions of the device before it."""
 
 
 @dataclass
 class SessionResult:
-    """What happened in one device-session, as the cloud saw it."""
+    """What happened in one device-session."""
 
     device_session: DeviceSession
-    measured: dict[str, float] | None = None
+    status: Status | None = None
+    """None as long as the session is not over."""
+    problem: str = ""
+    """What was wrong, in one line, of a session that ended badly."""
+    measured: Measured | None = None
     """What the device reported, or None when nothing valid came back."""
     requested: bool = False
+    late: bool = False
+    """Whether its request came too late to be answered."""
+    sent: int | None = None
+    """The path of the network that was sent; None if none was."""
+    probed: bool = False
+    """Whether that network was made for the simulator's comparison, and not for the device."""
     bits_up: int = 0
     bits_down: int = 0
     macs_device: int = 0
     """Multiply-accumulates of the extractors on the device."""
     macs_cloud: int = 0
-    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class WaveRules:
+    """What the simulation tells the cloud about a wave, beside who plays."""
+
+    remembers: bool = False
+    """Whether devices keep their networks from session to session, as those with a request policy do."""
+    compares: bool = False
+    """Whether the stale network is compared with the fresh one in every session."""
+    late: Callable[[DeviceSession, DeviceRequest], bool] = lambda device_session, request: False
+    """Whether a request arrives too late."""
 
 
 class SessionStrategy(Strategy):
@@ -84,6 +125,9 @@ class SessionStrategy(Strategy):
     remembers: ClassVar[bool] = False
     """Whether devices need their state even if they adapt before every session."""
 
+    chooses: ClassVar[bool] = False
+    """Whether a device may run a part of what is installed, of its own choice."""
+
     def __init__(
         self, model: Path, world: Path, device_sessions: dict[int, list[DeviceSession]], seed: int = 0
     ) -> None:
@@ -93,6 +137,8 @@ class SessionStrategy(Strategy):
         sizes, extra = read_header(model)
         self.blocks, self.context, self.history_length = sizes.blocks, sizes.context, int(str(extra["memory"]))
         self.open: dict[int, SessionResult] = {}
+        self.due: dict[int, Metadata] = {}
+        self.rules = WaveRules()
 
     @classmethod
     @abstractmethod
@@ -101,13 +147,17 @@ class SessionStrategy(Strategy):
 
     # -- one round -------------------------------------------------------------------------------------------------
 
-    def begin(self, device_sessions: list[DeviceSession]) -> None:
+    def begin(self, device_sessions: list[DeviceSession], rules: WaveRules | None = None) -> None:
         """Start a wave: the devices that the next four calls are about."""
+        self.rules = rules or WaveRules()
         self.open = {device_session.node: SessionResult(device_session) for device_session in device_sessions}
+        self.due = {}
 
     def end(self) -> list[SessionResult]:
-        """Close the wave and give what happened, in the order of the seats."""
+        """Close the wave and give what happened, in the order of its devices."""
         results, self.open = list(self.open.values()), {}
+        for result in results:
+            result.status = result.status or "lost"
         return results
 
     def configure_train(
@@ -126,21 +176,13 @@ class SessionStrategy(Strategy):
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Tell every device of the wave to play its session."""
+        """Tell every device of the wave whose session is not over yet to play it."""
         self._ensure_wave(server_round)
-        return [
-            self._message(result.device_session, self.evaluate_action, self.network_for(result))
-            for result in self.open.values()
-        ]
+        return self._send(self.evaluate_action, self.network_for)
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
-        """Collect measurements; a message that breaks the protocol is named and left out."""
-        for reply in replies:
-            result = self.open[reply.metadata.src_node_id]
-            try:
-                result.measured = read_measured(reply)
-            except BadMessage as error:
-                self._reject(result, error)
+        """Collect measurements; a reply that breaks the protocol is named and costs its sender this session."""
+        self._collect(replies, self._read_report)
         known = [o.measured for o in self.open.values() if o.measured is not None]
         if not known:
             return None
@@ -156,25 +198,84 @@ class SessionStrategy(Strategy):
         """What to send down before a session; nothing by default."""
         return None
 
-    def _message(self, device_session: DeviceSession, action: str, network: ArrayRecord | None = None) -> Message:
-        config = SessionConfig(
-            device_session.session, str(self.world), str(self.model), self.context, self.history_length, self.seed
-        )
-        content = RecordDict({SESSION: config.record()})
-        if network is not None:
-            content[NETWORK] = network
-        return Message(content, dst_node_id=device_session.node, message_type=action)
+    def paths(self, result: SessionResult) -> Counts:
+        """The paths that a served device can have run, as numbers: all blocks, or what it chooses among them."""
+        everything = self.networks.everything
+        return range(everything + 1) if self.chooses else (everything,)
 
-    def _reject(self, result: SessionResult, error: BadMessage) -> None:
-        result.problems.append(str(error))
+    def adapting_macs(self, device_session: DeviceSession) -> tuple[Counts, ...]:
+        """What making itself a network may take a device (``macs_adapt``): a number in one of these; nothing by
+        default."""
+        return (range(1),)
+
+    def deciding_macs(self) -> Counts:
+        """What deciding whether to adapt may take a device while it plays (``macs_decide``)."""
+        return (0, Detector.macs()) if self.adapts and self.rules.remembers else (0,)
+
+    # -- sending and reading ---------------------------------------------------------------------------------------
+
+    @cached_property
+    def networks(self) -> Networks:
+        """What is installed on the devices, and what running it takes."""
+        return Networks(load_device(self.model))
+
+    def _send(self, action: str, network: Callable[[SessionResult], ArrayRecord | None]) -> list[Message]:
+        """A message to each device whose session is not over; note what they have to answer."""
+        messages = []
+        for result in self.open.values():
+            if result.status is not None:
+                continue
+            device_session, record = result.device_session, network(result)
+            config = SessionConfig(
+                device_session.session, str(self.world), str(self.model), self.context, self.history_length, self.seed
+            )
+            content = RecordDict({SESSION: config.record()})
+            if record is not None:
+                content[NETWORK] = record
+                result.sent = sent_path(record)
+            messages.append(Message(content, dst_node_id=device_session.node, message_type=action))
+        self.due = {message.metadata.dst_node_id: message.metadata for message in messages}
+        return messages
+
+    def _collect(self, replies: Iterable[Message], read: Callable[[SessionResult, Message], None]) -> None:
+        """Hand the one reply of each device that was asked to ``read``.
+
+        Whatever is wrong with a reply ends its sender's session and nobody else's; so does no reply at all.
+        """
+        received: dict[int, list[Message]] = {}
+        for reply in replies:
+            received.setdefault(reply.metadata.src_node_id, []).append(reply)
+        due, self.due = self.due, {}
+        for node in received:
+            if node not in due:
+                log.warning("%s: ignored a reply from node %d, which was not asked", self.name, node)
+        for node, sent in due.items():
+            result, mine = self.open[node], received.get(node, [])
+            try:
+                if not mine:
+                    result.status, result.problem = "lost", "no reply came back"
+                    continue
+                if len(mine) > 1:
+                    raise BadMessage(f"{len(mine)} replies to one message")
+                check_answers(mine[0], sent)
+                read(result, mine[0])
+            except (BadMessage, DeviceFault) as error:
+                result.status = "rejected" if isinstance(error, BadMessage) else "failed"
+                result.problem = str(error)
+                where = result.device_session.device, result.device_session.session
+                log.warning("%s: device %d, session %d: message %s: %s", self.name, *where, result.status, error)
+
+    def _read_report(self, result: SessionResult, reply: Message) -> None:
+        told = read_measured(reply, self.rules.compares)
         device_session = result.device_session
-        log.warning(
-            "%s: device %d, session %d: message rejected: %s",
-            self.name,
-            device_session.device,
-            device_session.session,
-            error,
-        )
+        Expectation(
+            device_session.events,
+            self.networks,
+            self.paths(result),
+            self.adapting_macs(device_session),
+            self.deciding_macs(),
+        ).check(told)
+        result.measured, result.status = told, "late" if result.late else "ok"
 
     def _ensure_wave(self, server_round: int) -> None:
         """Under Flower's own ``start()`` nobody calls :meth:`begin`: then a round is one wave."""
@@ -197,38 +298,43 @@ class AdaptiveStrategy(SessionStrategy):
         super().__init__(model, world, device_sessions, seed)
         self.mapper: AnyMapper = load_mapper(model)
         self.owed: dict[int, ArrayRecord] = {}
+        self.remembered: dict[int, frozenset[int]] = {}
+        """Paths of the networks that a device may have kept, as numbers; devices whose first session was played by an
+        earlier, killed run are not in it."""
 
-    def begin(self, device_sessions: list[DeviceSession]) -> None:
-        super().begin(device_sessions)
+    def begin(self, device_sessions: list[DeviceSession], rules: WaveRules | None = None) -> None:
+        super().begin(device_sessions, rules)
         self.owed = {}
+        self.remembered.update((one.node, frozenset()) for one in device_sessions if one.session == 0)
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Ask every device of the wave what it wants."""
         self._ensure_wave(server_round)
-        return [self._message(result.device_session, self.train_action) for result in self.open.values()]
+        return self._send(self.train_action, lambda result: None)
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Check each request, and make what each device is owed."""
         requests: dict[int, DeviceRequest] = {}
-        for reply in replies:
-            node = reply.metadata.src_node_id
-            result = self.open[node]
-            try:
-                asked = read_request(reply, self.blocks)
-            except BadMessage as error:
-                self._reject(result, error)
-                continue
-            if asked is None:
-                result.macs_device = read_decline(reply)
-                continue
-            requests[node] = asked
+
+        def read(result: SessionResult, reply: Message) -> None:
+            """Note what the device asks for, unless it comes too late."""
+            device_session = result.device_session
+            asked = read_request(reply, self._request_rules(device_session))
             result.macs_device = asked.macs
+            if isinstance(asked, Decline):
+                return
+            result.probed = asked.probe
             if not asked.probe:
                 result.requested, result.bits_up = True, asked.bits
+                result.late = self.rules.late(device_session, asked)
+            if not result.late:
+                requests[device_session.node] = asked
+
+        self._collect(replies, read)
         if requests:
             self._answer(requests)
         return None, MetricRecord({"requests": len(requests)})
@@ -256,3 +362,48 @@ class AdaptiveStrategy(SessionStrategy):
     def network_for(self, result: SessionResult) -> ArrayRecord | None:
         """What the device asked for; handed over, not kept."""
         return self.owed.pop(result.device_session.node, None)
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Send each device what it asked for; from then on it may remember it."""
+        messages = super().configure_evaluate(server_round, arrays, config, grid)
+        for node, result in self.open.items():
+            if node in self.remembered and result.sent is not None and not result.probed:
+                self.remembered[node] |= {result.sent}
+        return messages
+
+    def paths(self, result: SessionResult) -> Counts:
+        """The path that was sent for this session, else what the device remembers."""
+        if result.sent is not None and not result.probed:
+            return (result.sent,)
+        if not self.rules.remembers:
+            return ()
+        return self.remembered.get(result.device_session.node, range(self.networks.everything + 1))
+
+    def deciding_macs(self) -> Counts:
+        """A device decides when it makes its request, and not while it plays."""
+        return (0,)
+
+    def _read_report(self, result: SessionResult, reply: Message) -> None:
+        super()._read_report(result, reply)
+        if result.sent is not None and not result.probed:  # it has filed this one, and forgets the others
+            self.remembered[result.device_session.node] = frozenset({result.sent})
+
+    def _request_rules(self, device_session: DeviceSession) -> RequestRules:
+        """What follows for a device's request from what is installed on it and from how much it has to read."""
+        part = self.networks.installed.part
+        extracting, deciding = part.request_macs(min(device_session.past, self.history_length)), Detector.macs()
+        asked: Collection[int] = {extracting}
+        unasked: Collection[int] = {0}
+        if self.rules.remembers:
+            asked = {extracting, extracting + deciding}
+            unasked = {0, deciding, *asked}
+        return RequestRules(
+            self.blocks,
+            everything=part.controller is None,
+            latent=part.latent_bound() * (1 + 1e-5),
+            macs=asked,
+            macs_unasked=unasked,
+            probes=self.rules.compares,
+        )

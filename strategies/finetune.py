@@ -2,7 +2,10 @@
 
 from typing import ClassVar
 
+from clients.local_training import planned_macs
+from strategies.base import DeviceSession
 from strategies.devicerec import DeviceRec
+from strategies.expectation import Counts
 
 
 class Finetune(DeviceRec):
@@ -15,3 +18,8 @@ class Finetune(DeviceRec):
     title: ClassVar[str] = "Finetune"
     evaluate_action: ClassVar[str] = "evaluate.finetune"
     adapts: ClassVar[bool] = True
+
+    def adapting_macs(self, device_session: DeviceSession) -> tuple[Counts, ...]:
+        """Training all blocks, or nothing."""
+        part = self.networks.installed.part
+        return ((0, planned_macs(part, device_session.past, part.backbone.blocks)),)

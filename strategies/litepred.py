@@ -13,9 +13,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from clients.local_training import planned_macs
+from clients.session.litepred import most_search_macs
 from models.cloud_models import StaticModel
-from strategies.base import SessionStrategy
+from strategies.base import DeviceSession, SessionStrategy
 from strategies.devicerec import StaticLearner
+from strategies.expectation import Counts
 from strategies.training.learner import Learner, Recipe
 from strategies.training.windows import Batch
 
@@ -56,7 +59,15 @@ class LitePred(SessionStrategy):
     evaluate_action: ClassVar[str] = "evaluate.litepred"
     adapts: ClassVar[bool] = True
     remembers: ClassVar[bool] = True
+    chooses: ClassVar[bool] = True
 
     @classmethod
     def learner(cls) -> Learner:
         return SupernetLearner()
+
+    def adapting_macs(self, device_session: DeviceSession) -> tuple[Counts, ...]:
+        """At most a whole search and the training of all blocks."""
+        part, network = self.networks.installed.part, self.networks.installed.network
+        assert network is not None
+        searching = most_search_macs(part, network, device_session.past)
+        return (range(searching + planned_macs(part, device_session.past, part.backbone.blocks) + 1),)

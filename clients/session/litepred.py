@@ -148,6 +148,12 @@ class Search:
         return measuring + evolution.most_evaluations(blocks) * self._evaluation_macs(row, blocks)
 
 
+def most_search_macs(part: DevicePart, network: Network, past: int) -> int:
+    """What a search multiplies at most on a device with ``past`` interactions, whichever they are."""
+    known = np.ones(min(past, 2 * HELD_BACK + part.backbone.context), dtype=np.int64)
+    return int(Search(part, network, [known]).most_macs()[0])
+
+
 def _fits(part: DevicePart, budget: Budget, path: np.ndarray, once: int = 0) -> bool:
     return budget.fits(footprint(part.backbone, part.backbone.context, path), once)
 

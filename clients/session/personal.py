@@ -10,7 +10,6 @@ from clients.decision import choose, note_losses
 from clients.device_batch import DeviceBatch
 from clients.device_state import Weights
 from clients.measurements import or_popular, report
-from clients.messages import NETWORK, read_network
 
 PersonalNetwork = tuple[np.ndarray, Weights]
 """Path ``(L,)`` bool and the weights of its blocks."""
@@ -22,8 +21,7 @@ def rerank(batch: DeviceBatch) -> list[Message]:
     A network that does not fit today's budget is not run: the device ranks by popularity instead.
     """
     most = np.array([budget.blocks_to_run(batch.part, batch.context) for budget in batch.budgets])
-    received = [read_network(m, batch.blocks) if NETWORK in m.content else None for m in batch.messages]
-    return play(batch, received, most)
+    return play(batch, batch.received, most)
 
 
 def play(
@@ -51,8 +49,9 @@ def play(
         now[row] = made[row] if networks.adapted else stale
         other[row] = (stale if networks.adapted else made[row]) or now[row]
     quality, paths, served = _play(batch, now, most)
-    compared: list[dict[str, float]] | None = None
-    if any(policy is not None and policy.compare for policy in batch.policies):
+    compared: list[dict[str, float] | None] = [None] * len(batch)
+    compares = [policy is not None and policy.compare for policy in batch.policies]
+    if any(compares):
         against = _play(batch, other, most)[0]
         compared = [
             {
@@ -61,6 +60,8 @@ def play(
                 "hits_fresh": int((quality if fresh else against).hits[row]),
                 "ndcg_fresh": float((quality if fresh else against).ndcg[row]),
             }
+            if compares[row]
+            else None
             for row, fresh in enumerate(adapted.tolist())
         ]
     targets = batch.session[1]

@@ -8,8 +8,9 @@ deployment   a real SuperLink and one SuperNode per device, as processes on this
 
 import importlib
 import logging
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from flwr.app import Context, RecordDict
@@ -19,11 +20,12 @@ from flwr.serverapp import ServerApp
 from core.errors import UserError
 from sim.backends import deployment, ray
 from sim.backends.inprocess import ConfigValue, InProcessGrid, silence_telemetry
+from sim.backends.run_log import FirstTracebackOnly
 from sim.config import choices
 
 __all__ = ["load_client_app", "load_server_app", "run_apps"]
 
-CHATTY = ("flwr", "ray", "torch", "matplotlib", "py.warnings", "sim.backends.inprocess", "strategies", "clients")
+CHATTY = ("flwr", "ray", "torch", "matplotlib", "py.warnings", "sim.backends", "strategies", "clients")
 """Loggers whose messages belong into the run's log."""
 
 
@@ -91,11 +93,24 @@ def _load(reference: str) -> object:
     return loaded
 
 
+class _LogFile(logging.FileHandler):
+    """A log that ends no run: what cannot be written, because the disk is full, is lost."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
 @contextmanager
 def _chatter_in(log_file: Path) -> Iterator[None]:
     """Send what Flower, Ray, torch and the grid log inside the block, and Python's warnings, to a file instead of the
     terminal."""
-    handler = logging.FileHandler(log_file, encoding="utf-8", delay=True)
+    handler = _LogFile(log_file, encoding="utf-8", delay=True)
+    handler.addFilter(FirstTracebackOnly())
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     loggers = [logging.getLogger(name) for name in CHATTY]
     before = [(logger.handlers[:], logger.propagate) for logger in loggers]
@@ -108,4 +123,5 @@ def _chatter_in(log_file: Path) -> Iterator[None]:
         logging.captureWarnings(False)
         for logger, (handlers, propagate) in zip(loggers, before, strict=True):
             logger.handlers, logger.propagate = handlers, propagate
-        handler.close()
+        with suppress(OSError):
+            handler.close()

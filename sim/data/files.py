@@ -25,8 +25,15 @@ class Download:
 
 
 def cache_folder() -> Path:
-    """The user's cache folder for data sets; downloads are kept here."""
-    return Path(pooch.os_cache("forward-ofa-sim"))
+    """The user's cache folder for data sets; downloads are kept here.
+
+    Raises:
+        UserError: The user has no home folder.
+    """
+    folder = Path(pooch.os_cache("forward-ofa-sim"))
+    if not folder.is_absolute():
+        raise UserError("there is no home folder to keep files in: set $HOME, or $SIM_CACHE_DIR and $SIM_DATA_DIR")
+    return folder
 
 
 def search_folders(data_dir: Path | None) -> list[Path]:

@@ -5,12 +5,13 @@ With `--csv FILE` also as a file: dataset (as it was asked for), name (that of t
 
 import argparse
 import csv
-import os
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.reproduce import paper
+from core import atomic
 from core.cli import run as run_command
 from sim.data import DATASETS, Interactions, load
 
@@ -55,14 +56,13 @@ def table(dataset: str, interactions: Interactions) -> str:
 
 def write_csv(path: Path, found: dict[str, Interactions]) -> None:
     """One row per data set and quantity; the file appears whole or not at all."""
-    draft = path.with_name(f".{path.name}.part")
-    with draft.open("w", encoding="utf-8", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(("dataset", "name", "quantity", "ours"))
-        for dataset, interactions in found.items():
-            for quantity, ours in zip(QUANTITIES, quantities(interactions), strict=True):
-                rows.writerow((dataset, interactions.name, quantity, ours))
-    os.replace(draft, path)
+    text = io.StringIO()
+    rows = csv.writer(text)
+    rows.writerow(("dataset", "name", "quantity", "ours"))
+    for dataset, interactions in found.items():
+        for quantity, ours in zip(QUANTITIES, quantities(interactions), strict=True):
+            rows.writerow((dataset, interactions.name, quantity, ours))
+    atomic.write(path, text.getvalue())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

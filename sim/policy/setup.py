@@ -1,26 +1,33 @@
 """What the simulation tells each device about its request policy, and what the policy needs before the play begins."""
 
-import json
+import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
+import pandas as pd
 import torch
 
 from clients.decision import PolicyConfig
+from clients.device_state import check_states
 from clients.policies import Policy, parse
-from core.errors import UserError
+from core import atomic, sealed
+from core.errors import Damaged, UserError
+from core.run_folder import RunFolder, reason
 from core.seeds import numpy_generator
-from models.checkpoint import load_device, load_mapper
+from models.checkpoint import load_device, load_mapper, read_header
 from models.misrecommendation import load_detector, save_detector
 from sim.config import Config
 from sim.data.interactions import Interactions
 from sim.policy.backtest import Backtest
 from sim.policy.calibration import Trial, calibrate, request_rate
-from sim.run_folder import RunFolder, write_text
 from sim.world.streams import Streams, sessions_since_switch
 from strategies.base import AdaptiveStrategy, DeviceSession, SessionStrategy
 from strategies.training.detector import train_detector
+
+log = logging.getLogger(__name__)
 
 
 class PolicySetup:
@@ -56,6 +63,14 @@ class PolicySetup:
             compare=self.compare,
         )
 
+    def check(self, rows: pd.DataFrame, session: int) -> None:
+        """Raise :class:`core.errors.Damaged` unless the devices' states are those with which ``session`` begins, after
+        the sessions of these rows."""
+        last = rows[rows["adapted"]].groupby("device", as_index=False)["session"].max()
+        check_states(
+            self.state_folder, dict(zip(last["device"].tolist(), last["session"].tolist(), strict=True)), session
+        )
+
     def close(self) -> None:
         """The method has been played: its devices need to remember nothing any more."""
         shutil.rmtree(self.state_folder, ignore_errors=True)
@@ -69,6 +84,7 @@ def prepare_policy(
     method: type[SessionStrategy],
     model: Path,
     seed: int,
+    say: Callable[[str], None] = log.warning,
 ) -> PolicySetup | None:
     """Prepare the request policies of a method; None where devices never adapt, or always do, remember nothing, and
     nothing is compared.
@@ -79,9 +95,11 @@ def prepare_policy(
     if not method.adapts or (kind.name == "always" and not config.compare_stale and not method.remembers):
         return None
     label = f"{seed}-{method.name}"
-    policy_setup = PolicySetup(kind, [], run.world / "devices" / label, streams, seed, config.compare_stale)
+    states = run.world / "devices" / f"{label}-{run.identity}"
+    policy_setup = PolicySetup(kind, [], states, streams, seed, config.compare_stale)
     calibrates = config.request_rate is not None and kind.rising is not None
     if "doubt" in kind.needs or calibrates:
+        whose = {"seed": str(seed), "method": method.name, "model": str(read_header(model)[1].get("key", ""))}
         backtest = Backtest(
             load_device(model),
             load_mapper(model) if issubclass(method, AdaptiveStrategy) else None,
@@ -93,26 +111,38 @@ def prepare_policy(
             history_length=config.resolved_memory,
         )
         if "doubt" in kind.needs:
-            policy_setup.detector = str(_detector(run.models / f"mrd-{label}.safetensors", backtest, seed))
+            policy_setup.detector = str(_detector(run.models / f"mrd-{label}.safetensors", backtest, seed, whose, say))
     if calibrates:
         assert config.request_rate is not None
         note = run.path / "policies" / f"{label}.json"
-        if not note.exists():
+        wanted = whose | {"policy": kind.name, "rate": repr(config.request_rate), "scope": config.request_scope}
+        found = _found_note(note, wanted, say)
+        if found is None:
             trials = _trials(backtest, kind, policy_setup.detector)
             found = thresholds(kind, config.request_rate, trials, config.request_scope, streams.num_devices)
             rates = [request_rate(kind(found[device]), [trial]) * trial.chances for device, trial in trials.items()]
             chances = max(sum(trial.chances for trial in trials.values()), 1)
-            note.parent.mkdir(exist_ok=True)
-            write_text(
-                note,
-                json.dumps({"policy": kind.name, "rehearsed_rate": sum(rates) / chances, "parameters": found}),
-            )
-        policy_setup.parameters = json.loads(note.read_text(encoding="utf-8"))["parameters"]
+            values = {**wanted, "rehearsed_rate": sum(rates) / chances, "parameters": found}
+            atomic.write(note, sealed.sealed_json(values))
+        policy_setup.parameters = found
     else:
         by_rate = None if config.request_rate is None else kind.for_rate(config.request_rate)
         chosen = next((p for p in (by_rate, parameter, kind.default) if p is not None), 0.0)
         policy_setup.parameters = [chosen] * streams.num_devices
     return policy_setup
+
+
+def _found_note(path: Path, wanted: dict[str, str], say: Callable[[str], None]) -> list[float] | None:
+    """The thresholds that an earlier start has filed; None if there are none, or none to be believed."""
+    if not path.exists():
+        return None
+    try:
+        values = sealed.read_json(path, "")
+        sealed.expect(path, values, wanted, "")
+    except Damaged as error:
+        say(f"{reason(error)}; the thresholds are calibrated again")
+        return None
+    return cast(list[float], values["parameters"])
 
 
 def thresholds(kind: type[Policy], rate: float, trials: dict[int, Trial], scope: str, devices: int) -> list[float]:
@@ -148,10 +178,17 @@ def _trials(backtest: Backtest, kind: type[Policy], detector: str) -> dict[int, 
     return out
 
 
-def _detector(path: Path, backtest: Backtest, seed: int) -> Path:
-    if not path.exists():
+def _detector(path: Path, backtest: Backtest, seed: int, whose: dict[str, str], say: Callable[[str], None]) -> Path:
+    there = path.exists()
+    if there:
+        try:
+            load_detector(path, **whose)
+        except Damaged as error:
+            say(f"{reason(error)}; it is trained again")
+            there = False
+    if not there:
         samples = backtest.samples(seed)
         if len(samples.right) == 0:
             raise UserError("--policy mrd: no device has a history of two trial sessions to train a detector on")
-        save_detector(path, train_detector(samples, backtest.installed.part.backbone.items, seed))
+        save_detector(path, train_detector(samples, backtest.installed.part.backbone.items, seed), **whose)
     return path

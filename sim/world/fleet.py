@@ -1,7 +1,7 @@
 """The simulated devices themselves: of which kind each is, and how it fares in each of its sessions."""
 
 import math
-from typing import Literal, cast
+from typing import cast
 
 import numpy as np
 
@@ -10,11 +10,7 @@ from sim.world.availability import uniform
 from sim.world.costs import FLOPS_PER_MAC, request_seconds
 from sim.world.scenario import Scenario, Tier
 from sim.world.streams import Streams
-from strategies.base import DeviceSession
-
-Status = Literal["ok", "dropped", "late", "vanished", "rejected"]
-"""What became of a device-session: the device answered; not at all; too late for the cloud; not to the end; or with
-something that breaks the protocol."""
+from strategies.base import DeviceSession, Status
 
 
 class Fleet:
@@ -47,7 +43,7 @@ class Fleet:
         return float(self.factors[self.index(device_session)])
 
     def failure(self, device_session: DeviceSession) -> Status:
-        """What happens to a device in a session; what it asks for is late only if it asks."""
+        """What the scenario lets happen to a device in a session; what it asks for is late only if it asks."""
         failures = self.scenario.failures
         draw = uniform(self.seed, "failure", device_session.device, device_session.session)
         for status, likely in (("dropped", failures.dropout), ("late", failures.late), ("vanished", failures.vanish)):

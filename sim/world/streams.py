@@ -1,5 +1,6 @@
 """What the simulation plays: each device's history, validation item and live stream, cut into sessions."""
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -8,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from core import sealed
 from core.errors import UserError
 from sim.data.interactions import Interactions
 
@@ -198,11 +200,22 @@ def sessions_since_switch(streams: Streams) -> np.ndarray:
     return out
 
 
-def save(streams: Streams, folder: Path) -> None:
-    """Write one .npy file per field."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for field in fields(streams):
-        np.save(folder / f"{field.name}.npy", getattr(streams, field.name), allow_pickle=False)
+def save(streams: Streams, folder: Path, run: str = "") -> None:
+    """Write one .npy file per field, and a manifest with their digests and the identity of the ``run``."""
+    sealed.write_arrays(folder, _arrays(streams), {"run": run})
+
+
+def fingerprint(streams: Streams) -> str:
+    """A short hash of everything that is played."""
+    digest = hashlib.sha256()
+    for name, array in _arrays(streams).items():
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]
+
+
+def _arrays(streams: Streams) -> dict[str, np.ndarray]:
+    return {field.name: getattr(streams, field.name) for field in fields(streams)}
 
 
 def _known(protocol: str) -> str:

@@ -3,26 +3,30 @@
 import ctypes
 import hashlib
 import json
+import logging
 import math
-import os
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.errors import UserError
+from core.errors import Damaged, UserError
 from models.device_part import DevicePart
 from models.finite import not_finite
 from models.metrics import hits, ndcg, ranks
+from strategies.training.checkpoint import load_checkpoint, save_checkpoint
 from strategies.training.ema import Average
 from strategies.training.learner import Learner, Recipe
 from strategies.training.step import Stepper
 from strategies.training.windows import TrainingSet, WindowCutter
+
+log = logging.getLogger(__name__)
 
 CODE_VERSION = 9
 """Part of every cache key: raise it when a change to models or training changes what training gives."""
@@ -75,12 +79,15 @@ def train(
     seed: int,
     device: torch.device,
     checkpoint: Path,
+    key: str = "",
+    say: Callable[[str], None] = log.warning,
     on_batch: Callable[[int, int, list[EpochRecord]], None] = lambda step, steps, records: None,
 ) -> Trained:
     """Train ``model`` in place and leave the best epoch's weights in it.
 
     After every epoch the whole state goes to ``checkpoint``; a training that finds one there continues from it and ends
-    with the same numbers, because all randomness is derived from (seed, epoch). ``on_batch`` hears
+    with the same numbers, because all randomness is derived from (seed, epoch). A checkpoint that is damaged or not of
+    ``key``, which names the model, is not used, and ``say`` gets a line about it. ``on_batch`` hears
     (step, steps in this epoch, finished epochs) for the progress display.
 
     Raises :class:`Diverged` with the first loss, weight or validation score that is not finite; a loss above
@@ -102,8 +109,7 @@ def train(
     records: list[EpochRecord] = []
     best: dict[str, Tensor] = {}
     best_epoch = 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
+    if (state := _found(checkpoint, key, device, say)) is not None:
         model.load_state_dict(state["model"])
         take.load_state_dict(state["optimizers"])
         if average is not None:
@@ -147,7 +153,7 @@ def train(
                 best = {name: value.detach().clone() for name, value in judge.state_dict().items()}
         state = {"model": model.state_dict(), "optimizers": take.state_dict(), "best": best}
         state |= {"best_epoch": best_epoch, "records": [asdict(record) for record in records]}
-        _save_checkpoint(checkpoint, state if average is None else state | {"average": average.state_dict()})
+        save_checkpoint(checkpoint, key, state if average is None else state | {"average": average.state_dict()})
 
     model.load_state_dict(best)
     _part(model).popularity.copy_(popularity_ranks(data))
@@ -247,8 +253,12 @@ def _part(model: nn.Module) -> DevicePart:
     return part
 
 
-def _save_checkpoint(path: Path, state: dict[str, object]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+def _found(path: Path, key: str, device: torch.device, say: Callable[[str], None]) -> dict[str, Any] | None:
+    """The state of an earlier, killed training; None if there is none, or none to be believed."""
+    if not path.exists():
+        return None
+    try:
+        return load_checkpoint(path, key, device)
+    except Damaged as error:
+        say(f"{str(error).rsplit('; ', 1)[0]}; training starts again with the first epoch")
+        return None

@@ -5,16 +5,29 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import log2
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 
+from clients import local_training
 from clients.app import app
 from clients.budget import BUDGET, Budget
 from clients.decision import POLICY, PolicyConfig
-from clients.messages import MEASURED, NETWORK, PROBE, REQUEST, SessionConfig, pack_network, read_measured, read_request
+from clients.messages import (
+    MEASURED,
+    NETWORK,
+    PROBE,
+    REQUEST,
+    DeviceRequest,
+    RequestRules,
+    SessionConfig,
+    pack_network,
+    read_measured,
+    read_request,
+)
 from models.checkpoint import Sizes
 from models.cloud_models import StaticModel
 from tests.support import handmade
@@ -38,6 +51,7 @@ GROUP_1 = {"hits": 1, "ndcg": 1.0}
 POPULAR = {"hits": 1, "ndcg": 1 / log2(11)}
 
 Play = Callable[..., dict[str, float]]
+RULES = RequestRules(1, probes=True)
 
 
 def path_of(bits: int, blocks: int) -> np.ndarray:
@@ -89,7 +103,8 @@ def call(message: Message, device: int = 0) -> Message:
 
 
 def played(message: Message, device: int = 0) -> dict[str, float]:
-    return read_measured(call(message, device))
+    reply = call(message, device)
+    return read_measured(reply, compared="hits_stale" in reply.content.metric_records[MEASURED])
 
 
 def quality(found: dict[str, float]) -> dict[str, float]:
@@ -115,8 +130,8 @@ def test_a_request_holds_path_and_interest_and_what_they_took(
     """The interest of the model made by hand lies at the group of the last item; it reads five items at most."""
     reply = call(order(replace(config, session=session), "train"), device)
     assert set(reply.content) == {REQUEST, MEASURED}
-    asked = read_request(reply, blocks=1)
-    assert asked is not None
+    asked = read_request(reply, RULES)
+    assert isinstance(asked, DeviceRequest)
     assert asked.path.tolist() == [True]
     assert int(asked.latent.argmax()) == group
     assert (asked.macs, asked.bits, asked.probe) == (items * STEP, 64 * 32 + 8, False)
@@ -139,7 +154,7 @@ def test_a_device_asks_for_what_it_can_afford_to_the_last_unit(
     config: SessionConfig, budget: Budget, asks: bool
 ) -> None:
     reply = call(order(config, "train", **{BUDGET: budget.record()}))
-    assert (read_request(reply, blocks=1) is not None) == asks
+    assert isinstance(read_request(reply, RULES), DeviceRequest) == asks
     if not asks:
         assert reply.content == {MEASURED: MetricRecord({"macs": 0})}
 
@@ -150,16 +165,17 @@ def test_a_policy_decides_after_the_first_session_and_its_decision_costs(config:
         return call(order(replace(config, session=session), "train", **{POLICY: record}))
 
     for name in ("never", "drift:2"):
-        first = read_request(ask(0, name), blocks=1)
-        assert first is not None  # a device without a network asks whatever its policy is
+        first = read_request(ask(0, name), RULES)
+        assert isinstance(first, DeviceRequest)  # a device without a network asks whatever its policy is
         assert (first.macs, first.probe) == (5 * STEP, False)
         call(order(config, "evaluate", **{POLICY: policy(name, tmp_path / name), NETWORK: network(0)}))
     assert ask(1, "never").content == {MEASURED: MetricRecord({"macs": 0})}
     assert ask(1, "drift:2").content == {MEASURED: MetricRecord({"macs": 5 * STEP})}  # it had to look at itself
-    probe = read_request(ask(1, "never", compare=True), blocks=1)
-    assert probe is not None
+    probed = ask(1, "never", compare=True)
+    probe = read_request(probed, RULES)
+    assert isinstance(probe, DeviceRequest)
     assert (probe.probe, probe.macs) == (True, 0)
-    assert PROBE in ask(1, "never", compare=True).content[MEASURED]
+    assert probed.content[MEASURED] == MetricRecord({"macs": 0, PROBE: 1})
 
 
 # -- step 3: playing with a network of one's own -----------------------------------------------------------------------
@@ -286,14 +302,25 @@ def test_a_device_trains_if_its_energy_allows_that_too(installed: SessionConfig,
         assert quality(found) == pytest.approx(GROUP_1)
 
 
+def test_a_device_whose_training_diverges_plays_with_the_installed_network_and_says_so(
+    installed: SessionConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("clients.local_training.LEARNING_RATE", 1e37)
+    found = played(order(installed, "evaluate.finetune"))
+    assert found["macs_adapt"] == TRAINING  # the energy is spent all the same
+    assert (found["served"], found["path"]) == (1, 1)
+    assert quality(found) == pytest.approx(GROUP_1)
+    assert "device 0, session 0: its own training diverged" in caplog.text
+
+
 def test_a_device_that_trains_no_more_plays_with_what_it_has_trained(
     installed: SessionConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from clients import local_training
+    real = local_training.tune
 
-    def tune(*args: object) -> local_training.Tuned:
+    def tune(*args: Any) -> local_training.Tuned:
         """As if training had led from group 1 to group 0."""
-        return local_training.Tuned([torch.from_numpy(weights(0))[None]], np.array([TRAINING]))
+        return replace(real(*args), weights=[torch.from_numpy(weights(0))[None]])
 
     record = {POLICY: policy("never", tmp_path)}
     with monkeypatch.context() as patch:

@@ -9,7 +9,7 @@ from flwr.app import Message, MetricRecord, RecordDict
 
 from clients import inference
 from clients.budget import BUDGET, NOTHING_FITS, Budget
-from clients.messages import pack_decline, read_request
+from clients.messages import Decline, RequestRules, pack_decline, read_request
 from models.backbones.sasrec import SASRec
 from models.cloud_models import AdaptiveModel, StaticModel
 from models.device_part import DevicePart
@@ -98,7 +98,7 @@ def test_a_device_that_asks_for_nothing_is_no_breach_of_the_protocol() -> None:
     def message(content: RecordDict) -> Message:
         return Message(content, dst_node_id=1, message_type="train")
 
-    assert read_request(message(RecordDict(pack_decline())), blocks=6) is None
+    assert read_request(message(RecordDict(pack_decline(5))), RequestRules(6)) == Decline(5)
     assert pack_decline()["measured"] == MetricRecord({"macs": 0})
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from clients.budget import Budget
 from tests.support.properties import FEW
+from tests.support.seam import BLOCK, adaptive_model
 
 CEILINGS = ("macs", "model_bits", "update_bits", "joules")
 PRICES = ("predictions", "joules_per_mac", "joules_per_bit_down", "joules_per_bit_up", "joules_tail")
@@ -77,3 +78,13 @@ def test_the_energy_of_a_session_by_hand(need: dict[str, int], joules: float) ->
     for room, allowed in ((joules, True), (joules - 0.5, False)):
         budget = Budget(joules=room, predictions=3, **prices)
         assert budget.allows(model_bits=0, **need) == allowed
+
+
+@pytest.mark.parametrize("more", [0, -1])
+def test_the_energy_of_asking_for_nine_blocks_by_hand(more: int) -> None:
+    """Down come nine blocks and a path of nine bits in two bytes, up goes such a path with 64 numbers."""
+    part = adaptive_model(items=20, blocks=9, context=4, controller=False).device_part
+    down, up = 9 * BLOCK * 32 + 16, 64 * 32 + 16
+    prices = {"joules_per_bit_down": 3, "joules_per_bit_up": 5, "joules_tail": 100}
+    budget = Budget(joules=3 * down + 5 * up + 100 + more, predictions=3, **prices)
+    assert budget.blocks_to_fetch(part, context=4, items=5) == (9 if more == 0 else 8)

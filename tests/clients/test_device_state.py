@@ -64,4 +64,4 @@ def test_a_decision_belongs_to_its_session(tmp_path: Path) -> None:
 def test_nothing_half_written_is_left(tmp_path: Path) -> None:
     memory = DeviceState(str(tmp_path), 0)
     memory.save_network(kept(0))
-    assert not list(tmp_path.rglob("*.tmp"))
+    assert not list(tmp_path.rglob("*.part"))

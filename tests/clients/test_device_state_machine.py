@@ -90,7 +90,7 @@ class Device(RuleBasedStateMachine):
     @invariant()
     def two_networks_are_kept_at_most(self) -> None:
         assert len(list(self.folder.rglob("network-*"))) <= 2
-        assert not list(self.folder.rglob("*.tmp"))
+        assert not list(self.folder.rglob("*.part"))
 
     @invariant()
     def the_decision_is_there(self) -> None:

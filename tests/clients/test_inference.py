@@ -7,6 +7,7 @@ import torch
 
 from clients import inference, local_training
 from clients.local_data import Storage, recent, session_windows
+from core.sealed import write_arrays
 from models.backbones.sasrec import SASRec
 from models.cloud_models import AdaptiveModel, StaticModel
 from models.device_part import DevicePart
@@ -31,8 +32,7 @@ def test_storage_gives_what_was_before_and_what_happens_during_a_session(tmp_pat
         "session_offsets": [0, 2, 3],
         "session_starts": [3, 4, 2],
     }
-    for name, values in arrays.items():
-        np.save(tmp_path / f"{name}.npy", np.array(values))
+    write_arrays(tmp_path, {name: np.array(values) for name, values in arrays.items()}, {})
     storage = Storage(tmp_path)
     assert storage.before(0, 0).tolist() == [1, 2, 3]
     assert storage.during(0, 0).tolist() == [4]

@@ -143,6 +143,18 @@ def test_what_a_search_multiplies_by_hand() -> None:
     assert bound == [32 * (SCORING + BLOCK_MACS) + 2 * (BLOCK_MACS + 2 * SCORING)]
 
 
+def test_a_search_prefers_no_path_whose_network_gives_no_number() -> None:
+    model, past = supernet(), histories(3)
+    with torch.no_grad():
+        model.network.stored(0).fill_(float("nan"))
+    some = Search(model.device_part, model.network, past)
+    paths = np.array([[True, False, False, False], [False, True, False, False], [True, True, True, True]])
+    losses = some.losses(np.array([0, 1, 2]), paths)
+    assert np.isposinf(losses).tolist() == [True, False, True]
+    found = some([0, 1, 2], [Budget()] * 3, [numpy_generator(0, "search", d) for d in range(3)])
+    assert not any(one.path[0] for one in found)
+
+
 def test_energy_leaves_room_for_the_search_itself() -> None:
     past = histories(1)
     model = supernet()

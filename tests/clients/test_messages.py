@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 
+from clients.fields import MEASURED_FIELDS, BadMessage
 from clients.messages import (
-    SESSION_MEASURES,
-    BadMessage,
+    DeviceFault,
+    RequestRules,
     array_bits,
     pack_network,
+    pack_refusal,
     pack_request,
     read_measured,
     read_network,
@@ -18,6 +20,7 @@ from clients.messages import (
 )
 
 PATH = np.array([True, False, True, True, False, False])
+RULES = RequestRules(6)
 
 
 def message(content: RecordDict) -> Message:
@@ -29,7 +32,7 @@ def request() -> RecordDict:
 
 
 def test_a_request_is_64_floats_and_one_byte_of_path() -> None:
-    asked = read_request(message(request()), blocks=6)
+    asked = read_request(message(request()), RULES)
     assert asked.path.tolist() == PATH.tolist()
     assert asked.latent.tolist() == list(range(64))
     assert (asked.macs, asked.bits) == (7, 64 * 32 + 8)
@@ -81,35 +84,68 @@ def infinite_measure(content: RecordDict) -> None:
         (replaced("path", data=b"PK\x03\x04 is how an archive begins"), "path cannot be read"),
         (add_config, "records"),
         (add_measure, "measured"),
-        (infinite_measure, "measured"),
+        (infinite_measure, "macs is of type float"),
     ],
 )
 def test_anything_else_in_a_request_is_rejected(change: Callable[[RecordDict], None], why: str) -> None:
     content = request()
     change(content)
     with pytest.raises(BadMessage, match=why):
-        read_request(message(content), blocks=6)
+        read_request(message(content), RULES)
 
 
-def test_an_error_reply_is_rejected_with_its_reason() -> None:
-    failed = Message(Error(3, "Traceback\nValueError: out of memory"), reply_to=message(request()))
-    with pytest.raises(BadMessage, match="out of memory"):
-        read_request(failed, blocks=6)
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("Traceback\nValueError: out of memory", "ValueError: out of memory"),
+        ("", "no reason given"),
+        (" \n", "no reason given"),
+    ],
+)
+def test_an_error_reply_is_a_fault_and_no_breach_of_the_protocol(reason: str, said: str) -> None:
+    failed = Message(Error(3, reason), reply_to=message(request()))
+    for read in (lambda reply: read_measured(reply, compared=False), lambda reply: read_request(reply, RULES)):
+        with pytest.raises(DeviceFault, match=f"^{said}$"):
+            read(failed)
 
 
-@pytest.mark.parametrize("reason", ["", " \n"])
-def test_an_error_reply_without_a_reason_is_rejected_too(reason: str) -> None:
-    for read in (read_measured, lambda failed: read_request(failed, blocks=6)):
-        with pytest.raises(BadMessage, match="no reason given"):
-            read(Message(Error(3, reason), reply_to=message(request())))
+def test_a_refusal_is_a_fault_whose_reason_is_one_line() -> None:
+    with pytest.raises(DeviceFault, match=r"^refused the message: a b c$"):
+        read_request(message(RecordDict(pack_refusal("a b\n  c"))), RULES)
+    forged = RecordDict({"refused": MetricRecord({"reason": 1})})
+    with pytest.raises(BadMessage, match="reason is of type int"):
+        read_request(message(forged), RULES)
 
 
-def test_measurements_are_numbers_of_at_least_zero_under_known_names() -> None:
-    good = dict.fromkeys(SESSION_MEASURES, 1.0)
-    assert read_measured(message(RecordDict({"measured": MetricRecord(good)}))) == good
-    for bad in ({**good, "events": float("nan")}, {**good, "hits": -1.0}, {**good, "extra": 1.0}, {"events": 1.0}):
-        with pytest.raises(BadMessage):
-            read_measured(message(RecordDict({"measured": MetricRecord(bad)})))
+GOOD = {field.name: field.kind(field.low) for field in MEASURED_FIELDS}
+
+
+def test_measurements_are_exactly_the_named_numbers() -> None:
+    assert read_measured(message(RecordDict({"measured": MetricRecord(GOOD)})), compared=False) == GOOD
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"ndcg": float("nan")}, "ndcg is nan"),
+        ({"ndcg": 1}, "ndcg is of type int, expected float"),
+        ({"hits": -1}, "hits is -1"),
+        ({"hits": 0.9}, "hits is of type float, expected int"),
+        ({"hits": 2**31}, "hits is 2147483648"),
+        ({"served": 7}, "served is 7, expected 0 to 1"),
+        ({"param_bits": 1e19}, "param_bits is of type float"),
+        ({"param_bits": 10**19}, "param_bits is 10000000000000000000"),
+        ({"macs": 10**9000}, "macs is an integer of 29898 bits"),
+        ({"macs": [1, 2]}, "macs is of type list"),
+        ({"extra": 1.0}, "holds 'extra'"),
+        ({"hits_stale": 0}, "holds 'hits_stale'"),
+    ],
+)
+def test_a_measurement_that_cannot_be_is_named(change: dict[str, float], why: str) -> None:
+    with pytest.raises(BadMessage, match=why):
+        read_measured(message(RecordDict({"measured": MetricRecord({**GOOD, **change})})), compared=False)
+    with pytest.raises(BadMessage, match="lacks hits_stale, ndcg_stale"):
+        read_measured(message(RecordDict({"measured": MetricRecord(GOOD)})), compared=True)
 
 
 def test_a_network_carries_the_blocks_of_its_path_and_nothing_for_the_others() -> None:
@@ -117,7 +153,7 @@ def test_a_network_carries_the_blocks_of_its_path_and_nothing_for_the_others() -
     record = pack_network(PATH, weights)
     assert sorted(record) == ["block.0", "block.2", "block.3", "path"]
     assert array_bits(record) == 3 * 20_800 * 32 + 8
-    path, received = read_network(message(RecordDict({"network": record})), blocks=6)
+    path, received = read_network(message(RecordDict({"network": record})), blocks=6, block_size=20_800)
     assert path.tolist() == PATH.tolist()
     assert {k: float(v[0]) for k, v in received.items()} == {0: 0.0, 2: 2.0, 3: 3.0}
     assert array_bits(ArrayRecord()) == 0

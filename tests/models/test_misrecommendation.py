@@ -1,11 +1,11 @@
 """The mis-recommendation detector on disk: the same verdicts, and a file that appears whole or not at all."""
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
-from models import misrecommendation
 from models.misrecommendation import Detector, load_detector, save_detector
 
 
@@ -18,11 +18,10 @@ def test_a_detector_comes_back_with_its_verdicts(tmp_path: Path) -> None:
 
 
 def test_a_detector_whose_writing_was_interrupted_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed(tensors: object, path: Path) -> None:
-        path.write_bytes(b"half")
+    def killed(source: Path, target: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(misrecommendation, "save_file", killed)
+    monkeypatch.setattr(os, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
         save_detector(tmp_path / "mrd.safetensors", Detector(torch.Generator()))
     assert not (tmp_path / "mrd.safetensors").exists()

@@ -12,6 +12,7 @@ import torch
 from clients import inference, local_training
 from clients.local_data import Storage, recent, session_windows
 from core.errors import UserError
+from core.sealed import write_arrays
 from models.checkpoint import Sizes, load_device, load_mapper, save_model
 from models.cloud_models import AdaptiveModel, StaticModel
 from replay.export import main
@@ -45,16 +46,16 @@ def run(tmp_path: Path) -> Path:
     items = np.random.default_rng(0).integers(1, ITEMS + 1, 30).astype(np.int32)
     # histories of 10 and 8 items, then three sessions of two events each
     arrays = {"offsets": [0, 16, 30], "session_offsets": [0, 3, 6], "session_starts": [10, 12, 14, 8, 10, 12]}
-    np.save(folder / "world" / "items.npy", items)
-    for name, values in arrays.items():
-        np.save(folder / "world" / f"{name}.npy", np.array(values))
-    extra: dict[str, object] = {"memory": MEMORY}
+    write_arrays(
+        folder / "world", {"items": items, **{name: np.array(values) for name, values in arrays.items()}}, {"run": ""}
+    )
+    extra: dict[str, object] = {"memory": MEMORY, "seed": 0}
     adaptive = AdaptiveModel(SIZES.build(generator), generator, controller=True)
     for head in adaptive.mapper.heads:
         head.data *= 20  # devices differ by more than rounding
-    save_model(folder / "models" / "forward-ofa-0.safetensors", adaptive, SIZES, extra)
+    save_model(folder / "models" / "forward-ofa-0.safetensors", adaptive, SIZES, extra | {"method": "forward-ofa"})
     static = StaticModel(SIZES.build(generator), generator)
-    save_model(folder / "models" / "devicerec-0.safetensors", static, SIZES, extra)
+    save_model(folder / "models" / "devicerec-0.safetensors", static, SIZES, extra | {"method": "devicerec"})
     (folder / "config.toml").write_text(
         f'[run]\nseed = 0\ncontext = {CONTEXT}\nmemory = {MEMORY}\npolicy = "always"\n'
         '[models]\nfinetune = "devicerec"\nforward-ofa = "forward-ofa"\n'

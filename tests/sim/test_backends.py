@@ -75,7 +75,8 @@ def main(grid: Grid, context: Context) -> None:
     nodes = register(grid, int(config["devices"]), timeout=PATIENCE)
     lines = []
     for _ in range(2):
-        replies = exchange(grid, [Message(RecordDict(), node, "train") for node in nodes], timeout=PATIENCE).values()
+        outcome = exchange(grid, [Message(RecordDict(), node, "train") for node in nodes], timeout=PATIENCE)
+        replies = [answers[0] if answers else None for answers in outcome.values()]
         processes = {reply.content["process"]["id"] for reply in replies if reply and reply.has_content()}
         answers = [
             "lost" if r is None else f"error {r.error.code}" if r.has_error() else r.content["answer"]["value"]

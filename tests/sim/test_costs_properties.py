@@ -2,16 +2,18 @@
 
 from dataclasses import fields, replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.world.costs import Counts, cost, request_seconds
+from sim.world.costs import Counts, cost, request_seconds, waits
 from sim.world.scenario import Cloud, Scenario, Tier
 from tests.support.properties import FEW
 
+NAMES = [field.name for field in fields(Counts)]
 counted = st.integers(0, 10**9)
-counts = st.builds(Counts, **{field.name: counted for field in fields(Counts)})
+counts = st.builds(Counts, **dict.fromkeys(NAMES, counted))
 price = st.floats(0.1, 1000)
 tiers = st.builds(
     Tier,
@@ -38,7 +40,7 @@ def scenario(tier: Tier, gflops: float = 100.0) -> Scenario:
 
 def added(first: Counts, second: Counts) -> Counts:
     """Both, one after the other, with networks of the same size."""
-    total = {f.name: getattr(first, f.name) + getattr(second, f.name) for f in fields(Counts)}
+    total = {name: getattr(first, name) + getattr(second, name) for name in NAMES}
     return Counts(**total | {"macs": first.macs})
 
 
@@ -57,10 +59,15 @@ def test_the_parts_of_a_session_cost_what_the_whole_does(
 
 
 @FEW
-@given(tier=tiers, factor=factors, name=st.sampled_from([field.name for field in fields(Counts)]), more=counted)
+@given(
+    tier=tiers,
+    factor=factors,
+    name=st.sampled_from([field.name for field in fields(Counts)]),
+    more=counted | st.integers(0, 1),
+)
 def test_each_count_costs_what_it_costs_by_itself(tier: Tier, factor: float, name: str, more: int) -> None:
     """By the definitions: two operations a multiply-accumulate, at what the device has today; megabits; megabytes."""
-    nothing = Counts(**dict.fromkeys([field.name for field in fields(Counts)], 0))
+    nothing = Counts(**dict.fromkeys(NAMES, 0))
     found = cost(replace(nothing, **{name: more}), tier, scenario(tier), factor)
     flops = tier.gflops * 1e9 * tier.efficiency * factor
     seconds = {
@@ -86,7 +93,22 @@ def test_each_count_costs_what_it_costs_by_itself(tier: Tier, factor: float, nam
 @FEW
 @given(macs=counted, bits=counted, tier=tiers, factor=factors)
 def test_a_request_arrives_before_the_device_has_its_network(macs: int, bits: int, tier: Tier, factor: float) -> None:
-    nothing = dict.fromkeys([field.name for field in fields(Counts)], 0)
+    nothing = dict.fromkeys(NAMES, 0)
     whole = cost(Counts(**nothing | {"macs_request": macs, "bits_up": bits}), tier, scenario(tier), factor)
     assert request_seconds(macs, bits, tier, factor) == pytest.approx(whole.seconds_adapt)
     assert request_seconds(macs, bits, tier, 1.0) <= request_seconds(macs, bits, tier, factor)
+    assert request_seconds(macs, bits, tier) == request_seconds(macs, bits, tier, 1.0)  # an idle device
+
+
+@FEW
+@given(bursts=st.lists(st.tuples(st.integers(0, 20), st.integers(1, 30)), min_size=1, max_size=4))
+def test_requests_are_served_one_after_the_other_and_those_that_come_at_once_in_their_order(
+    bursts: list[tuple[int, int]],
+) -> None:
+    """Against a queue played event by event. Bursts are long enough for a sort that is not stable to show."""
+    arrivals = [float(moment) for moment, requests in bursts for _ in range(requests)]
+    free, expected = 0.0, {}
+    for moment, row in sorted((moment, row) for row, moment in enumerate(arrivals)):
+        expected[row] = max(free, moment) - moment
+        free = max(free, moment) + 0.25
+    assert waits(np.array(arrivals), 0.25).tolist() == [expected[row] for row in range(len(arrivals))]

@@ -14,12 +14,12 @@ from core.seeds import derive
 from sim import run
 from sim.config import Config
 from sim.data.interactions import Interactions
-from sim.play import Played, RowMaker
+from sim.rows import RowMaker
 from sim.world.availability import Trace
-from sim.world.fleet import Fleet, Status
+from sim.world.fleet import Fleet
 from sim.world.scenario import Cloud, Failures, Limits, Scenario, Tier, load_scenario
 from sim.world.streams import build_streams
-from strategies.base import DeviceSession, SessionResult
+from strategies.base import DeviceSession, SessionResult, Status
 from tests.support.runs import sessions, without_report, write_csv
 
 WEAK = Tier(
@@ -74,8 +74,8 @@ def test_ceilings_by_hand() -> None:
     assert strong.update_bits == 8_000_000  # the tier's own ceiling instead of the mix's
 
 
-def played(device: int, session: int, status: Status = "ok", **facts: object) -> Played:
-    return Played(SessionResult(DeviceSession(10 + device, device, session), **facts), status)  # type: ignore[arg-type]
+def played(device: int, session: int, status: Status = "ok", **facts: object) -> SessionResult:
+    return SessionResult(DeviceSession(10 + device, device, session), status, **facts)  # type: ignore[arg-type]
 
 
 MEASURED = {"hits": 1, "ndcg": 0.5, "served": 1, "macs": 100_000, "macs_paper": 0, "macs_adapt": 0}

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from core.errors import UserError
+from core.run_folder import RunFolder
 from sim import play, run
 from sim.config import Config
-from sim.run_folder import RunFolder
 from tests.support.runs import Stopped, sessions, stop_after, without_report, write_csv
 
 ASKING = ("finetune", "forward-ofa")

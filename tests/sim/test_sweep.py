@@ -9,11 +9,12 @@ import pytest
 
 import analysis
 from core.errors import UserError
+from core.run_folder import RunFolder
 from sim import play, run
 from sim.config import Config
 from sim.policy import setup
-from sim.run_folder import RunFolder
 from sim.sweep import Sweep, split
+from strategies.base import SessionResult
 from tests.support.runs import sessions, stop_after, write_csv
 
 
@@ -80,7 +81,7 @@ def test_a_run_of_a_sweep_has_the_rows_it_would_have_alone(
     played: list[str] = []
     real = play.play_wave
 
-    def noted(strategy: play.SessionStrategy, *args: object, **kwargs: object) -> list[play.Played]:
+    def noted(strategy: play.SessionStrategy, *args: object, **kwargs: object) -> list[SessionResult]:
         played.append(strategy.name)
         return real(strategy, *args, **kwargs)  # type: ignore[arg-type]
 

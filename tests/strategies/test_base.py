@@ -9,18 +9,24 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord
 
 from clients.messages import MEASURED, NETWORK, SESSION, SessionConfig, pack_decline, pack_probe, pack_request
-from strategies.base import AdaptiveStrategy, DeviceSession, SessionResult, SessionStrategy
+from strategies.base import AdaptiveStrategy, DeviceSession, SessionResult, SessionStrategy, WaveRules
 from strategies.devicerec import DeviceRec
 from strategies.duet import Duet
 from strategies.forward_ofa import ForwardOFA
 from tests.support.seam import BLOCK, answer, block, latent, mapper_by_hand, measured, save, static_model
 
 ITEMS, BLOCKS, CONTEXT, HISTORY, SEED = 20, 3, 5, 8, 11
-FIRST = [DeviceSession(node=901, device=0, session=0), DeviceSession(node=55, device=1, session=0)]
-FIRST.append(DeviceSession(node=700, device=2, session=0))
-SECOND = [DeviceSession(node=901, device=0, session=1), DeviceSession(node=700, device=2, session=1)]
+FIRST = [DeviceSession(node=901, device=0, session=0, events=4), DeviceSession(node=55, device=1, session=0, events=2)]
+FIRST.append(DeviceSession(node=700, device=2, session=0, events=1))
+SECOND = [
+    DeviceSession(node=901, device=0, session=1, events=1),
+    DeviceSession(node=700, device=2, session=1, events=1),
+]
 ROUNDS = {1: FIRST, 2: SECOND}
 NOTHING, CONFIG = ArrayRecord(), ConfigRecord()
+MACS = 64 * BLOCKS
+"""Of a request by a device that has nothing to read yet: the controller's layer."""
+DECIDING, COMPARING = WaveRules(remembers=True), WaveRules(remembers=True, compares=True)
 GRID = Mock()  # a strategy is handed one and asks it nothing
 
 Records = Mapping[str, ArrayRecord | MetricRecord]
@@ -62,7 +68,7 @@ def results(strategy: SessionStrategy) -> dict[int, SessionResult]:
     return {result.device_session.node: result for result in strategy.end()}
 
 
-def wants(*blocks: int, first: float = 0, second: float = 0, macs: int = 1) -> Records:
+def wants(*blocks: int, first: float = 0, second: float = 0, macs: int = MACS) -> Records:
     path = np.isin(np.arange(BLOCKS), blocks)
     return pack_request(path, latent(first, second), macs)
 
@@ -110,17 +116,17 @@ def test_nothing_is_asked_where_nothing_adapts(plain: SessionStrategy) -> None:
 
 
 def test_measurements_are_kept_by_device_and_summed(plain: SessionStrategy) -> None:
-    numbers = [{"events": 4, "hits": 3, "ndcg": 1.5, "served": 1}, {"events": 2, "hits": 0, "ndcg": 0.0, "served": 1}]
-    numbers.append({"events": 1, "hits": 1, "ndcg": 0.25, "served": 0})
+    numbers = [{"events": 4, "hits": 3, "ndcg": 1.5, "served": 0}, {"events": 2, "hits": 0, "ndcg": 0.0, "served": 0}]
+    numbers.append({"events": 1, "hits": 1, "ndcg": 0.5, "served": 0})
     messages = sent(plain, "evaluate")
     replies = [answer(m, measured(**one)) for m, one in zip(messages, numbers, strict=True)]
     total = plain.aggregate_evaluate(1, reversed(replies))  # in whatever order they arrive
-    assert total == MetricRecord({"events": 7.0, "hits": 4.0, "ndcg": 1.75})
+    assert total == MetricRecord({"events": 7.0, "hits": 4.0, "ndcg": 2.0})
     for result, one in zip(plain.end(), numbers, strict=True):
         assert result.measured is not None
         assert {name: result.measured[name] for name in one} == one
         assert (result.requested, result.bits_up, result.bits_down, result.macs_cloud) == (False, 0, 0, 0)
-        assert result.problems == []
+        assert (result.status, result.problem) == ("ok", "")
 
 
 def failed(message: Message) -> Message:
@@ -128,31 +134,35 @@ def failed(message: Message) -> Message:
 
 
 def with_items(message: Message) -> Message:
-    return answer(message, {**measured(), "items": ArrayRecord({"seen": Array(np.array([3, 5]))})})
+    return answer(message, {**measured(events=4), "items": ArrayRecord({"seen": Array(np.array([3, 5]))})})
 
 
 def without_hits(message: Message) -> Message:
-    numbers = dict(measured()[MEASURED])
+    numbers = dict(measured(events=4)[MEASURED])
     del numbers["hits"]
     return answer(message, {MEASURED: MetricRecord(numbers)})  # type: ignore[arg-type]
 
 
 def not_finite(message: Message) -> Message:
-    return answer(message, measured(ndcg=float("nan")))
+    return answer(message, measured(events=4, ndcg=float("nan")))
 
 
-@pytest.mark.parametrize("wrong", [failed, with_items, without_hits, not_finite])
+@pytest.mark.parametrize(
+    ("wrong", "status"),
+    [(failed, "failed"), (with_items, "rejected"), (without_hits, "rejected"), (not_finite, "rejected")],
+)
 def test_a_wrong_report_costs_its_sender_and_nobody_else(
-    plain: SessionStrategy, wrong: Callable[[Message], Message]
+    plain: SessionStrategy, wrong: Callable[[Message], Message], status: str
 ) -> None:
     first, second, third = sent(plain, "evaluate")
-    total = plain.aggregate_evaluate(1, [wrong(first), answer(second, measured(hits=1, ndcg=1.0, served=1))])
-    assert total == MetricRecord({"events": 1.0, "hits": 1.0, "ndcg": 1.0})
+    total = plain.aggregate_evaluate(1, [wrong(first), answer(second, measured(events=2, hits=1, ndcg=1.0))])
+    assert total == MetricRecord({"events": 2.0, "hits": 1.0, "ndcg": 1.0})
     found = results(plain)
     assert found[901].measured is None
-    assert len(found[901].problems) == 1
+    assert found[901].status == status
+    assert found[901].problem
     assert found[55].measured is not None
-    assert (found[55].problems, found[700].measured, found[700].problems) == ([], None, [])
+    assert (found[55].status, found[700].measured, found[700].status) == ("ok", None, "lost")
     assert third.metadata.dst_node_id == 700
 
 
@@ -190,7 +200,7 @@ def test_every_device_of_the_round_is_asked(folder: Path) -> None:
 
 
 def test_a_request_is_answered_with_the_blocks_it_names(adaptive: AdaptiveStrategy) -> None:
-    messages = ask(adaptive, {55: wants(0, 2, first=2, second=-3, macs=777)})
+    messages = ask(adaptive, {55: wants(0, 2, first=2, second=-3)})
     made = network(messages[55])
     assert made == {
         "path": [0b101],
@@ -198,10 +208,10 @@ def test_a_request_is_answered_with_the_blocks_it_names(adaptive: AdaptiveStrate
         "block.2": block(2, 2, -3).tolist(),
     }
     assert [made["block.2"][i] for i in (0, 1, 5)] == [5, 3, -3]  # 3 + 2; 3; 3 + 2 * (-3)
-    assert network(messages[901]) is None
+    assert 901 not in messages  # it did not answer
     result = results(adaptive)[55]
     assert result.requested
-    assert result.macs_device == 777
+    assert result.macs_device == MACS
     assert result.bits_up == 64 * 32 + 8
     assert result.bits_down == 2 * BLOCK * 32 + 8
     assert result.macs_cloud == 2 * 64 * BLOCK
@@ -227,36 +237,46 @@ def test_a_request_for_no_block_is_answered_with_its_path_alone(adaptive: Adapti
 
 
 def test_a_device_that_declines_gets_nothing_and_is_told_to_play(adaptive: AdaptiveStrategy) -> None:
-    messages = ask(adaptive, {901: pack_decline(64), 55: wants(0)})
+    adaptive.begin(FIRST, DECIDING)
+    messages = ask(adaptive, {901: pack_decline(MACS), 55: wants(0)})
     assert network(messages[901]) is None
     result = results(adaptive)[901]
-    assert (result.requested, result.macs_device) == (False, 64)
+    assert (result.requested, result.macs_device) == (False, MACS)
     assert (result.bits_up, result.bits_down, result.macs_cloud) == (0, 0, 0)
-    assert result.problems == []
+    assert result.problem == ""
 
 
 def test_a_probe_is_answered_and_costs_nothing(adaptive: AdaptiveStrategy) -> None:
     path = np.array([False, True, False])
-    messages = ask(adaptive, {700: pack_probe(path, latent(3, 1), macs=9)})
+    adaptive.begin(FIRST, COMPARING)
+    messages = ask(adaptive, {700: pack_probe(path, latent(3, 1), macs=0)})
     assert network(messages[700]) == {"path": [0b010], "block.1": block(1, 3, 1).tolist()}
     result = results(adaptive)[700]
-    assert (result.requested, result.macs_device) == (False, 9)
+    assert (result.requested, result.probed, result.macs_device) == (False, True, 0)
     assert (result.bits_up, result.bits_down, result.macs_cloud) == (0, 0, 0)
 
 
-def test_a_missing_answer_is_a_device_without_a_network(adaptive: AdaptiveStrategy) -> None:
-    messages = ask(adaptive, {})
-    assert sorted(messages) == [55, 700, 901]
-    assert all(network(message) is None for message in messages.values())
-    assert not any(result.requested or result.problems for result in adaptive.end())
+def test_a_device_whose_answer_was_lost_is_told_nothing_more(adaptive: AdaptiveStrategy) -> None:
+    assert sorted(ask(adaptive, {55: wants(0)})) == [55]
+    assert [result.status for result in adaptive.end()] == ["lost"] * 3  # of the second the report is missing
+
+
+def test_a_late_request_is_counted_and_not_answered(adaptive: AdaptiveStrategy) -> None:
+    adaptive.begin(FIRST, WaveRules(late=lambda one, asked: one.device == 1 and asked.bits == 64 * 32 + 8))
+    messages = ask(adaptive, {901: wants(0), 55: wants(0)})
+    assert network(messages[55]) is None
+    adaptive.aggregate_evaluate(1, [answer(messages[55], measured(events=2))])
+    result = results(adaptive)[55]
+    assert (result.status, result.requested, result.bits_up) == ("late", True, 64 * 32 + 8)
+    assert (result.macs_device, result.bits_down, result.macs_cloud) == (MACS, 0, 0)
 
 
 def long_latent() -> Records:
-    return pack_request(np.ones(BLOCKS, dtype=bool), np.zeros(65, dtype=np.float32), 1)
+    return pack_request(np.ones(BLOCKS, dtype=bool), np.zeros(65, dtype=np.float32), MACS)
 
 
 def beyond() -> Records:
-    return pack_request(np.array([0, 0, 0, 1], dtype=bool), latent(1, 1), 1)
+    return pack_request(np.array([0, 0, 0, 1], dtype=bool), latent(1, 1), MACS)
 
 
 def infinite() -> Records:
@@ -276,12 +296,13 @@ def test_a_wrong_request_is_not_answered_and_costs_nobody_else_anything(
     adaptive: AdaptiveStrategy, wrong: Callable[[], Records]
 ) -> None:
     messages = ask(adaptive, {55: wrong(), 700: wants(2, first=1, second=1)})
-    assert network(messages[55]) is None
+    assert sorted(messages) == [700]
     assert network(messages[700]) == {"path": [0b100], "block.2": block(2, 1, 1).tolist()}
     found = results(adaptive)
-    assert len(found[55].problems) == 1
+    assert found[55].status == "rejected"
+    assert found[55].problem
     assert (found[55].requested, found[55].bits_up, found[55].bits_down, found[55].macs_device) == (False, 0, 0, 0)
-    assert (found[700].requested, found[700].problems) == (True, [])
+    assert (found[700].requested, found[700].problem) == (True, "")
 
 
 def test_a_network_is_handed_over_once_and_not_kept_for_the_next_round(adaptive: AdaptiveStrategy) -> None:

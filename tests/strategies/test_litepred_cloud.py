@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 import torch
 
+from core.run_folder import RunFolder
 from models.backbones.nextitnet import NextItNet
 from sim import play, run
 from sim.config import Config
-from sim.run_folder import RunFolder
 from strategies.litepred import SupernetLearner, random_paths
 from strategies.training.learner import Recipe
 from strategies.training.windows import Batch

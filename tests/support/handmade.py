@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from core.run_folder import RunFolder
 from models.backbones.base import DIM
 from models.checkpoint import save_model
 from models.cloud_models import AdaptiveModel
@@ -15,7 +16,6 @@ from models.device_part import Extractor
 from sim import experiment
 from sim.config import Config
 from sim.model_cache import Sizes, model_path
-from sim.run_folder import RunFolder
 
 STRENGTH = 1000.0
 """How much the latent interest outweighs the items in the window."""

@@ -23,10 +23,10 @@ def differences(first: pd.DataFrame, second: pd.DataFrame) -> list[str]:
         if one.dtype != other.dtype:
             out.append(f"column {name}: {one.dtype} against {other.dtype}")
         elif not one.equals(other):
-            row = int((~((one == other) | (one.isna() & other.isna()))).to_numpy().argmax())
+            unequal = ~((one == other) | (one.isna() & other.isna())).to_numpy()
+            row = int(unequal.argmax())
             where = ", ".join(f"{key} {first[key][row]}" for key in ("method", "device", "session") if key in first)
-            found = int((one != other).sum())
-            out.append(f"column {name}: {found} rows differ, first {where}: {one[row]!r} against {other[row]!r}")
+            out.append(f"column {name}: {unequal.sum()} rows differ, first {where}: {one[row]} against {other[row]}")
     return out or ["the columns stand in another order"]
 
 

@@ -8,7 +8,9 @@ import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from torch import nn
 
-from clients.messages import MEASURED, SESSION, SESSION_MEASURES, SessionConfig
+from clients.fields import MEASURED_FIELDS
+from clients.messages import MEASURED, SESSION, SessionConfig
+from core.sealed import write_arrays
 from models.backbones.base import DIM
 from models.checkpoint import Sizes, save_model
 from models.cloud_models import AdaptiveModel, StaticModel
@@ -23,8 +25,8 @@ def answer(message: Message, records: Mapping[str, ArrayRecord | MetricRecord | 
 
 
 def measured(**values: float) -> dict[str, MetricRecord]:
-    """The report of a session: of one event and nothing else where ``values`` names nothing."""
-    numbers: dict[str, float] = {**dict.fromkeys(SESSION_MEASURES, 0), "events": 1, **values}
+    """The report of a session: of one event, not served and without a hit where ``values`` names nothing."""
+    numbers = {field.name: field.kind(values.get(field.name, field.name == "events")) for field in MEASURED_FIELDS}
     return {MEASURED: MetricRecord(numbers)}  # type: ignore[arg-type]
 
 
@@ -105,13 +107,11 @@ def block(k: int, first: float, second: float) -> np.ndarray:
 
 def write_world(folder: Path, sequences: list[list[int]], starts: list[list[int]]) -> Path:
     """The devices' disks: the items of each, and where its sessions begin; the last session ends with the items."""
-    folder.mkdir(parents=True, exist_ok=True)
     arrays = {
         "offsets": np.cumsum([0, *map(len, sequences)]),
         "items": np.concatenate([np.array(items, dtype=np.int32) for items in sequences]),
         "session_offsets": np.cumsum([0, *map(len, starts)]),
         "session_starts": np.concatenate([np.array(begin, dtype=np.int64) for begin in starts]),
     }
-    for name, values in arrays.items():
-        np.save(folder / f"{name}.npy", values)
+    write_arrays(folder, arrays, {})
     return folder

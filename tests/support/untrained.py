@@ -32,6 +32,8 @@ def train(
     seed: int,
     device: torch.device,
     checkpoint: Path,
+    key: str,
+    say: Callable[[str], None],
     on_batch: Callable[[int, int, list[EpochRecord]], None],
 ) -> Trained:
     """Stand in for :func:`strategies.training.loop.train`: scale the weights, do what a learner does between epochs."""

@@ -1,0 +1,146 @@
+"""The fields of every message: name, type, range and meaning, one table a record. Both ends check against these tables.
+
+A range here is what holds for every message. What follows from the message that was answered (the session's events, the
+path that was sent) narrows it: :mod:`strategies.expectation`.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from flwr.app import ConfigRecord, MetricRecord
+
+LARGEST = 2.0**53
+"""Of a count: every smaller integer is a float64 of its own."""
+LONGEST = 4096
+"""Of a path of the file system."""
+MOST_BLOCKS = 62
+"""A path is one number of a bit a block, and has to fit into an int64."""
+
+
+class BadMessage(ValueError):
+    """A message that breaks the protocol; the text is one line that names the field and says what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a record."""
+
+    name: str
+    kind: type[int] | type[float] | type[str] | type[bool]
+    """Exactly this type: no bool stands for an int, and no int for a float."""
+    meaning: str
+    low: float = 0
+    high: float = LARGEST
+    """Ends included; of a text, its length."""
+
+    def check(self, value: object) -> None:
+        """Raise :class:`BadMessage` if ``value`` cannot be one of this field."""
+        if type(value) is not self.kind:
+            raise BadMessage(f"{self.name} is of type {type(value).__name__}, expected {self.kind.__name__}")
+        if isinstance(value, str):
+            if "\0" in value or not self.low <= len(value) <= self.high:
+                raise BadMessage(f"{self.name} is {shown(value)}, expected {_span(self.low, self.high)} characters")
+        elif not self.low <= value <= self.high:
+            raise BadMessage(f"{self.name} is {shown(value)}, expected {_span(self.low, self.high)}")
+
+    def within(self, low: float, high: float) -> "Field":
+        """The same field in a narrower range."""
+        return replace(self, low=low, high=high)
+
+
+SESSION_FIELDS = (
+    Field("session", int, "number of the device's session, from 0", high=2**31),
+    Field("world", str, "folder of the simulated devices' storage", 1, LONGEST),
+    Field("model", str, "file of the model installed on the devices", 1, LONGEST),
+    Field("context", int, "items that a prediction reads", low=1, high=2**16),
+    Field("history_length", int, "items that the extractors read", low=1, high=2**16),
+    Field("seed", int, "of the device's own draws", low=-(2**63), high=2**63 - 1),
+)
+"""Down: which session to play."""
+
+BUDGET_FIELDS = (
+    Field("macs", float, "ceiling of multiply-accumulates of one inference", high=math.inf),
+    Field("model_bits", float, "ceiling of the network's weights, times 32", high=math.inf),
+    Field("update_bits", float, "ceiling of the weights that come down for a session, times 32", high=math.inf),
+    Field("joules", float, "ceiling of the whole session's energy", high=math.inf),
+    Field("predictions", int, "inferences that the energy is planned for"),
+    Field("seconds_per_mac", float, "of today's computing"),
+    Field("joules_per_mac", float, "of computing"),
+    Field("joules_per_bit_down", float, "of the radio"),
+    Field("joules_per_bit_up", float, "of the radio"),
+    Field("joules_tail", float, "of the radio, once a session that uses it"),
+)
+"""Down: what the device can afford today."""
+
+POLICY_FIELDS = (
+    Field("name", str, "NAME or NAME:PARAMETER of the request policy", 1, 100),
+    Field("state_folder", str, "folder of what the devices remember between sessions", 1, LONGEST),
+    Field("draw", float, "the device-session's own uniform number", high=1),
+    Field("switch", int, "sessions since another interest took over, -1 for none", low=-1, high=2**31),
+    Field("detector", str, "file of the mis-recommendation detector, or nothing", 0, LONGEST),
+    Field("compare", bool, "whether the stale and the fresh network are both played"),
+)
+"""Down: by what the device decides whether to ask."""
+
+REQUEST_FIELDS = (Field("macs", int, "multiply-accumulates of the extractors and of deciding"),)
+"""Up, with a request, and all there is without one."""
+PROBE_FIELD = Field("probe", int, "1: no request of the device, but one that the simulator makes to compare", 1, 1)
+
+MEASURED_FIELDS = (
+    Field("events", int, "interactions of the session", high=2**31 - 1),
+    Field("hits", int, "of these, whose item was among the first 10", high=2**31 - 1),
+    Field("ndcg", float, "sum over the events of NDCG@10"),
+    Field("served", int, "1 if a network was run, 0 if the device ranked by popularity", high=1),
+    Field("macs", int, "multiply-accumulates of one inference"),
+    Field("macs_paper", int, "the same as the paper counts"),
+    Field("macs_adapt", int, "multiply-accumulates of making itself a network"),
+    Field("macs_decide", int, "multiply-accumulates of deciding whether to adapt"),
+    Field("param_bits", int, "size of the network, 32 bits a stored weight"),
+    Field("path", int, "the blocks that ran, bit 0 the first", high=2**MOST_BLOCKS - 1),
+)
+"""Up: what a device reports of a session."""
+
+COMPARED_FIELDS = (
+    Field("hits_stale", int, "hits with the network of before the session", high=2**31 - 1),
+    Field("ndcg_stale", float, "NDCG@10 with it, summed"),
+    Field("hits_fresh", int, "hits with a network made for the session", high=2**31 - 1),
+    Field("ndcg_fresh", float, "NDCG@10 with it, summed"),
+)
+"""Up, beside that, where the simulator compares the stale network with the fresh one."""
+
+REFUSED_FIELDS = (Field("reason", str, "why the device does not do what it was told", 0, 10**6),)
+"""Up, in place of an answer."""
+
+
+def check(name: str, record: object, fields: Sequence[Field]) -> dict[str, Any]:
+    """The values of a record that holds exactly these fields.
+
+    Raises :class:`BadMessage` if it is of the wrong kind, lacks a field, has another, or if a value is out of place.
+    """
+    if not isinstance(record, ConfigRecord | MetricRecord):
+        raise BadMessage(f"'{name}' holds arrays, expected numbers")
+    expected = [field.name for field in fields]
+    if missing := [key for key in expected if key not in record]:
+        raise BadMessage(f"'{name}' lacks {', '.join(missing)}")
+    if extra := sorted(set(record) - set(expected)):
+        raise BadMessage(f"'{name}' holds {shown(extra[0])}, which the protocol does not name")
+    for field in fields:
+        field.check(record[field.name])
+    return {key: record[key] for key in expected}
+
+
+def shown(value: object) -> str:
+    """``value`` in a few characters, however large it is."""
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 64:
+        return f"an integer of {value.bit_length()} bits"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _span(low: float, high: float) -> str:
+    ends = [f"{end:.17g}" for end in (low, high)]
+    if low == high:
+        return ends[0]
+    return f"at least {ends[0]}" if math.isinf(high) else f"{ends[0]} to {ends[1]}"

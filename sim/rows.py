@@ -1,0 +1,107 @@
+"""From the result of a device-session to its row in ``sessions.parquet``."""
+
+import numpy as np
+import pandas as pd
+
+from clients.messages import COMPARED
+from sim.world.costs import Counts, cost, waits
+from sim.world.fleet import Fleet
+from sim.world.streams import session_phase
+from strategies.base import SessionResult
+
+
+class RowMaker:
+    """Turns the results of a round into rows: counts from the messages, costs from the profiles."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self.phases = session_phase(fleet.streams)
+
+    def __call__(self, played: list[SessionResult], method: str, seed: int, compared: bool = False) -> pd.DataFrame:
+        """One row a device-session of a round; where measurements are missing it is not served and has no hits.
+
+        ``compared`` adds the quality with the stale and with the fresh network.
+        """
+        waiting = self._waiting(played)
+        return pd.DataFrame(
+            [self._row(one, method, seed, wait, compared) for one, wait in zip(played, waiting, strict=True)]
+        ).astype(DTYPES)
+
+    def _waiting(self, played: list[SessionResult]) -> list[float | None]:
+        """Seconds in the cloud's queue; None for a device-session that the cloud made nothing for."""
+        rate = self.fleet.scenario.cloud.requests_per_second
+        asked = [one for one in played if one.bits_down > 0 and one.bits_up > 0]
+        if rate is None:
+            return [None] * len(played)
+        arrivals = [self.fleet.arrival(o.device_session, o.macs_device, o.bits_up) for o in asked]
+        found = dict(zip([o.device_session for o in asked], waits(np.array(arrivals), 1 / rate).tolist(), strict=True))
+        return [found.get(one.device_session) for one in played]
+
+    def _row(
+        self, result: SessionResult, method: str, seed: int, wait: float | None, compared: bool
+    ) -> dict[str, object]:
+        device_session = result.device_session
+        index = self.fleet.index(device_session)
+        events = int(self.fleet.events[index])
+        measured = result.measured or dict.fromkeys(
+            ("hits", "ndcg", "served", "macs", "macs_paper", "macs_adapt", "param_bits", "path"), 0
+        )
+        tier = self.fleet.tier(device_session)
+        counts = Counts(
+            events=events,
+            macs=int(measured["macs"]),
+            macs_request=result.macs_device + int(measured.get("macs_decide", 0)),
+            macs_adapt=int(measured["macs_adapt"]),
+            macs_cloud=result.macs_cloud,
+            bits_up=result.bits_up,
+            bits_down=result.bits_down,
+        )
+        rate = self.fleet.scenario.cloud.requests_per_second
+        queue = 0.0 if wait is None or rate is None else wait + 1 / rate
+        spent = cost(counts, tier, self.fleet.scenario, self.fleet.factor(device_session), queue)
+        return {
+            "seed": seed,
+            "device": device_session.device,
+            "method": method,
+            "session": device_session.session,
+            "events": events,
+            "hits": int(measured["hits"]),
+            "ndcg": float(measured["ndcg"]),
+            "requested": result.requested,
+            "path": int(measured["path"]),
+            "blocks": int(measured["path"]).bit_count(),
+            "macs": counts.macs,
+            "macs_paper": int(measured["macs_paper"]),
+            "macs_session": counts.macs_device,
+            "param_bits": int(measured["param_bits"]),
+            "bits_down": counts.bits_down,
+            "bits_up": counts.bits_up,
+            "seconds_adapt": spent.seconds_adapt,
+            "seconds_wait": wait or 0.0,
+            "seconds_inference": spent.seconds_inference,
+            "joules": spent.joules,
+            "budget_macs": self.fleet.budget(device_session).macs,
+            "served": bool(measured["served"]),
+            "status": result.status,
+            "tier": tier.name,
+            "phase": str(self.phases[index]),
+            "adapted": result.bits_down > 0 or counts.macs_adapt > 0,
+            **({name: float(measured.get(name, 0.0)) for name in COMPARED} if compared else {}),
+        }
+
+
+DTYPES = {
+    "seed": "int64",
+    "device": "int32",
+    "session": "int32",
+    "events": "int32",
+    "hits": "int32",
+    "blocks": "int32",
+    "path": "int64",
+    "macs": "int64",
+    "macs_paper": "int64",
+    "macs_session": "int64",
+    "param_bits": "int64",
+    "bits_down": "int64",
+    "bits_up": "int64",
+}

@@ -1,0 +1,112 @@
+"""What cloud and simulation know of a session before its device reports, and the check of the report against it.
+
+:mod:`clients.fields` has the types and ranges of the fields. Here are the values that follow from what was sent: how
+many events the session has, which networks the device can have run, and what each of them takes.
+"""
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from clients.fields import BadMessage, shown
+from clients.messages import Measured
+from models.backbones.base import DIM
+from models.checkpoint import Installed
+from models.metrics import CUTOFF
+from models.shared.plain import Footprint, footprint
+
+LEAST_GAIN = 1 / math.log2(1 + CUTOFF)
+"""NDCG of a hit in the last place that counts."""
+ROUNDING = 1e-9
+"""Share by which a sum over a session's events may differ from the same sum in another order."""
+
+Counts = Collection[int]
+"""The values that a count may have: a range, or a few numbers."""
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What is known of one device-session before its report arrives."""
+
+    events: int
+    """Interactions of the session."""
+    networks: "Networks"
+    """What a network takes, by its path."""
+    paths: Counts
+    """The paths that a served device can have run."""
+    macs_adapt: tuple[Counts, ...] = (range(1),)
+    """What making itself a network may have taken: in one of these."""
+    macs_decide: Counts = range(1)
+    """What deciding whether to adapt may have taken."""
+
+    def check(self, told: Measured) -> None:
+        """Raise :class:`BadMessage`, which names the field, where the report cannot be of this session."""
+        if told["events"] != self.events:
+            raise BadMessage(f"events is {told['events']}, the session has {self.events}")
+        self._quality("hits", "ndcg", told)
+        if "hits_stale" in told:
+            for kind in ("stale", "fresh"):
+                self._quality(f"hits_{kind}", f"ndcg_{kind}", told)
+            played = told["hits"], told["ndcg"]
+            if played not in [(told[f"hits_{kind}"], told[f"ndcg_{kind}"]) for kind in ("stale", "fresh")]:
+                raise BadMessage("hits and ndcg are neither those of the stale nor those of the fresh network")
+        if not any(told["macs_adapt"] in counts for counts in self.macs_adapt):
+            raise BadMessage(f"macs_adapt is {told['macs_adapt']}, which adapting does not take here")
+        if told["macs_decide"] not in self.macs_decide:
+            raise BadMessage(f"macs_decide is {told['macs_decide']}, which deciding does not take here")
+        self._network(told)
+
+    def _quality(self, hits: str, ndcg: str, told: Measured) -> None:
+        if told[hits] > self.events:
+            raise BadMessage(f"{hits} is {told[hits]}, the session has {self.events} events")
+        low, high = told[hits] * LEAST_GAIN * (1 - ROUNDING), told[hits] * (1 + ROUNDING)
+        if not low <= told[ndcg] <= high:
+            raise BadMessage(f"{ndcg} is {shown(told[ndcg])}, which {told[hits]} hits cannot give")
+
+    def _network(self, told: Measured) -> None:
+        names = ("macs", "macs_paper", "param_bits")
+        if not told["served"]:
+            for name in ("path", *names):
+                if told[name]:
+                    raise BadMessage(f"{name} is {told[name]}, though the device was not served")
+            return
+        path = int(told["path"])
+        if path not in self.paths:
+            raise BadMessage(f"path is {path:b}, which the device cannot have run")
+        least, most = self.networks.takes(path)
+        limits = [(f.macs, f.macs_paper, 32 * f.weights) for f in (least, most)]
+        for name, low, high in zip(names, *limits, strict=True):
+            if not low <= told[name] <= high:
+                span = str(low) if low == high else f"{low} to {high}"
+                raise BadMessage(f"{name} is {told[name]}, which path {path:b} does not take ({span})")
+
+
+class Networks:
+    """What the networks take that devices can run with what is installed on them."""
+
+    def __init__(self, installed: Installed) -> None:
+        self.installed, self.backbone = installed, installed.part.backbone
+        self.takes = lru_cache(maxsize=1 << 12)(self._takes)
+
+    @property
+    def everything(self) -> int:
+        """The path of all blocks."""
+        return 2**self.backbone.blocks - 1
+
+    def _takes(self, path: int) -> tuple[Footprint, Footprint]:
+        """The least and the most that one inference takes with this path; the same unless units are switched."""
+        backbone, context = self.backbone, self.backbone.context
+        blocks = (path >> np.arange(backbone.blocks)) % 2 == 1
+        network = self.installed.network
+        if network is None:
+            plain = footprint(backbone, context, blocks)
+            return plain, plain
+        off = torch.zeros(1, backbone.blocks, backbone.linears * DIM)
+        return (
+            network.footprint(backbone, context, blocks, off),
+            network.footprint(backbone, context, blocks),
+        )

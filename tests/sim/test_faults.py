@@ -1,0 +1,163 @@
+"""A fault of this program or of its engine stops the run with one line; after the mend the same command continues."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from flwr.app import Message
+from flwr.server.superlink.linkstate.utils import create_message_error_unavailable_res_message
+
+from clients.device_batch import DeviceBatch
+from clients.session import shared
+from core.errors import UserError
+from sim import play, run
+from sim.backends.inprocess import InProcessGrid
+from sim.config import Config
+from sim.experiment import prepare
+from tests.support import untrained
+from tests.support.runs import sessions, without_report, write_csv
+
+DEVICES = 12
+
+
+@pytest.fixture(autouse=True)
+def _quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path / "cache"))
+    without_report(monkeypatch)
+    untrained.install(monkeypatch)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return Config(
+        dataset=str(write_csv(tmp_path / "tiny.csv")),
+        devices=DEVICES,
+        blocks=2,
+        context=5,
+        memory=8,
+        epochs=1,
+        session_length=4,
+        quiet=True,
+        out=tmp_path / "run",
+    ).absolute()
+
+
+def unavailable(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network reports in place of the fourth device that it is unavailable for messages of this type."""
+    deliver = InProcessGrid.send_and_receive
+
+    def patchy(self: InProcessGrid, messages: list[Message], *, timeout: float | None = None) -> list[Message]:
+        sent = list(messages)
+        replies = deliver(self, sent)
+        if sent and sent[0].metadata.message_type == kind:
+            replies[3] = create_message_error_unavailable_res_message(sent[3].metadata, "node_unavail")
+        return replies
+
+    monkeypatch.setattr(InProcessGrid, "send_and_receive", patchy)
+
+
+@pytest.mark.parametrize("kind", ["train", "evaluate"])
+def test_a_device_that_the_engine_lost_stops_the_run_and_the_same_command_continues(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    config = replace(config, methods="forward-ofa", epochs=1, sessions=1)
+    run.main(config)
+    bad = replace(config, out=tmp_path / "bad")
+    with monkeypatch.context() as patch:
+        unavailable(kind, patch)
+        with pytest.raises(
+            UserError, match=r"1 of 12 devices .* Forward-OFA, device 3 .*session 0: lost: .*run\.log"
+        ) as stop:
+            run.main(bad)
+    assert "\n" not in str(stop.value)
+    assert not list((tmp_path / "bad").glob("parts/*"))
+    run.main(bad)
+    pd.testing.assert_frame_equal(sessions(tmp_path / "bad"), sessions(config.folder))
+
+
+@pytest.mark.parametrize("kind", ["train", "evaluate"])
+def test_a_few_lost_devices_are_counted_and_cost_nobody_else_anything(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    config = replace(config, methods="forward-ofa", epochs=1, sessions=1)
+    run.main(config)
+    monkeypatch.setattr(play, "TOLERATED", 0.2)
+    unavailable(kind, monkeypatch)
+    run.main(replace(config, out=tmp_path / "bad"))
+    rows, others = sessions(tmp_path / "bad"), sessions(config.folder)
+    assert rows.status.tolist() == ["lost" if device == 3 else "ok" for device in range(DEVICES)]
+    assert rows.served.tolist() == [device != 3 for device in range(DEVICES)]
+    assert rows.requested.tolist() == [device != 3 or kind == "evaluate" for device in range(DEVICES)]
+    assert (rows.loc[3, ["hits", "ndcg", "macs", "path"]] == 0).all()
+    pd.testing.assert_frame_equal(rows.drop(3), others.drop(3))
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "short"])
+def test_a_damaged_disk_of_the_simulation_is_no_fault_of_the_devices(
+    config: Config, tmp_path: Path, damage: str
+) -> None:
+    """The file is that of all devices: their sessions were ``rejected``, and the run ended with a table."""
+    config = replace(config, methods="devicerec", epochs=1, sessions=1)
+    prepare(config)
+    items = config.folder / "world" / "items.npy"
+    whole = items.read_bytes()
+    if damage == "missing":
+        items.unlink()
+    elif damage == "truncated":
+        items.write_bytes(whole[:-40])
+    else:
+        np.save(items, np.load(items)[:-10])
+    with pytest.raises(UserError, match=r"12 of 12 .* DeviceRec, device 0 .* session 0: failed: .*(items|world)"):
+        run.main(config)
+    assert not config.folder.joinpath("sessions.parquet").exists()
+    assert (config.folder / "run.log").read_text().count("Traceback") < 3
+    items.write_bytes(whole)
+    run.main(config)
+    assert (sessions(config.folder).status == "ok").all()
+
+
+def test_an_exception_of_our_code_on_a_device_is_one_line_and_status_2(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It meets one device, in its second session; the round before is kept, its own is not."""
+    options = [
+        "--dataset",
+        config.dataset,
+        "--devices",
+        str(DEVICES),
+        "--blocks",
+        "2",
+        "--context",
+        "5",
+        "--epochs",
+        "1",
+    ]
+    options += ["--memory", "8", "--session-length", "4", "--sessions", "2", "--methods", "devicerec", "--quiet"]
+    monkeypatch.setattr(sys, "argv", ["sim.run", *options, "--out", str(tmp_path / "out")])
+    play_shared = shared.rerank
+
+    def broken(batch: DeviceBatch) -> list[Message]:
+        for device, told in zip(batch.devices, batch.configs, strict=True):
+            if (device, told.session) == (7, 1):
+                raise RuntimeError("no such layer\nin this network")
+        return play_shared(batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shared, "rerank", broken)
+        assert run.cli(run.main, "test") == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]  # warnings about the data come first
+    assert said.startswith("error: 1 of ")
+    for part in (
+        "DeviceRec, device 7 (node ",
+        "session 1: failed: RuntimeError: no such layer in this network",
+        str(tmp_path / "out" / "run.log"),
+    ):
+        assert part in said
+    assert [path.name for path in (tmp_path / "out" / "parts").iterdir()] == ["0-devicerec-00001.parquet"]
+    log = (tmp_path / "out" / "run.log").read_text()
+    assert "RuntimeError: no such layer" in log
+    assert run.cli(run.main, "test") == 0
+    assert (sessions(tmp_path / "out").status == "ok").all()
