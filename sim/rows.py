@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from clients.messages import COMPARED
+from core import schema
 from models.candidates import Candidates
 from sim.world.costs import Counts, cost, waits
 from sim.world.fleet import Fleet
@@ -25,9 +26,9 @@ class RowMaker:
         ``compared`` adds the quality with the stale and with the fresh network.
         """
         waiting = self._waiting(played)
-        return pd.DataFrame(
-            [self._row(one, method, seed, wait, compared) for one, wait in zip(played, waiting, strict=True)]
-        ).astype(DTYPES)
+        rows = [self._row(one, method, seed, wait, compared) for one, wait in zip(played, waiting, strict=True)]
+        columns = [column for column in schema.SESSIONS if compared or not column.optional]
+        return pd.DataFrame(rows)[schema.names(columns)].astype(schema.dtypes(columns))
 
     def _waiting(self, played: list[SessionResult]) -> list[float | None]:
         """Seconds in the cloud's queue; None for a device-session that the cloud made nothing for."""
@@ -91,21 +92,3 @@ class RowMaker:
             "adapted": result.bits_down > 0 or counts.macs_adapt > 0,
             **({name: float(measured.get(name, 0.0)) for name in COMPARED} if compared else {}),
         }
-
-
-DTYPES = {
-    "seed": "int64",
-    "device": "int32",
-    "session": "int32",
-    "events": "int32",
-    "repeats": "int32",
-    "hits": "int32",
-    "blocks": "int32",
-    "path": "int64",
-    "macs": "int64",
-    "macs_paper": "int64",
-    "macs_session": "int64",
-    "param_bits": "int64",
-    "bits_down": "int64",
-    "bits_up": "int64",
-}

@@ -68,6 +68,8 @@ class DataFacts:
     """Of the rows of the data set: another row of the same user has the same time."""
     ties: str
     """How such rows are ordered: ``file`` or ``shuffled``."""
+    candidates: str
+    """What a device chooses from: ``unseen`` or ``all`` items."""
     share_one_event_sessions: float
     median_pause_minutes: float
     """Between two interactions of a device, one after the other."""
@@ -129,6 +131,7 @@ def data_facts(
     able: int,
     needed: int,
     ties: str,
+    candidates: str,
     session_gap: float,
     session_length: int,
     instant: int | None = None,
@@ -143,6 +146,7 @@ def data_facts(
         able: Users with enough interactions to be a device.
         needed: Interactions that a device needs.
         ties: How rows of one user with equal times are ordered.
+        candidates: What a device chooses from, ``unseen`` or ``all`` items.
         session_gap: Minutes without an interaction that end a session.
         session_length: Most events of a session.
         instant: Of a split by time, in seconds.
@@ -179,6 +183,7 @@ def data_facts(
         share_duplicates=round(duplicates / interactions.num_interactions, 6),
         share_tied=_share(neighbours),
         ties=ties,
+        candidates=candidates,
         share_one_event_sessions=_share(streams.session_ends - streams.session_starts == 1),
         median_pause_minutes=round(float(np.median(pauses)) / 60, 4) if len(pauses) else 0.0,
         session_gap_minutes=session_gap,
@@ -213,10 +218,14 @@ def _warnings(facts: DataFacts, *, odd_times: bool, cut_by_pauses: bool) -> Iter
         )
     if facts.share_repeats > MOST_REPEATS:
         yield (
-            f"{_percent(facts.share_repeats)} of the live events repeat an item of the device's own past: where all "
-            "items are candidates, remembering predicts them; where only unseen ones are, they are not scored"
+            f"{_percent(facts.share_repeats)} of the live events repeat an item of the device's own past: "
+            + (
+                "they are no predictions and are not scored; --candidates all scores them"
+                if facts.candidates == "unseen"
+                else "remembering predicts them; --candidates unseen leaves them out"
+            )
         )
-    if facts.share_duplicates > MOST_DUPLICATES:
+    if facts.share_duplicates > MOST_DUPLICATES and facts.span_days > 0:  # else a repeat looks like a duplicate
         yield (
             f"{facts.duplicate_rows:,} of {facts.interactions:,} rows are exact duplicates (user, item and time of "
             "another row): the next item is then often the last one, which raises every metric; remove them"

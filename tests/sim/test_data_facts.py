@@ -55,7 +55,9 @@ def history_times(streams: Streams) -> np.ndarray:
     return np.concatenate([streams.times[start : start + live - 1] for start, live in parts])
 
 
-def facts_of(data: Interactions, ties: str = "file", gap: float = 30.0, length: int = 10) -> DataFacts:
+def facts_of(
+    data: Interactions, ties: str = "file", gap: float = 30.0, length: int = 10, candidates: str = "all"
+) -> DataFacts:
     able = eligible_users(data)
     streams = build_streams(data, able, session_gap_minutes=gap, session_length=length)
     return data_facts(
@@ -66,6 +68,7 @@ def facts_of(data: Interactions, ties: str = "file", gap: float = 30.0, length: 
         able=len(able),
         needed=5,
         ties=ties,
+        candidates=candidates,
         session_gap=gap,
         session_length=length,
     )
@@ -97,9 +100,17 @@ def test_facts_by_hand() -> None:
 def test_histories_of_others_count_as_known() -> None:
     data = built(small())
     streams = build_streams(data, eligible_users(data))
-    options = {"able": 2, "needed": 5, "ties": "file", "session_gap": 30.0, "session_length": 10}
+    options = {"able": 2, "needed": 5, "ties": "file", "candidates": "all", "session_gap": 30.0, "session_length": 10}
     known = np.append(history_items(streams), 8)  # another user's history has item 8
     assert data_facts(data, streams, known, known, **options).share_cold_live == pytest.approx(1 / 3, abs=1e-6)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("candidates", "words"), [("unseen", "--candidates all scores them"), ("all", "remembering")])
+def test_repeats_are_told_with_what_becomes_of_them(candidates: str, words: str) -> None:
+    rows = [(user, item, 60 * place) for user in "ab" for place, item in enumerate([1, 2, 3, 4, 5, 6, 7, 8, 9, 9])]
+    (line,) = [one for one in facts_of(built(rows), candidates=candidates).warnings if "repeat" in one]
+    assert line.startswith("50.0 % of the live events repeat an item of the device's own past: ")
+    assert words in line
 
 
 def test_a_repeat_is_one_of_the_same_device_and_of_its_live_past_too() -> None:
@@ -177,7 +188,8 @@ def test_ties_and_how_they_are_ordered() -> None:
 
 
 def test_all_times_equal() -> None:
-    (line,) = warnings_of([(user, item, 0) for user, item, _ in regular()])
+    """Rows of one item are then no duplicates that anybody could tell."""
+    (line,) = warnings_of([(user, item, 0) for user, item, _ in [*regular(), ("u0", 0, 0)]])
     assert line == "all times are equal: there is no order but that of the file, and no session ends by a pause"
 
 
@@ -203,6 +215,7 @@ def test_the_papers_protocol_has_one_event_a_device_by_itself() -> None:
         able=12,
         needed=3,
         ties="file",
+        candidates="all",
         session_gap=30.0,
         session_length=10,
     )
@@ -278,7 +291,7 @@ def test_ties_and_columns_are_part_of_a_runs_identity(file: Path) -> None:
 
 
 def test_shuffled_ties_reach_the_devices(tmp_path: Path) -> None:
-    rows = [f"u{user},i{item},{BEGIN}" for user in range(6) for item in range(20)]
+    rows = [f"u{user},{item},{BEGIN}" for user in range(6) for item in range(20)]
     path = tmp_path / "ties.csv"
     path.write_text("\n".join(["user,item,time", *rows]), encoding="utf-8")
     configs = [Config(dataset=str(path), devices=6, ties=ties, seed=seed, out=tmp_path / f"{ties}{seed}")

@@ -112,6 +112,7 @@ def test_the_facts_say_who_qualifies_and_what_lies_later() -> None:
             able=len(able),
             needed=5,
             ties="file",
+            candidates="unseen",
             session_gap=30.0,
             session_length=10,
             instant=instant,
