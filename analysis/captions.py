@@ -27,8 +27,8 @@ BACKBONES = {"sasrec": "SASRec", "nextitnet": "NextItNet"}
 _SPLITS = {
     "stream": "the last 20 % of each device's interactions, played live in order of time; the item before "
     "them is for validation, what is older the cloud trains on",
-    "time": "one instant for all users: what lies before it the cloud trains on (each user's last item before it is for "
-    "validation), what comes after it is played live in order of time",
+    "time": "one instant for all users: what lies before it the cloud trains on (each user's last item before it is "
+    "for validation), what comes after it is played live in order of time",
     "paper": "leave-one-out: each device's last item; the item before it is for validation, what is older "
     "the cloud trains on",
 }
@@ -124,11 +124,13 @@ def _of_the_split(run: Run) -> str:
     if facts.get("split") == "time":
         return (
             f" ({facts['split_day']}; {facts['users_qualifying']:,} of {facts['users']:,} users qualify, "
-            f"{facts['users_without_history']:,} have fewer than {facts['interactions_needed']} interactions before it, "
-            f"{facts['users_without_future']:,} others none after it)"
+            f"{facts['users_without_history']:,} have fewer than {facts['interactions_needed']} interactions before, "
+            f"{facts['users_without_future']:,} others none after)"
         )
     if "training_share_later" in facts:
-        return f" ({100 * float(facts['training_share_later']):.1f} % of the training lies later than what is predicted)"
+        return (
+            f" ({100 * float(facts['training_share_later']):.1f} % of the training lies later than what is predicted)"
+        )
     return ""
 
 

@@ -37,6 +37,8 @@ class PolicyConfig:
     compare: bool = False
     """The simulator's own measurement: play the session with the stale and with the fresh network, whatever the device
     decides. What that needs is exchanged outside the device's costs."""
+    since: int = 0
+    """The device's first session with the model that is installed."""
 
     def record(self) -> ConfigRecord:
         """As it travels from the simulation to the device."""
@@ -58,6 +60,10 @@ class PolicyConfig:
             except Exception as error:  # what is wrong with a file is for its reader to say, in a type of its choice
                 raise BadMessage(f"detector {shown(policy.detector)} cannot be read: {error}") from error
         return policy
+
+    def state(self, device: int) -> DeviceState:
+        """What the device remembers of its sessions with the model that is installed."""
+        return DeviceState(self.state_folder, device, self.since)
 
     @property
     def kind(self) -> Policy:
@@ -84,7 +90,7 @@ class SessionNetworks:
 
 def decide(policy: PolicyConfig, device: int, session: int, interest: np.ndarray) -> bool:
     """Whether the device asks for a network, ``interest`` ``(64,)`` being its latent interest; files the decision."""
-    state = DeviceState(policy.state_folder, device)
+    state = policy.state(device)
     adapted = state.adapted(session)
     asked = adapted is None or policy.kind.asks(_observation(policy, state, adapted, session, interest))
     state.save_pending(PendingDecision(session, asked, interest))
@@ -98,7 +104,7 @@ def choose(
 
     A network that was asked for is filed.
     """
-    state = DeviceState(policy.state_folder, device)
+    state = policy.state(device)
     adapted = state.adapted(session)
     stale = None if adapted is None else state.network(adapted)
     pending = state.pending(session)
@@ -112,7 +118,7 @@ def choose(
 def note_losses(policy: PolicyConfig, device: int, session: int, ranks: np.ndarray, num_items: int) -> None:
     """File the losses of a session's events, from their ranks ``(E,)``, if the policy looks at them."""
     if "losses" in policy.kind.needs:
-        DeviceState(policy.state_folder, device).save_losses(session, losses(ranks, num_items))
+        policy.state(device).save_losses(session, losses(ranks, num_items))
 
 
 def losses(ranks: np.ndarray, num_items: int) -> np.ndarray:

@@ -54,12 +54,13 @@ _PENDING, _LOSSES = "pending.safetensors", "losses.safetensors"
 class DeviceState:
     """The state of one device."""
 
-    def __init__(self, folder: str, device: int) -> None:
-        self._folder = Path(folder) / f"{device:06d}"
+    def __init__(self, folder: str, device: int, since: int = 0) -> None:
+        """``since``: the first session with the model that is installed; a network of an earlier one does not fit."""
+        self._folder, self._since = Path(folder) / f"{device:06d}", since
 
     def adapted(self, session: int) -> int | None:
         """The last session before ``session`` in which the device adapted."""
-        return max((s for s in self._sessions() if s < session), default=None)
+        return max((s for s in self._sessions() if self._since <= s < session), default=None)
 
     def interest(self, adapted: int) -> np.ndarray:
         """The latent interest of that adaptation, ``(64,)``."""

@@ -81,6 +81,7 @@ POLICY_FIELDS = (
     Field("switch", int, "sessions since another interest took over, -1 for none", low=-1, high=2**31),
     Field("detector", str, "file of the mis-recommendation detector, or nothing", 0, LONGEST),
     Field("compare", bool, "whether the stale and the fresh network are both played"),
+    Field("since", int, "the device's first session with the model that is installed", high=2**31),
 )
 """Down: by what the device decides whether to ask."""
 

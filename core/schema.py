@@ -42,7 +42,7 @@ class Column:
     stands_in: object = NEEDED
     """The value where a run lacks the column."""
     optional: bool = False
-    """Only some runs have it (with ``--compare-stale``)."""
+    """Only some runs have it (with ``--compare-stale`` or ``--retrain``)."""
     missing: bool = False
     """Single values may be NaN."""
     infinite: bool = False
@@ -108,6 +108,12 @@ SESSIONS = (
     Column(
         "ndcg_fresh", "float64", _SUM, f"with --compare-stale: NDCG, summed over the events, with {_FRESH}",
         optional=True, missing=True,
+    ),
+    Column("version", "int32", _NUMBER, "with --retrain: version of the cloud model, from 0", optional=True),
+    Column(
+        "bits_installed", "int64", "bit",
+        "with --retrain: bits of the model that was installed anew for the session, apart from bits_down",
+        optional=True,
     ),
 )  # fmt: skip
 """Of ``sessions.parquet``, in this order: one row per seed, method, device and session."""

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -70,6 +71,19 @@ class Installed:
     candidates: Candidates
     """What it was trained to choose from, and a device chooses from."""
 
+    @property
+    def bits(self) -> int:
+        """Bits of what is installed, 32 for each number: the shared part and the network as it is stored; of a
+        reference its table and the ranking by popularity, since it uses no embeddings."""
+        backbone = self.part.backbone
+        if self.reference is not None:
+            return 32 * (self.reference.weights + backbone.num_items)
+        numbers = sum(value.numel() for value in self.part.state_dict().values())
+        if self.network is not None:
+            stored = self.network.footprint(backbone, backbone.context, np.ones(backbone.blocks, dtype=bool)).weights
+            numbers += stored - backbone.blocks * backbone.static_block_weights()  # those are in the shared part
+        return 32 * numbers
+
 
 def save_model(path: Path, model: nn.Module, sizes: Sizes, extra: dict[str, object]) -> None:
     """Write ``model`` with its sizes and ``extra`` (JSON) in the header; the file appears whole or not at all.
@@ -106,6 +120,11 @@ def check_model(path: Path, **facts: object) -> None:
     (``key``, ``method``, ``seed``)."""
     header, _ = _read(path, lambda name: True)
     sealed.expect(path, json.loads(header["extra"]), {name: str(value) for name, value in facts.items()}, FIX)
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """All weights of the model, for a training that goes on from them."""
+    return _read(path, lambda name: True)[1]
 
 
 def load_device(path: Path) -> Installed:

@@ -43,7 +43,7 @@ from clients.local_data import SessionEvents, Storage, recent, session_events
 from core import atomic
 from core.cli import run as run_command
 from core.errors import UserError
-from core.run_folder import RunFolder, finished_options
+from core.run_folder import RunFolder, finished_options, of_one_model
 from models.backbones.base import BlockWeights
 from models.checkpoint import Installed, check_model, load_device, load_mapper
 from models.device_part import DevicePart
@@ -82,7 +82,7 @@ def study(
     run: Path, devices: Sequence[int] | None = None, data_dir: Path | None = None, method: str = METHODS[0]
 ) -> Path:
     """Write the case study of a finished run; returns the file's path."""
-    options = finished_options(run)
+    options = of_one_model(finished_options(run), run)
     model, dense = (run / "models" / f"{name}-{options['seed']}.safetensors" for name in (method, DENSE))
     if not model.exists():
         raise UserError(f"{run} has no model of {method}: there is no {model}; play it with --methods {method}")

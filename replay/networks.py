@@ -75,7 +75,8 @@ def own_network(run: Path, device: int, session: int | None, method: str | None,
         raise UserError(f"{run} has no method '{method}'; it has {', '.join(models)}")
     remembers = options["policy"] != "always" or bool(options.get("compare_stale"))
     row, adapted = _played(run, device, session, method, seed, remembers)
-    file = run / "models" / f"{models[method]}-{seed}.safetensors"
+    version = int(row.get("version", 0))
+    file = run / "models" / f"{models[method]}-{seed}{f'-v{version}' if version else ''}.safetensors"
     if not file.is_file():
         raise UserError(f"{file} is missing; python -m sim.train with the options of the run writes it again")
     check_model(file, method=models[method], seed=seed)
@@ -154,5 +155,7 @@ def _played(
         raise UserError(
             f"device {device} ran no network of {method} in session {session}: {why}; sessions with one: {served}"
         )
+    if "version" in mine:  # what was made with another version does not fit
+        mine = mine[mine["version"] == row["version"]]
     before = mine.index[mine["adapted"] & (mine.index <= session) & ((mine.index == session) | remembers)]
     return row, None if before.empty else int(before.max())

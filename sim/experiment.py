@@ -24,7 +24,7 @@ from sim.config import Config
 from sim.data.facts import DataFacts, data_facts
 from sim.data.interactions import Interactions
 from sim.data.times import day
-from sim.model_cache import in_order, model_path, recipe_of, train_model, training_set
+from sim.model_cache import RETRAINING_EPOCHS, in_order, model_path, recipe_of, train_model, training_set
 from sim.observers.progress import Display, clock
 from sim.observers.tensorboard import check_tensorboard, curves_in
 from sim.play import play, sessions_by_round
@@ -35,6 +35,7 @@ from sim.world.drift import inject, load_drift
 from sim.world.fleet import Fleet
 from sim.world.scenario import Scenario, load_scenario
 from sim.world.streams import SHORTEST, Streams, build_streams, eligible_users, fingerprint, save, split_instant
+from sim.world.versions import Versions, versions
 from strategies.base import DeviceSession
 from strategies.registry import METHODS
 from strategies.training.learner import Recipe
@@ -52,6 +53,8 @@ class World:
     training: TrainingSet
     """What the cloud learns from; drift changes none of it."""
     facts: DataFacts
+    versions: Versions | None = None
+    """Of the cloud models, where the cloud trains again."""
 
 
 def prepare(config: Config) -> tuple[RunFolder, World]:
@@ -85,6 +88,7 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
     )
     streams = inject(streams, interactions, drift, config.seed, instant)
     training = training_set(interactions, streams, config, instant)
+    again = None if config.retrain is None or instant is None else versions(streams, instant, config.retrain)
     facts = data_facts(
         interactions,
         streams,
@@ -119,7 +123,7 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
         run.check_world()
     if not run.begun:
         describe_run(run, config, data, facts.table())
-    return run, World(interactions, streams, scenario, training, facts)
+    return run, World(interactions, streams, scenario, training, facts, again)
 
 
 def tell_data(world: World, display: Display) -> None:
@@ -158,6 +162,30 @@ def train_all(config: Config, run: RunFolder, world: World, display: Display) ->
                 curves.epochs(cloud_model, seed, records)
                 logs.append(log)
     atomic.write(run.path / "training.csv", pd.concat(logs, ignore_index=True).to_csv(index=False))
+    if world.versions is not None:
+        _train_again(config, run, world, world.versions, display)
+
+
+def _train_again(config: Config, run: RunFolder, world: World, versions: Versions, display: Display) -> None:
+    """Train the later versions of every cloud model, each from what lies before its instant; log them apart."""
+    logs = [pd.DataFrame()]
+    for seed in config.seed_list:
+        works = {k: display.training(f"until {day(versions.instants[k])}") for k in range(1, len(versions))}
+        display.phase(f"training them again as time goes on{_of_seeds(config, seed)}", list(works.values()))
+        for version, work in works.items():
+            until = int(versions.instants[version])
+            data = training_set(world.interactions, world.streams, config, until)
+
+            def on_batch(step: int, steps: int, records: list[EpochRecord]) -> None:
+                interrupts.check()
+                work.batch(step, steps, records, RETRAINING_EPOCHS)  # noqa: B023
+
+            with display.doing(work):
+                for cloud_model in in_order(config.method_names):
+                    log, fresh = train_model(cloud_model, data, config, run, seed, on_batch, display.warn, version)
+                    work.end(_records(log), fresh)
+                    logs.append(log.assign(version=version, until=until, interactions=len(data.items)))
+    atomic.write(run.path / "retraining.csv", pd.concat(logs, ignore_index=True).to_csv(index=False))
 
 
 def execute(config: Config, grid: Grid, display: Display | None = None) -> None:
@@ -167,11 +195,12 @@ def execute(config: Config, grid: Grid, display: Display | None = None) -> None:
     run, world = prepare(config)
     tell_data(world, display)
     finished = run.sessions.exists()
-    with run.held(), display.open(describe(config), phases=1 if finished else 2 * config.seeds + 1):
+    phases = (2 if config.retrain is None else 3) * config.seeds + 1
+    with run.held(), display.open(describe(config), phases=1 if finished else phases):
         if not finished:
             train_all(config, run, world, display)
             device_sessions = sessions_by_round(
-                world.streams, register(grid, config.devices), config.resolved_candidates
+                world.streams, register(grid, config.devices), config.resolved_candidates, world.versions
             )
             with one_thread():  # training takes as many as there are
                 play_all(config, run, world, device_sessions, grid, display)
@@ -190,7 +219,8 @@ def play_all(
     display: Display,
 ) -> None:
     """Play the streams with every method and seed."""
-    rows_of = RowMaker(Fleet(world.streams, world.scenario, config.seed), config.resolved_candidates)
+    fleet, again = Fleet(world.streams, world.scenario, config.seed), world.versions
+    rows_of = RowMaker(fleet, config.resolved_candidates, retrains=again is not None)
     with curves_in(run.path, config.tensorboard) as curves:
         for seed in config.seed_list:
             works = {
@@ -207,9 +237,18 @@ def play_all(
                 with display.doing(work):
                     method = METHODS[name]
                     model = model_path(run, method.cloud_model, seed)
-                    strategy = method(model, run.world, device_sessions, seed)
+                    later = [model_path(run, method.cloud_model, seed, k) for k in range(1, 1 if again is None else len(again))]
+                    strategy = method(model, run.world, device_sessions, seed, later)
                     policy_setup = prepare_policy(
-                        config, run, world.interactions, world.streams, method, model, seed, display.warn
+                        config,
+                        run,
+                        world.interactions,
+                        world.streams,
+                        method,
+                        model,
+                        seed,
+                        display.warn,
+                        since=None if again is None else again.since,
                     )
                     play(
                         strategy,

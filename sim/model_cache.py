@@ -17,7 +17,7 @@ from core.errors import Damaged, UserError
 from core.run_folder import RunFolder, reason
 from core.seeds import derive, torch_generator
 from models.candidates import repeats
-from models.checkpoint import Sizes, check_model, read_header, save_model
+from models.checkpoint import Sizes, check_model, load_weights, read_header, save_model
 from sim.config import Config
 from sim.data import files
 from sim.data.interactions import Interactions
@@ -29,6 +29,9 @@ from strategies.training.presets import recipe_for
 from strategies.training.windows import TrainingSet
 
 log = logging.getLogger(__name__)
+
+RETRAINING_EPOCHS = 3
+"""Of a later version: it goes on from trained weights, and there is one after every few days."""
 
 OnBatch = Callable[[int, int, list[EpochRecord]], None]
 
@@ -45,9 +48,7 @@ def pick_accelerator(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def training_set(
-    interactions: Interactions, streams: Streams, config: Config, until: int | None = None
-) -> TrainingSet:
+def training_set(interactions: Interactions, streams: Streams, config: Config, until: int | None = None) -> TrainingSet:
     """The histories and validation items that the cloud may see; nothing of the live streams.
 
     With ``until``, an instant in seconds, they are everything before it: the last item of each user is for validation.
@@ -123,9 +124,9 @@ def sized(recipe: Recipe, data: TrainingSet, config: Config) -> Recipe:
     return replace(recipe, batch=min(recipe.batch, max(16, windows // 40)))
 
 
-def model_path(run: RunFolder, cloud_model: str, seed: int) -> Path:
-    """The trained model in the run folder."""
-    return run.models / f"{cloud_model}-{seed}.safetensors"
+def model_path(run: RunFolder, cloud_model: str, seed: int, version: int = 0) -> Path:
+    """The trained model in the run folder; a later version of it (:mod:`sim.world.versions`) lies beside the first."""
+    return run.models / f"{cloud_model}-{seed}{f'-v{version}' if version else ''}.safetensors"
 
 
 def in_order(methods: Iterable[str]) -> list[str]:
@@ -147,15 +148,21 @@ def train_model(
     seed: int,
     on_batch: OnBatch,
     say: Callable[[str], None] = log.warning,
+    version: int = 0,
 ) -> tuple[pd.DataFrame, bool]:
     """Make sure the run folder holds the trained model; give its training log and whether it had to be trained.
 
     A method that learns from another one's model finds that in the run folder: see :func:`in_order`. What the cache or
     the run folder holds counts only if it is this very model, undamaged; else the model is trained again, and ``say``
-    gets a line about it. Of several processes that need a model at the same time one trains it.
+    gets a line about it. A later ``version`` begins with the weights of the one before it, which the run folder holds,
+    and learns from ``data`` for :data:`RETRAINING_EPOCHS`. Of several processes that need a model at
+    the same time one trains it.
     """
-    key = model_key(cloud_model, data, config, seed)
-    cached, target = cache_folder() / f"{cloud_model}-{key}.safetensors", model_path(run, cloud_model, seed)
+    if version:
+        key = _later_key(cloud_model, data, config, run, seed, version)
+    else:
+        key = model_key(cloud_model, data, config, seed)
+    cached, target = cache_folder() / f"{cloud_model}-{key}.safetensors", model_path(run, cloud_model, seed, version)
 
     def right(path: Path, say: Callable[[str], None] = say) -> bool:
         return _is_right(path, key, cloud_model, seed, say)
@@ -171,7 +178,7 @@ def train_model(
             with locks.alone(lock, say, f"{cloud_model} is being trained"):
                 fresh = not right(cached, lambda line: None)  # another process may have trained it in the meantime
                 if fresh:
-                    _train(cloud_model, data, config, run, seed, on_batch, say, key, cached)
+                    _train(cloud_model, data, config, run, seed, version, on_batch, say, key, cached)
         atomic.link(cached, target)
     return training_log(target, cloud_model, seed), fresh
 
@@ -194,16 +201,17 @@ def _train(
     config: Config,
     run: RunFolder,
     seed: int,
+    version: int,
     on_batch: OnBatch,
     say: Callable[[str], None],
     key: str,
     cached: Path,
 ) -> None:
     """Train the model and file it in the cache; until then the state after each epoch lies beside it."""
-    learner, recipe, own, sizes = _how(cloud_model, data, config)
+    learner, recipe, own, sizes = _how(cloud_model, data, config, version)
     generator = torch_generator(seed, "weights", cloud_model)
     if learner.teacher is not None:
-        learner.teach(model_path(run, learner.teacher, seed))
+        learner.teach(model_path(run, learner.teacher, seed, version))
     with torch.random.fork_rng(devices=[]):  # PyTorch's own layers draw their first weights from here
         torch.manual_seed(derive(seed, "weights", cloud_model))
         model = learner.build(sizes.build(generator), generator)
@@ -218,6 +226,8 @@ def _train(
         extra["chosen"] = learner.count(model, data, recipe)
         save_model(cached, model, sizes, extra | {"best_epoch": 0, "records": []})
         return
+    if version:
+        model.load_state_dict(load_weights(model_path(run, cloud_model, seed, version - 1)))
     checkpoint = cached.with_suffix(".checkpoint")
     try:
         done = train(
@@ -226,7 +236,7 @@ def _train(
             data,
             recipe,
             context=sizes.context,
-            seed=derive(seed, "training", cloud_model),
+            seed=derive(seed, "training", cloud_model, *([version] if version else [])),
             device=pick_accelerator(config.accelerator),
             checkpoint=checkpoint,
             key=key,
@@ -253,10 +263,15 @@ def _how_to_mend(error: Diverged, cloud_model: str, recipe: Recipe, config: Conf
     )
 
 
-def _how(cloud_model: str, data: TrainingSet, config: Config) -> tuple[Learner, Recipe, dict[str, float], Sizes]:
+def _how(
+    cloud_model: str, data: TrainingSet, config: Config, version: int = 0
+) -> tuple[Learner, Recipe, dict[str, float], Sizes]:
     """The learner, the recipe as it follows it, its own hyperparameters, and the sizes of its backbone."""
     learner = METHODS[cloud_model].learner()
     recipe = learner.adjust(sized(recipe_of(config), data, config))
+    if version:
+        learner.continues = True
+        recipe = replace(recipe, max_epochs=min(RETRAINING_EPOCHS, recipe.max_epochs), patience=0)
     own = learner.configure(protocol=config.protocol, backbone=config.backbone, dataset=config.dataset)
     return learner, recipe, own, Sizes(config.backbone, data.num_items, config.resolved_blocks, config.resolved_context)
 
@@ -266,6 +281,20 @@ def model_key(cloud_model: str, data: TrainingSet, config: Config, seed: int) ->
     learner, recipe, own, sizes = _how(cloud_model, data, config)
     teacher = None if learner.teacher is None else model_key(learner.teacher, data, config, seed)
     return cache_key(cloud_model, data, recipe, asdict(sizes), seed, own, teacher)
+
+
+def _later_key(cloud_model: str, data: TrainingSet, config: Config, run: RunFolder, seed: int, version: int) -> str:
+    """The same of a later version, which its data and the version before it decide; a reference is counted anew."""
+    learner, recipe, own, sizes = _how(cloud_model, data, config, version)
+    if learner.counts:
+        return model_key(cloud_model, data, config, seed)
+
+    def known(name: str, version: int) -> str:
+        return str(read_header(model_path(run, name, seed, version))[1]["key"])
+
+    teacher = None if learner.teacher is None else known(learner.teacher, version)
+    parent = known(cloud_model, version - 1)
+    return cache_key(cloud_model, data, recipe, asdict(sizes), seed, own, teacher, parent)
 
 
 def training_log(path: Path, cloud_model: str, seed: int) -> pd.DataFrame:

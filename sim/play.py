@@ -5,6 +5,7 @@ Devices go in waves, so that the networks of one wave exist at a time, not those
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from sim.policy.setup import PolicySetup
 from sim.rows import RowMaker
 from sim.world.fleet import Fleet
 from sim.world.streams import Streams
+from sim.world.versions import Versions
 from strategies.base import DeviceSession, SessionResult, SessionStrategy, WaveRules
 
 log = logging.getLogger(__name__)
@@ -35,8 +37,13 @@ TOLERATED = 0.01
 """Share of a wave that may fail or be lost before the run stops."""
 
 
-def sessions_by_round(streams: Streams, nodes: list[int], candidates: Candidates) -> dict[int, list[DeviceSession]]:
-    """Who plays in each round, from 1: every device that still has a session, in the order of the devices."""
+def sessions_by_round(
+    streams: Streams, nodes: list[int], candidates: Candidates, versions: Versions | None = None
+) -> dict[int, list[DeviceSession]]:
+    """Who plays in each round, from 1: every device that still has a session, in the order of the devices.
+
+    With ``versions`` each device-session names the one that it runs; a device installs it before it runs it first.
+    """
     counts, first = np.diff(streams.session_offsets), streams.session_offsets[:-1]
     past, events = streams.session_starts.tolist(), streams.session_ends - streams.session_starts
     again = np.zeros(len(events), dtype=bool)
@@ -48,7 +55,11 @@ def sessions_by_round(streams: Streams, nodes: list[int], candidates: Candidates
 
     def session(device: int, number: int) -> DeviceSession:
         row = int(first[device]) + number
-        return DeviceSession(nodes[device], device, number, int(events[row]), past[row], bool(again[row]))
+        found = DeviceSession(nodes[device], device, number, int(events[row]), past[row], bool(again[row]))
+        if versions is None:
+            return found
+        installs = bool(versions.since[row] == number)
+        return replace(found, version=int(versions.of_sessions[row]), installs=installs)
 
     return {
         r: [session(d, r - 1) for d in np.nonzero(counts >= r)[0].tolist()] for r in range(1, int(counts.max()) + 1)
@@ -79,11 +90,13 @@ def play(
             on_round(run.read_part(seed, strategy.name, server_round), False)
             continue
         results: list[SessionResult] = []
-        for wave in _waves(device_sessions):
+        # Devices with one version go together, so that few versions are open at a time.
+        for wave in _waves(sorted(device_sessions, key=lambda one: one.version)):
             played = play_wave(strategy, grid, server_round, wave, rows_of.fleet, policy_setup)
             stop_if_failing(played, strategy, run.log)
             results += played
             on_wave(len(wave))
+        results.sort(key=lambda result: result.device_session.device)
         rows = rows_of(results, strategy.name, seed, policy_setup is not None and policy_setup.compare)
         if policy_setup is not None:
             atomic.flush_all()  # rows on the disk without what the devices remember of them would be continued wrongly

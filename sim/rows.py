@@ -15,8 +15,9 @@ from strategies.base import SessionResult
 class RowMaker:
     """Turns the results of a round into rows: counts from the messages, costs from the profiles."""
 
-    def __init__(self, fleet: Fleet, candidates: Candidates) -> None:
-        self.fleet = fleet
+    def __init__(self, fleet: Fleet, candidates: Candidates, retrains: bool = False) -> None:
+        """``retrains``: the rows say which version of the model was run, and when it was installed."""
+        self.fleet, self.retrains = fleet, retrains
         self.repeats = fleet.streams.session_repeats * (candidates == "unseen")
         self.phases = session_phase(fleet.streams)
 
@@ -27,7 +28,7 @@ class RowMaker:
         """
         waiting = self._waiting(played)
         rows = [self._row(one, method, seed, wait, compared) for one, wait in zip(played, waiting, strict=True)]
-        columns = [column for column in schema.SESSIONS if compared or not column.optional]
+        columns = [column for column in schema.SESSIONS if not column.optional or column.name in rows[0]]
         return pd.DataFrame(rows)[schema.names(columns)].astype(schema.dtypes(columns))
 
     def _waiting(self, played: list[SessionResult]) -> list[float | None]:
@@ -91,4 +92,5 @@ class RowMaker:
             "phase": str(self.phases[index]),
             "adapted": result.bits_down > 0 or counts.macs_adapt > 0,
             **({name: float(measured.get(name, 0.0)) for name in COMPARED} if compared else {}),
+            **({"version": device_session.version, "bits_installed": result.bits_installed} if self.retrains else {}),
         }

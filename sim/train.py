@@ -17,7 +17,7 @@ def main(config: Config) -> None:
     run, world = prepare(config)
     display = Display(quiet=config.quiet)
     tell_data(world, display)
-    with run.held(), display.open(describe(config), phases=config.seeds):
+    with run.held(), display.open(describe(config), phases=config.seeds * (1 if config.retrain is None else 2)):
         train_all(config, run, world, display)
     display.say(f"trained models: {run.models}")
 

@@ -62,7 +62,13 @@ class ControllerOnly(SessionStrategy):
 
     def adapting_macs(self, device_session: DeviceSession) -> tuple[Counts, ...]:
         """The controller, once a session."""
-        return ((self.networks.installed.part.request_macs(min(device_session.past, self.history_length)),),)
+        return (
+            (
+                self.networks_for(device_session).installed.part.request_macs(
+                    min(device_session.past, self.history_length)
+                ),
+            ),
+        )
 
 
 class NoStructure(AdaptiveStrategy):

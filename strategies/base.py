@@ -7,9 +7,9 @@ collects what it measured. What a method does not override, it does not do.
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -45,6 +45,9 @@ from strategies.training.learner import Learner
 
 log = logging.getLogger(__name__)
 
+VERSIONS_AT_ONCE = 4
+"""Versions of a model that are kept open."""
+
 Status = Literal["ok", "dropped", "late", "vanished", "rejected", "failed", "lost"]
 """Result of a device-session: ``ok``, or what went wrong.
 
@@ -68,6 +71,10 @@ class DeviceSession:
     """Interactions of the device before it."""
     repeats: bool = False
     """Whether an item of its past repeats and is no candidate, so that the device learns from fewer of them."""
+    version: int = 0
+    """Which version of the model is installed on the device, see :mod:`sim.world.versions`."""
+    installs: bool = False
+    """Whether that version is installed anew for this session, and its bits are counted."""
 
 
 @dataclass
@@ -93,6 +100,8 @@ class SessionResult:
     macs_device: int = 0
     """Multiply-accumulates of the extractors on the device."""
     macs_cloud: int = 0
+    bits_installed: int = 0
+    """Of the model, if it was installed anew for this session."""
 
 
 @dataclass(frozen=True)
@@ -132,12 +141,22 @@ class SessionStrategy(Strategy):
     chooses: ClassVar[bool] = False
     """Whether a device may run a part of what is installed, of its own choice."""
 
+    networks_type: ClassVar[type[Networks]] = Networks
+    """What running the networks takes that can be run with what is installed."""
+
     def __init__(
-        self, model: Path, world: Path, device_sessions: dict[int, list[DeviceSession]], seed: int = 0
+        self,
+        model: Path,
+        world: Path,
+        device_sessions: dict[int, list[DeviceSession]],
+        seed: int = 0,
+        later: Sequence[Path] = (),
     ) -> None:
         """``device_sessions`` names, for each round (from 1), who plays; ``seed`` is what devices derive their draws
-        from."""
+        from; ``later`` are the versions of the ``model`` that take its place as time goes on."""
         self.model, self.world, self.device_sessions, self.seed = model, world, device_sessions, seed
+        self.later = later
+        self._networks = lru_cache(maxsize=VERSIONS_AT_ONCE)(lambda path: self.networks_type(load_device(path)))
         sizes, extra = read_header(model)
         self.blocks, self.context, self.history_length = sizes.blocks, sizes.context, int(str(extra["memory"]))
         self.open: dict[int, SessionResult] = {}
@@ -155,6 +174,9 @@ class SessionStrategy(Strategy):
         """Start a wave: the devices that the next four calls are about."""
         self.rules = rules or WaveRules()
         self.open = {device_session.node: SessionResult(device_session) for device_session in device_sessions}
+        for result in self.open.values():
+            if result.device_session.installs:
+                result.bits_installed = self.networks_for(result.device_session).installed.bits
         self.due = {}
 
     def end(self) -> list[SessionResult]:
@@ -198,13 +220,17 @@ class SessionStrategy(Strategy):
 
     # -- for methods -----------------------------------------------------------------------------------------------
 
+    def model_for(self, device_session: DeviceSession) -> Path:
+        """The model that is installed on the device in this session."""
+        return self.later[device_session.version - 1] if device_session.version else self.model
+
     def network_for(self, result: SessionResult) -> ArrayRecord | None:
         """What to send down before a session; nothing by default."""
         return None
 
     def paths(self, result: SessionResult) -> Counts:
         """The paths that a served device can have run, as numbers: all blocks, or what it chooses among them."""
-        everything = self.networks.everything
+        everything = 2**self.blocks - 1
         return range(everything + 1) if self.chooses else (everything,)
 
     def adapting_macs(self, device_session: DeviceSession) -> tuple[Counts, ...]:
@@ -218,10 +244,9 @@ class SessionStrategy(Strategy):
 
     # -- sending and reading ---------------------------------------------------------------------------------------
 
-    @cached_property
-    def networks(self) -> Networks:
-        """What is installed on the devices, and what running it takes."""
-        return Networks(load_device(self.model))
+    def networks_for(self, device_session: DeviceSession) -> Networks:
+        """What is installed on the device in this session, and what running it takes."""
+        return self._networks(self.model_for(device_session))
 
     def _send(self, action: str, network: Callable[[SessionResult], ArrayRecord | None]) -> list[Message]:
         """A message to each device whose session is not over; note what they have to answer."""
@@ -230,8 +255,9 @@ class SessionStrategy(Strategy):
             if result.status is not None:
                 continue
             device_session, record = result.device_session, network(result)
+            model = str(self.model_for(device_session))
             config = SessionConfig(
-                device_session.session, str(self.world), str(self.model), self.context, self.history_length, self.seed
+                device_session.session, str(self.world), model, self.context, self.history_length, self.seed
             )
             content = RecordDict({SESSION: config.record()})
             if record is not None:
@@ -274,7 +300,7 @@ class SessionStrategy(Strategy):
         device_session = result.device_session
         Expectation(
             device_session.events,
-            self.networks,
+            self.networks_for(device_session),
             self.paths(result),
             self.adapting_macs(device_session),
             self.deciding_macs(),
@@ -297,10 +323,15 @@ class AdaptiveStrategy(SessionStrategy):
     """What devices do to make their request."""
 
     def __init__(
-        self, model: Path, world: Path, device_sessions: dict[int, list[DeviceSession]], seed: int = 0
+        self,
+        model: Path,
+        world: Path,
+        device_sessions: dict[int, list[DeviceSession]],
+        seed: int = 0,
+        later: Sequence[Path] = (),
     ) -> None:
-        super().__init__(model, world, device_sessions, seed)
-        self.mapper: AnyMapper = load_mapper(model)
+        super().__init__(model, world, device_sessions, seed, later)
+        self._mapper: Callable[[Path], AnyMapper] = lru_cache(maxsize=VERSIONS_AT_ONCE)(load_mapper)
         self.owed: dict[int, ArrayRecord] = {}
         self.remembered: dict[int, frozenset[int]] = {}
         """Paths of the networks that a device may have kept, as numbers; devices whose first session was played by an
@@ -309,7 +340,7 @@ class AdaptiveStrategy(SessionStrategy):
     def begin(self, device_sessions: list[DeviceSession], rules: WaveRules | None = None) -> None:
         super().begin(device_sessions, rules)
         self.owed = {}
-        self.remembered.update((one.node, frozenset()) for one in device_sessions if one.session == 0)
+        self.remembered.update((one.node, frozenset()) for one in device_sessions if one.session == 0 or one.installs)
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -339,21 +370,22 @@ class AdaptiveStrategy(SessionStrategy):
                 requests[device_session.node] = asked
 
         self._collect(replies, read)
-        if requests:
-            self._answer(requests)
+        models = {node: self.model_for(self.open[node].device_session) for node in requests}
+        for model in dict.fromkeys(models.values()):
+            self._answer({node: asked for node, asked in requests.items() if models[node] == model}, model)
         return None, MetricRecord({"requests": len(requests)})
 
     @torch.inference_mode()
-    def _answer(self, requests: dict[int, DeviceRequest]) -> None:
-        """One pass of the mapper: block by block, for the devices that want the block and no others."""
-        nodes = list(requests)
+    def _answer(self, requests: dict[int, DeviceRequest], model: Path) -> None:
+        """One pass of the model's mapper: block by block, for the devices that want the block and no others."""
+        nodes, mapper = list(requests), self._mapper(model)
         latent = torch.from_numpy(np.stack([requests[node].latent for node in nodes]))
         paths = torch.from_numpy(np.stack([requests[node].path for node in nodes]))
         weights: list[dict[int, np.ndarray]] = [{} for _ in nodes]
         for k in range(self.blocks):
             rows = paths[:, k].nonzero().squeeze(1)
             if len(rows):
-                made: Tensor = self.mapper.block(k, latent[rows])
+                made: Tensor = mapper.block(k, latent[rows])
                 for row, value in zip(rows.tolist(), made.numpy(), strict=True):
                     weights[row][k] = value
         for node, mine in zip(nodes, weights, strict=True):
@@ -361,7 +393,7 @@ class AdaptiveStrategy(SessionStrategy):
             if requests[node].probe:
                 continue
             self.open[node].bits_down = array_bits(self.owed[node])
-            self.open[node].macs_cloud = self.mapper.macs(len(mine))
+            self.open[node].macs_cloud = mapper.macs(len(mine))
 
     def network_for(self, result: SessionResult) -> ArrayRecord | None:
         """What the device asked for; handed over, not kept."""
@@ -383,7 +415,7 @@ class AdaptiveStrategy(SessionStrategy):
             return (result.sent,)
         if not self.rules.remembers:
             return ()
-        return self.remembered.get(result.device_session.node, range(self.networks.everything + 1))
+        return self.remembered.get(result.device_session.node, range(2**self.blocks))
 
     def deciding_macs(self) -> Counts:
         """A device decides when it makes its request, and not while it plays."""
@@ -396,7 +428,7 @@ class AdaptiveStrategy(SessionStrategy):
 
     def _request_rules(self, device_session: DeviceSession) -> RequestRules:
         """What follows for a device's request from what is installed on it and from how much it has to read."""
-        part = self.networks.installed.part
+        part = self.networks_for(device_session).installed.part
         extracting, deciding = part.request_macs(min(device_session.past, self.history_length)), Detector.macs()
         asked: Collection[int] = {extracting}
         unasked: Collection[int] = {0}

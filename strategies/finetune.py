@@ -22,6 +22,6 @@ class Finetune(DeviceRec):
 
     def adapting_macs(self, device_session: DeviceSession) -> tuple[Counts, ...]:
         """Training all blocks, or nothing."""
-        part = self.networks.installed.part
+        part = self.networks_for(device_session).installed.part
         most = planned_macs(part, device_session.past, part.backbone.blocks)
         return (range(most + 1),) if device_session.repeats else ((0, most),)

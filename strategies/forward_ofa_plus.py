@@ -105,7 +105,7 @@ class PlusLearner(Learner):
 
     def search_epochs(self, recipe: Recipe) -> int:
         """Of the controller; the epochs of the recipe follow, for the weights."""
-        return min(recipe.max_epochs, SEARCH) if self.controller else 0
+        return min(recipe.max_epochs, SEARCH) if self.controller and not self.continues else 0
 
     def before_epoch(self, epoch: int, recipe: Recipe) -> None:
         self.searching = epoch <= self.search_epochs(recipe)

@@ -68,7 +68,8 @@ class LitePred(SessionStrategy):
 
     def adapting_macs(self, device_session: DeviceSession) -> tuple[Counts, ...]:
         """At most a whole search and the training of all blocks."""
-        part, network = self.networks.installed.part, self.networks.installed.network
+        installed = self.networks_for(device_session).installed
+        part, network = installed.part, installed.network
         assert network is not None
         searching = most_search_macs(part, network, device_session.past)
         return (range(searching + planned_macs(part, device_session.past, part.backbone.blocks) + 1),)

@@ -43,7 +43,7 @@ class RareGemLearner(StaticLearner):
 
     def search_epochs(self, recipe: Recipe) -> int:
         """The original's number of epochs serves both phases; so does ours, up to :data:`SEARCH`."""
-        return min(recipe.max_epochs, SEARCH)
+        return 0 if self.continues else min(recipe.max_epochs, SEARCH)
 
     def states(
         self, model: nn.Module, batch: Batch, recipe: Recipe, generator: torch.Generator

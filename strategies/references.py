@@ -6,7 +6,7 @@ where counts are level with a network, the network has learnt no more than count
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -16,7 +16,6 @@ from torch import nn
 
 from models.backbones.base import Backbone
 from models.candidates import Candidates, seen_before
-from models.checkpoint import load_device
 from models.device_part import DevicePart
 from models.metrics import ndcg, ranks
 from models.references import Cooccurrence, OwnFrequent, OwnRecent, Popular, Reference
@@ -187,9 +186,7 @@ class ReferenceStrategy(SessionStrategy):
 
     evaluate_action: ClassVar[str] = "evaluate.reference"
 
-    @cached_property
-    def networks(self) -> Networks:
-        return InstalledTable(load_device(self.model))
+    networks_type: ClassVar[type[Networks]] = InstalledTable
 
     def paths(self, result: SessionResult) -> Counts:
         """No block runs."""

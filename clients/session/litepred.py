@@ -21,7 +21,6 @@ from torch import Tensor
 from clients import local_training
 from clients.budget import Budget
 from clients.device_batch import DeviceBatch
-from clients.device_state import DeviceState
 from clients.inference import PREDICTIONS
 from clients.search import evolution, latency
 from clients.session import finetune
@@ -178,6 +177,6 @@ def _remembered(batch: DeviceBatch, row: int) -> np.ndarray | None:
     policy = batch.policies[row]
     if policy is None:
         return None
-    state = DeviceState(policy.state_folder, batch.devices[row])
+    state = policy.state(batch.devices[row])
     adapted = state.adapted(batch.configs[row].session)
     return None if adapted is None else state.path(adapted)

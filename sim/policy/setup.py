@@ -41,12 +41,17 @@ class PolicySetup:
         streams: Streams,
         seed: int,
         compare: bool,
+        since: np.ndarray | None = None,
     ) -> None:
-        """``parameters`` holds one for each device; ``state_folder`` is where they keep what they remember."""
+        """``parameters`` holds one for each device; ``state_folder`` is where they keep what they remember.
+
+        ``since`` ``(S,)`` is the first session of the device with the same version of the model; None: session 0.
+        """
         self.kind, self.parameters, self.seed, self.compare = kind, parameters, seed, compare
         self.state_folder = state_folder
         self.detector = ""
         self._first = streams.session_offsets[:-1]
+        self._since = np.zeros(streams.num_sessions, dtype=np.int64) if since is None else since
         self._switches = sessions_since_switch(streams)
 
     def config(self, device_session: DeviceSession) -> PolicyConfig:
@@ -61,6 +66,7 @@ class PolicySetup:
             else -1,
             detector=self.detector,
             compare=self.compare,
+            since=int(self._since[self._first[device_session.device] + device_session.session]),
         )
 
     def check(self, rows: pd.DataFrame, session: int) -> None:
@@ -85,10 +91,13 @@ def prepare_policy(
     model: Path,
     seed: int,
     say: Callable[[str], None] = log.warning,
+    since: np.ndarray | None = None,
 ) -> PolicySetup | None:
     """Prepare the request policies of a method; None where devices never adapt, or always do, remember nothing, and
     nothing is compared.
 
+    Where the cloud trains again, ``model`` is the first version, and ``since`` says with which session of its device
+    the version of each session begins; thresholds and detectors are those of the first version.
     What has to be trained or calibrated is kept in the run folder, so that a run that goes on goes on with the same.
     """
     kind, parameter = parse(config.policy)
@@ -96,7 +105,7 @@ def prepare_policy(
         return None
     label = f"{seed}-{method.name}"
     states = run.world / "devices" / f"{label}-{run.identity}"
-    policy_setup = PolicySetup(kind, [], states, streams, seed, config.compare_stale)
+    policy_setup = PolicySetup(kind, [], states, streams, seed, config.compare_stale, since)
     calibrates = config.request_rate is not None and kind.rising is not None
     if "doubt" in kind.needs or calibrates:
         whose = {"seed": str(seed), "method": method.name, "model": str(read_header(model)[1].get("key", ""))}

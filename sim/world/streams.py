@@ -93,9 +93,7 @@ def split_instant(interactions: Interactions) -> int:
     return math.ceil(np.quantile(interactions.times, QUANTILE))
 
 
-def eligible_users(
-    interactions: Interactions, protocol: Protocol = "stream", instant: int | None = None
-) -> np.ndarray:
+def eligible_users(interactions: Interactions, protocol: Protocol = "stream", instant: int | None = None) -> np.ndarray:
     """Ascending indices of the users with enough interactions to be a device under the protocol, int64.
 
     With an ``instant`` they need that many before it, and one from then on.

@@ -59,6 +59,9 @@ class Learner:
     networks: int = 1
     """Through how many networks each window goes in training."""
 
+    continues: bool = False
+    """Whether the training goes on from the weights of an earlier one, which has searched already."""
+
     counts: ClassVar[bool] = False
     """Whether the model is counted from the histories (:meth:`count`) and not trained."""
 

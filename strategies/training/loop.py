@@ -225,10 +225,12 @@ def cache_key(
     seed: int,
     own: dict[str, float] | None = None,
     teacher: str | None = None,
+    parent: str | None = None,
 ) -> str:
     """Names a trained model by everything that decides what it is.
 
-    ``own`` are the method's own hyperparameters, ``teacher`` is the name of the model that it learns from.
+    ``own`` are the method's own hyperparameters, ``teacher`` is the name of the model that it learns from, ``parent``
+    of the one whose weights it begins with.
     """
     digest = hashlib.sha256()
     facts = {"method": method, "recipe": asdict(recipe), "sizes": sizes, "seed": seed, "code": CODE_VERSION}
@@ -236,6 +238,8 @@ def cache_key(
         facts["own"] = own
     if teacher:
         facts["teacher"] = teacher
+    if parent:
+        facts["parent"] = parent
     digest.update(json.dumps(facts, sort_keys=True).encode())
     for array in (data.offsets, data.items, data.validation):
         digest.update(np.ascontiguousarray(array).astype(np.int64).tobytes())

@@ -89,7 +89,9 @@ def test_of_devices_the_cloud_learns_from_what_was_played(users: str) -> None:
     data = world()
     able = eligible_users(data, instant=INSTANT)
     drift = Drift("abrupt", "", "abrupt", share=1.0, severity=1.0)
-    streams = inject(build_streams(data, able, instant=INSTANT, session_gap_minutes=90, sessions=1), data, drift, 0, INSTANT)
+    streams = inject(
+        build_streams(data, able, instant=INSTANT, session_gap_minutes=90, sessions=1), data, drift, 0, INSTANT
+    )
     later = training_set(data, streams, Config(split="time", cloud_users=users), 200 * 3600)  # type: ignore[arg-type]
     # a plays its first session, hours 100 and 101, with the only live event of its donor b; b plays the first of a.
     assert names(data, later.items[:12]) == ["a0", "a1", "a2", "a3", "a4", "a5", "b5", *(f"b{k}" for k in range(5))]
