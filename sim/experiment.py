@@ -237,7 +237,10 @@ def play_all(
                 with display.doing(work):
                     method = METHODS[name]
                     model = model_path(run, method.cloud_model, seed)
-                    later = [model_path(run, method.cloud_model, seed, k) for k in range(1, 1 if again is None else len(again))]
+                    later = [
+                        model_path(run, method.cloud_model, seed, k)
+                        for k in range(1, 1 if again is None else len(again))
+                    ]
                     strategy = method(model, run.world, device_sessions, seed, later)
                     policy_setup = prepare_policy(
                         config,

@@ -74,7 +74,7 @@ def test_a_session_runs_the_latest_version_that_was_trained_before_it() -> None:
     assert found.instants.tolist() == [10 * DAY, 12 * DAY, 14 * DAY, 16 * DAY]
     assert found.of_sessions.tolist() == [0, 0, 1, 1, 3, 1]  # nobody runs version 2
     assert found.since.tolist() == [0, 0, 2, 2, 4, 0]
-    with pytest.raises(UserError, match="would train 67,201 times; at most 1,000 are played, so give 0.0077 days"):
+    with pytest.raises(UserError, match=r"would train 67,201 times; at most 1,000 .* give 0\.0077 days"):
         versions(streams_with([[0, 7]]), 10 * DAY, 0.0001)
 
 
