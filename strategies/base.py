@@ -18,7 +18,6 @@ import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, Metadata, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
-from torch import Tensor
 
 from clients.fields import BadMessage
 from clients.messages import (
@@ -38,7 +37,7 @@ from clients.messages import (
     sent_path,
 )
 from models.checkpoint import load_device, load_mapper, read_header
-from models.hypernetwork import AnyMapper
+from models.hypernetwork import AnyMapper, block_weights
 from models.misrecommendation import Detector
 from strategies.expectation import Counts, Expectation, Networks
 from strategies.training.learner import Learner
@@ -349,11 +348,12 @@ class AdaptiveStrategy(SessionStrategy):
         nodes = list(requests)
         latent = torch.from_numpy(np.stack([requests[node].latent for node in nodes]))
         paths = torch.from_numpy(np.stack([requests[node].path for node in nodes]))
+        generated = block_weights(self.mapper.block, latent)
         weights: list[dict[int, np.ndarray]] = [{} for _ in nodes]
         for k in range(self.blocks):
             rows = paths[:, k].nonzero().squeeze(1)
             if len(rows):
-                made: Tensor = self.mapper.block(k, latent[rows])
+                made = generated(k, rows)
                 for row, value in zip(rows.tolist(), made.numpy(), strict=True):
                     weights[row][k] = value
         for node, mine in zip(nodes, weights, strict=True):
