@@ -5,6 +5,7 @@ Everything here can be repeated: what an earlier, killed run has finished is fou
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from flwr.serverapp import Grid
 from rich.markup import escape
 
 import analysis
-from core import atomic, interrupts
+from core import atomic
 from core.errors import UserError
 from core.run_folder import RunFolder
 from core.seeds import numpy_generator
@@ -24,7 +25,8 @@ from sim.config import Config
 from sim.data.facts import DataFacts, data_facts
 from sim.data.interactions import Interactions
 from sim.model_cache import in_order, model_path, recipe_of, train_model, training_set
-from sim.observers.progress import Display, clock
+from sim.observers.interrupts import Interrupts
+from sim.observers.progress import Display, Expected, clock, epochs_expected
 from sim.observers.tensorboard import check_tensorboard, curves_in
 from sim.play import play, sessions_by_round
 from sim.policy.setup import prepare_policy
@@ -36,7 +38,6 @@ from sim.world.scenario import Scenario, load_scenario
 from sim.world.streams import SHORTEST, Streams, build_streams, eligible_users, fingerprint, save
 from strategies.base import DeviceSession
 from strategies.registry import METHODS
-from strategies.training.learner import Recipe
 from strategies.training.loop import EpochRecord
 from strategies.training.windows import TrainingSet
 
@@ -127,38 +128,44 @@ def tell_data(world: World, display: Display) -> None:
 def train_all(config: Config, run: RunFolder, world: World, display: Display) -> None:
     """Train every cloud model that the methods of this run deploy, or find it in the cache."""
     logs = []
+    needed = in_order(config.method_names)
     with curves_in(run.path, config.tensorboard) as curves:
         for seed in config.seed_list:
-            needed = in_order(config.method_names)
             for reference in [name for name in needed if METHODS[name].learner().counts]:
-                train_model(reference, world.training, config, run, seed, lambda *batch: None, display.warn)
+                train_model(reference, world.training, config, run, seed, say=display.warn)
             works = {
-                name: display.training(METHODS[name].title) for name in needed if not METHODS[name].learner().counts
+                name: display.training(METHODS[name].title, _expected(name, config))
+                for name in needed
+                if not METHODS[name].learner().counts
             }
             display.phase(f"training the cloud models{_of_seeds(config, seed)}", list(works.values()))
             for cloud_model, work in works.items():
-                learner = METHODS[cloud_model].learner()
-                recipe = learner.adjust(recipe_of(config))
-                search = learner.search_epochs(recipe)
-
-                def on_batch(step: int, steps: int, records: list[EpochRecord]) -> None:
-                    interrupts.check()
-                    work.batch(step, steps, records, epochs_expected(recipe, search, records))  # noqa: B023
-                    curves.epochs(cloud_model, seed, records)  # noqa: B023
-
+                observers = [Interrupts(), work, *curves.training(cloud_model, seed)]
                 with display.doing(work):
-                    log, fresh = train_model(cloud_model, world.training, config, run, seed, on_batch, display.warn)
-                    work.end(records := _records(log), fresh)
-                curves.epochs(cloud_model, seed, records)
+                    log, fresh = train_model(cloud_model, world.training, config, run, seed, observers, display.warn)
+                    for observer in observers:
+                        observer.on_end(_records(log), fresh)
                 logs.append(log)
     atomic.write(run.path / "training.csv", pd.concat(logs, ignore_index=True).to_csv(index=False))
 
 
-def execute(config: Config, grid: Grid, display: Display | None = None) -> None:
-    """Run everything: prepare, train, play, summarise. What the ServerApp does, on every backend."""
+def _expected(cloud_model: str, config: Config) -> Expected:
+    """How long the training of a model will take."""
+    learner = METHODS[cloud_model].learner()
+    recipe = learner.adjust(recipe_of(config))
+    return partial(epochs_expected, recipe, learner.search_epochs(recipe))
+
+
+def execute(
+    config: Config, grid: Grid, display: Display | None = None, prepared: tuple[RunFolder, World] | None = None
+) -> None:
+    """Run everything: prepare, train, play, summarise. What the ServerApp does, on every backend.
+
+    ``prepared`` is what :func:`prepare` gave for ``config``, where this process has called it before.
+    """
     display = display or Display(quiet=config.quiet)
     started = time.monotonic()
-    run, world = prepare(config)
+    run, world = prepared or prepare(config)
     tell_data(world, display)
     finished = run.sessions.exists()
     with run.held(), display.open(describe(config), phases=1 if finished else 2 * config.seeds + 1):
@@ -192,14 +199,8 @@ def play_all(
             }
             display.phase(f"playing the sessions{_of_seeds(config, seed)}", list(works.values()))
             for name, work in works.items():
-
-                def on_round(rows: pd.DataFrame, fresh: bool) -> None:
-                    interrupts.check()
-                    work.round(rows, fresh)  # noqa: B023
-                    curves.quality(name, seed, work)  # noqa: B023
-
+                method = METHODS[name]
                 with display.doing(work):
-                    method = METHODS[name]
                     model = model_path(run, method.cloud_model, seed)
                     strategy = method(model, run.world, device_sessions, seed)
                     policy_setup = prepare_policy(
@@ -212,8 +213,7 @@ def play_all(
                         rows_of,
                         seed=seed,
                         policy_setup=policy_setup,
-                        on_wave=work.wave,
-                        on_round=on_round,
+                        observers=[Interrupts(), work, *curves.playing(name, seed)],
                         say=display.warn,
                     )
 
@@ -231,12 +231,3 @@ def describe(config: Config) -> str:
 
 def _of_seeds(config: Config, seed: int) -> str:
     return f", seed {seed} ({seed - config.seed + 1} of {config.seeds})" if config.seeds > 1 else ""
-
-
-def epochs_expected(recipe: Recipe, search: int, records: list[EpochRecord]) -> int:
-    """A guess for the estimate: as if no epoch were better than the best so far, and at least one more."""
-    counted = records[search:]
-    if not counted:
-        return search + recipe.max_epochs
-    best = max(counted, key=lambda record: record.valid_ndcg).epoch
-    return min(search + recipe.max_epochs, max(recipe.ends(best, search), len(records) + 1))

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -24,13 +24,11 @@ from sim.data.interactions import Interactions
 from sim.world.streams import Streams, build_streams, eligible_users
 from strategies.registry import METHODS
 from strategies.training.learner import Learner, Recipe
-from strategies.training.loop import Diverged, EpochRecord, cache_key, train
+from strategies.training.loop import Diverged, EpochRecord, TrainingObserver, cache_key, train
 from strategies.training.presets import recipe_for
 from strategies.training.windows import TrainingSet
 
 log = logging.getLogger(__name__)
-
-OnBatch = Callable[[int, int, list[EpochRecord]], None]
 
 
 def cache_folder() -> Path:
@@ -131,7 +129,7 @@ def train_model(
     config: Config,
     run: RunFolder,
     seed: int,
-    on_batch: OnBatch,
+    observers: Sequence[TrainingObserver] = (),
     say: Callable[[str], None] = log.warning,
 ) -> tuple[pd.DataFrame, bool]:
     """Make sure the run folder holds the trained model; give its training log and whether it had to be trained.
@@ -157,7 +155,7 @@ def train_model(
             with locks.alone(lock, say, f"{cloud_model} is being trained"):
                 fresh = not right(cached, lambda line: None)  # another process may have trained it in the meantime
                 if fresh:
-                    _train(cloud_model, data, config, run, seed, on_batch, say, key, cached)
+                    _train(cloud_model, data, config, run, seed, observers, say, key, cached)
         atomic.link(cached, target)
     return training_log(target, cloud_model, seed), fresh
 
@@ -180,7 +178,7 @@ def _train(
     config: Config,
     run: RunFolder,
     seed: int,
-    on_batch: OnBatch,
+    observers: Sequence[TrainingObserver],
     say: Callable[[str], None],
     key: str,
     cached: Path,
@@ -217,7 +215,7 @@ def _train(
             checkpoint=checkpoint,
             key=key,
             say=say,
-            on_batch=on_batch,
+            observers=observers,
         )
     except Diverged as error:
         raise UserError(_how_to_mend(error, cloud_model, recipe, config, seed)) from None

@@ -4,7 +4,7 @@ Devices go in waves, so that the networks of one wave exist at a time, not those
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from core.errors import Damaged, UserError
 from core.run_folder import RunFolder, reason
 from models.candidates import Candidates
 from sim.backends.messaging import exchange
+from sim.observers.base import PlayObserver
 from sim.policy.setup import PolicySetup
 from sim.rows import RowMaker
 from sim.world.fleet import Fleet
@@ -63,32 +64,36 @@ def play(
     *,
     seed: int,
     policy_setup: PolicySetup | None = None,
-    on_wave: Callable[[int], None] = lambda sessions: None,
-    on_round: Callable[[pd.DataFrame, bool], None] = lambda rows, fresh: None,
+    observers: Sequence[PlayObserver] = (),
     say: Callable[[str], None] = log.warning,
 ) -> None:
     """Play all sessions of one method; rounds that an earlier, killed run has finished are not played again.
 
     ``policy_setup`` has the devices' request policies; without one they ask before every session and remember nothing.
-    ``on_wave`` is called with the number of sessions just played, ``on_round`` with the rows of a round and whether it
-    was played now. Raises :class:`UserError` if too many devices of a wave failed; its round is not saved.
+    ``observers`` are told of every wave and every round.
+
+    Raises :class:`UserError` if too many devices of a wave failed; its round is not saved.
     """
     played_before = _played_before(strategy, run, seed, policy_setup, say)
     for server_round, device_sessions in strategy.device_sessions.items():
         if server_round in played_before:
-            on_round(run.read_part(seed, strategy.name, server_round), False)
+            rows = run.read_part(seed, strategy.name, server_round)
+            for observer in observers:
+                observer.on_round(rows, fresh=False)
             continue
         results: list[SessionResult] = []
         for wave in _waves(device_sessions):
             played = play_wave(strategy, grid, server_round, wave, rows_of.fleet, policy_setup)
             stop_if_failing(played, strategy, run.log)
             results += played
-            on_wave(len(wave))
+            for observer in observers:
+                observer.on_wave(len(wave))
         rows = rows_of(results, strategy.name, seed, policy_setup is not None and policy_setup.compare)
         if policy_setup is not None:
             atomic.flush_all()  # rows on the disk without what the devices remember of them would be continued wrongly
         run.save_part(seed, strategy.name, server_round, rows)
-        on_round(rows, True)
+        for observer in observers:
+            observer.on_round(rows, fresh=True)
     if policy_setup is not None:
         policy_setup.close()
 
