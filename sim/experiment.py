@@ -93,6 +93,14 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
         session_gap=config.session_gap,
         session_length=config.session_length,
     )
+    world = World(interactions, streams, scenario, training, facts)
+    _begin(run, config, world, drift.description)
+    return run, world
+
+
+def _begin(run: RunFolder, config: Config, world: World, drift: str) -> None:
+    """Write into the folder what this run is, and its devices' disks; or check that it is the one begun there."""
+    interactions, streams = world.interactions, world.streams
     data: dict[str, object] = {
         "users": interactions.num_users,
         "items": interactions.num_items,
@@ -103,8 +111,8 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
         "events": streams.num_events,
         "sessions": streams.num_sessions,
         "streams": fingerprint(streams),
-        "scenario": scenario.description,
-        "drift": drift.description,
+        "scenario": world.scenario.description,
+        "drift": drift,
     }
     if run.begun:
         run.check_data(data)
@@ -113,8 +121,7 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
     elif not run.sessions.exists():
         run.check_world()
     if not run.begun:
-        describe_run(run, config, data, facts.table())
-    return run, World(interactions, streams, scenario, training, facts)
+        describe_run(run, config, data, world.facts.table())
 
 
 def tell_data(world: World, display: Display) -> None:
@@ -150,7 +157,7 @@ def train_all(config: Config, run: RunFolder, world: World, display: Display) ->
 
 
 def _expected(cloud_model: str, config: Config) -> Expected:
-    """How long the training of a model will take."""
+    """Give the guess of how many epochs the training of a model takes."""
     learner = METHODS[cloud_model].learner()
     recipe = learner.adjust(recipe_of(config))
     return partial(epochs_expected, recipe, learner.search_epochs(recipe))

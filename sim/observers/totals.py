@@ -1,10 +1,10 @@
-"""Sums over the sessions that a method has played so far."""
+"""What the sessions that a method has played so far add up to, for the observers that show it."""
 
 import pandas as pd
 
 
 class Totals:
-    """Sums over rows of device-sessions."""
+    """Adds up rows of device-sessions."""
 
     def __init__(self) -> None:
         self.sums = dict.fromkeys(("sessions", "events", "ndcg", "served", "requested", "bits_down", "bits_up"), 0.0)
