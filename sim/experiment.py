@@ -13,6 +13,7 @@ from flwr.serverapp import Grid
 from rich.markup import escape
 
 import analysis
+from clients.evaluation import Evaluation
 from core import atomic, interrupts
 from core.errors import UserError
 from core.run_folder import RunFolder
@@ -21,6 +22,7 @@ from core.threads import one_thread
 from sim import data as datasets
 from sim.backends.messaging import register
 from sim.config import Config
+from sim.coverage import drop_lists, lists_name, save_coverage
 from sim.data.facts import DataFacts, data_facts
 from sim.data.interactions import Interactions
 from sim.model_cache import in_order, model_path, recipe_of, train_model, training_set
@@ -168,7 +170,10 @@ def execute(config: Config, grid: Grid, display: Display | None = None) -> None:
             )
             with one_thread():  # training takes as many as there are
                 play_all(config, run, world, device_sessions, grid, display)
-            run.finish(run.gather(config.seed_list, config.method_names, len(device_sessions)))
+            rows = run.gather(config.seed_list, config.method_names, len(device_sessions))
+            save_coverage(run, rows, world.interactions.num_items, display.warn)
+            run.finish(rows)
+            drop_lists(run)
         display.phase("drawing figures and report")
         analysis.build_report(run.path)
     display.say(f"finished in {clock(time.monotonic() - started)}: {run.path}")
@@ -204,6 +209,7 @@ def play_all(
                     policy_setup = prepare_policy(
                         config, run, world.interactions, world.streams, method, model, seed, display.warn
                     )
+                    evaluation = Evaluation(config.sampled, lists_name(seed, name))
                     play(
                         strategy,
                         grid,
@@ -211,6 +217,7 @@ def play_all(
                         rows_of,
                         seed=seed,
                         policy_setup=policy_setup,
+                        evaluation=evaluation,
                         on_wave=work.wave,
                         on_round=on_round,
                         say=display.warn,

@@ -1,9 +1,11 @@
 """From the result of a device-session to its row in ``sessions.parquet``."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
-from clients.messages import COMPARED
+from clients.fields import QUALITY_FIELDS
 from models.candidates import Candidates
 from sim.world.costs import Counts, cost, waits
 from sim.world.fleet import Fleet
@@ -19,14 +21,15 @@ class RowMaker:
         self.repeats = fleet.streams.session_repeats * (candidates == "unseen")
         self.phases = session_phase(fleet.streams)
 
-    def __call__(self, played: list[SessionResult], method: str, seed: int, compared: bool = False) -> pd.DataFrame:
+    def __call__(self, played: list[SessionResult], method: str, seed: int, more: Sequence[str] = ()) -> pd.DataFrame:
         """One row a device-session of a round; where measurements are missing it is not served and has no hits.
 
-        ``compared`` adds the quality with the stale and with the fresh network.
+        ``more`` names measurements that only some runs have: the quality with the stale and with the fresh network, or
+        among sampled candidates.
         """
         waiting = self._waiting(played)
         return pd.DataFrame(
-            [self._row(one, method, seed, wait, compared) for one, wait in zip(played, waiting, strict=True)]
+            [self._row(one, method, seed, wait, more) for one, wait in zip(played, waiting, strict=True)]
         ).astype(DTYPES)
 
     def _waiting(self, played: list[SessionResult]) -> list[float | None]:
@@ -40,13 +43,13 @@ class RowMaker:
         return [found.get(one.device_session) for one in played]
 
     def _row(
-        self, result: SessionResult, method: str, seed: int, wait: float | None, compared: bool
+        self, result: SessionResult, method: str, seed: int, wait: float | None, more: Sequence[str]
     ) -> dict[str, object]:
         device_session = result.device_session
         index = self.fleet.index(device_session)
         events = int(self.fleet.events[index])
         measured = result.measured or dict.fromkeys(
-            ("hits", "ndcg", "served", "macs", "macs_paper", "macs_adapt", "param_bits", "path"), 0
+            (*_QUALITY, "served", "macs", "macs_paper", "macs_adapt", "param_bits", "path"), 0
         )
         tier = self.fleet.tier(device_session)
         counts = Counts(
@@ -89,9 +92,12 @@ class RowMaker:
             "tier": tier.name,
             "phase": str(self.phases[index]),
             "adapted": result.bits_down > 0 or counts.macs_adapt > 0,
-            **({name: float(measured.get(name, 0.0)) for name in COMPARED} if compared else {}),
+            **{name: kind(measured[name]) for name, kind in _QUALITY.items() if name not in ("hits", "ndcg")},
+            **{name: float(measured.get(name, 0.0)) for name in more},
         }
 
+
+_QUALITY = {field.name: field.kind for field in QUALITY_FIELDS}
 
 DTYPES = {
     "seed": "int64",
@@ -100,6 +106,9 @@ DTYPES = {
     "events": "int32",
     "repeats": "int32",
     "hits": "int32",
+    "hits_1": "int32",
+    "hits_5": "int32",
+    "hits_20": "int32",
     "blocks": "int32",
     "path": "int64",
     "macs": "int64",
