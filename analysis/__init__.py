@@ -16,9 +16,9 @@ from pathlib import Path
 # Before anything of ours is imported, and by its path: `core` may be what is hidden.
 runpy.run_path(str(Path(__file__).resolve().parents[1] / "core" / "shadow.py"))["refuse"]()
 
-from analysis.columns import columns  # noqa: E402
-from analysis.loading import Run, load  # noqa: E402
-from analysis.summary import summarise, terminal_table  # noqa: E402
+from analysis.run import Run, columns, load  # noqa: E402
+from analysis.summary import summarise  # noqa: E402
+from analysis.summary_table import terminal_table  # noqa: E402
 
 __all__ = ["Run", "build_report", "columns", "load", "summarise", "terminal_table"]
 

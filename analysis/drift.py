@@ -1,15 +1,13 @@
 """What a request policy achieved: how often devices adapted, what that gained, and how soon a change was noticed.
 
-All quality is NDCG@10 over the live events against all items. A device's first session, in which it gets its first
+All quality is NDCG@10 over the live events among the candidates. A device's first session, in which it gets its first
 network under every policy, is left out of request rates. Intervals are 95 % bootstrap intervals over devices.
 """
 
 import numpy as np
 import pandas as pd
 
-from analysis.figures.change_point import sessions_from_change
-from analysis.names import BASELINE
-from analysis.statistics import interval, ratios
+from analysis.stats import BASELINE, interval, quotients, ratio, ratios
 from analysis.summary import compare_devices, device_sums, of_method
 
 RECOVERED = 0.9
@@ -55,6 +53,18 @@ ASKING_COLUMNS = {
 """Of :func:`asking`, in this order."""
 
 
+def sessions_from_change(sessions: pd.DataFrame) -> pd.Series:
+    """Distance of each row's session to the first session of its device that is not `before`.
+
+    -1 is the last session before the change, 0 the session in which it happens (or the first after it). NaN
+    for devices that are stationary, or whose change the run did not reach.
+    """
+    changed = sessions[sessions["phase"].isin(["during", "after"])]
+    first = changed.groupby(["seed", "device"])["session"].min().rename("first")
+    joined = sessions[["seed", "device"]].join(first, on=["seed", "device"])["first"]
+    return sessions["session"] - joined
+
+
 def around(sessions: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
     """One row for each method, with the columns :data:`CHANGE_COLUMNS`; none if no device changes in the run."""
     rows = sessions.assign(distance=sessions_from_change(sessions)).dropna(subset=["distance"])
@@ -93,7 +103,7 @@ def recovery(rows: pd.DataFrame) -> dict[str, float]:
     sums = known.assign(at=at).groupby(["device", "at"])[["ndcg", "events"]].sum()
     tops, bottoms = (sums[name].unstack("at").fillna(0.0).sort_index(axis=1) for name in ("ndcg", "events"))
     distances = tops.columns.to_numpy()
-    point = _first_back(np.asarray([tops.sum() / bottoms.sum()]), distances)[0]
+    point = _first_back(quotients(tops.sum(), bottoms.sum())[None], distances)[0]
     drawn = _first_back(ratios(tops.to_numpy(float), bottoms.to_numpy(float)), distances)
     low, high = interval(drawn[:, None], len(tops))
     lost = float(np.isnan(drawn).mean())
@@ -112,7 +122,7 @@ def detection(rows: pd.DataFrame) -> dict[str, float]:
     calm = rows[(rows["session"] > 0) & ~(rows["distance"] >= 1)]
     return {
         "delay": float(first.mean()) if len(first) else np.nan,
-        "noticed": len(first) / len(changed) if len(changed) else np.nan,
+        "noticed": ratio(len(first), len(changed)),
         "false_alarms": float(calm["adapted"].mean()) if len(calm) else np.nan,
     }
 
@@ -135,10 +145,10 @@ def revenue(rows: pd.DataFrame) -> dict[str, float]:
         return nothing
     whole = float(sums["all"].sum())
     low, high = interval(ratios(sums[["all"]].to_numpy(float), sums[["events"]].to_numpy(float)), len(sums))
-    found = {"gain_all": whole / float(sums["events"].sum()), "gain_low": low[0], "gain_high": high[0]}
+    found = {"gain_all": ratio(whole, sums["events"].sum()), "gain_low": low[0], "gain_high": high[0]}
     if whole <= 0:
         return nothing | found
-    found["captured"] = float(sums["won"].sum()) / whole
+    found["captured"] = ratio(sums["won"].sum(), whole)
     if low[0] > 0:  # else the share of a gain that may be none is anything
         drawn = ratios(sums[["won"]].to_numpy(float), sums[["all"]].to_numpy(float))
         low, high = interval(drawn, len(sums))
@@ -162,7 +172,7 @@ def _level(rows: pd.DataFrame) -> dict[str, float]:
         "rate": float(later["adapted"].mean()) if len(later) else np.nan,
         "mbit": float((rows["bits_up"] + rows["bits_down"]).mean()) / 1e6,
         "seconds": float(rows["seconds_adapt"].mean()),
-        "ndcg@10": float(sums["ndcg"].sum() / sums["events"].sum()),
+        "ndcg@10": ratio(sums["ndcg"].sum(), sums["events"].sum()),
         "low": low[0],
         "high": high[0],
     }
@@ -170,8 +180,8 @@ def _level(rows: pd.DataFrame) -> dict[str, float]:
 
 def _phases(rows: pd.DataFrame) -> dict[str, float]:
     changed = rows.groupby("phase")[["ndcg", "events"]].sum()
-    level = (changed["ndcg"] / changed["events"]).to_dict()
-    return {phase: float(level.get(phase, np.nan)) for phase in ("before", "during", "after")}
+    level = dict(zip(changed.index, quotients(changed["ndcg"], changed["events"]).tolist(), strict=True))
+    return {phase: level.get(phase, np.nan) for phase in ("before", "during", "after")}
 
 
 def _after(rows: pd.DataFrame, method: str) -> dict[str, float]:

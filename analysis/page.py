@@ -1,15 +1,15 @@
-"""Pieces of a self-contained HTML page: tables, pictures as data, one template."""
+"""Pieces of a self-contained HTML page: sections, pictures as data, one template."""
 
 import base64
-import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from analysis import style
+from analysis.tables import Table
+from core import atomic
 
 _TEMPLATES = Environment(
     loader=PackageLoader("analysis", "templates"),
@@ -21,39 +21,18 @@ _TEMPLATES = Environment(
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A cell of a table; ``best`` of its column, ``note`` below it in small letters."""
-
-    text: str
-    best: bool = False
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table: the header's cells are name and unit, the first column names the row; ``words``: its cells may wrap."""
-
-    caption: str
-    header: list[tuple[str, str]]
-    rows: list[list[Cell]]
-    words: bool = False
-
-
-@dataclass(frozen=True)
 class Picture:
-    """A figure in four variants (page or phone, light or dark), each as a data URI; ``alt`` says it in
+    """A figure as SVG in data URIs, for a page and for a phone, light or dark as the reader prefers; ``alt`` says it in
     words."""
 
     alt: str
-    light: str
-    dark: str
-    narrow_light: str
-    narrow_dark: str
+    wide: str
+    narrow: str
 
     @staticmethod
-    def of(page: str, phone: str, alt: str) -> "Picture":
-        """From the SVG for a page and the one for a phone."""
-        return Picture(alt, *(_uri(svg) for svg in (page, style.dark(page), phone, style.dark(phone))))
+    def of(wide: str, narrow: str, alt: str) -> "Picture":
+        """From the two SVG texts."""
+        return Picture(alt, _uri(wide), _uri(narrow))
 
 
 @dataclass(frozen=True)
@@ -62,21 +41,12 @@ class Section:
 
     name: str
     title: str
-    reading: str
-    finding: str
+    reading: str = ""
+    finding: str = ""
     picture: Picture | None = None
-    tables: list[Table] = field(default_factory=list)
-
-
-def column(values: Sequence[float], texts: Sequence[str], best: float | None = None) -> list[Cell]:
-    """The cells of a column; those that equal ``best`` are marked, unless all do."""
-    several = len(set(values)) > 1
-    return [Cell(text, several and value == best) for value, text in zip(values, texts, strict=True)]
-
-
-def noted(cells: Sequence[Cell], notes: Sequence[str]) -> list[Cell]:
-    """The cells of a column with small letters below them."""
-    return [Cell(cell.text, cell.best, note) for cell, note in zip(cells, notes, strict=True)]
+    tables: Sequence[Table] = ()
+    facts: Sequence[tuple[str, str]] = ()
+    """Names and words."""
 
 
 def render(template: str, **values: object) -> str:
@@ -86,10 +56,7 @@ def render(template: str, **values: object) -> str:
 
 def write(path: Path, text: str) -> Path:
     """Write a file as a whole or not at all."""
-    draft = path.with_name(f".{path.name}.part")
-    draft.write_text(text, encoding="utf-8")
-    os.replace(draft, path)
-    return path
+    return atomic.write(path, text)
 
 
 def _uri(svg: str) -> str:

@@ -1,21 +1,22 @@
 """One look for every figure: sober, at publication size, safe for colour-blind readers and for grey printers.
 
-A method has one colour, one marker and one dash pattern everywhere, so that it is known again without its
-colour. The colours are those of Okabe and Ito, Color Universal Design, 2008 (jfly.uni-koeln.de/color); the
-baseline is grey.
+A method has one colour, one marker and one dash pattern everywhere, so that it is known again without its colour. The
+colours are those of Okabe and Ito, Color Universal Design, 2008 (jfly.uni-koeln.de/color); the baseline is grey.
 
 Figures are made without pyplot, so nothing global is left behind::
 
-    with style.use("narrow"):
-        figure, axes = style.panels(2)
+    sheet = Sheet(run.methods, run.titles, "narrow")
+    with style.use():
+        figure, axes = sheet.panels(2)
 
-They are drawn in light colours; `dark` repaints the SVG of one, which is far quicker than drawing it again.
+They are drawn in light colours. :func:`svg` writes these as CSS variables, so that one file is light or dark as its
+reader prefers.
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from string import ascii_lowercase
 from typing import Any, Literal
@@ -26,10 +27,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from analysis.names import BASELINE, title
+from analysis.stats import BASELINE
 
 Width = Literal["wide", "narrow"]
+"""For a page, or for a phone: panels below each other."""
 DPI = 180
+_STYLE = Path(__file__).parent / "figures.mplstyle"
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ LOOKS = {
     "duet-plus": Look(_SKY, "8", _SOLID),
     "forward-ofa-plus": Look(_PURPLE, "d", _SOLID),
 }
+"""Of the methods that are always drawn alike; every other one takes a spare look."""
 _SPARE = [
     Look(_ORANGE, "<", _DASHED),
     Look(_PURPLE, ">", _MIXED),
@@ -81,72 +85,72 @@ _SPARE = [
     Look(_ORANGE, "H", _SOLID),
 ]
 
-_width: Width = "wide"
 
+@dataclass(frozen=True)
+class Sheet:
+    """What a figure is drawn on: how wide it is, and how the methods of all figures beside it are called and drawn."""
 
-def looks(methods: Sequence[str]) -> dict[str, Look]:
-    """How each of these methods is drawn; those without a look of their own share the spare ones, by name."""
-    unknown = sorted({method for method in methods if method not in LOOKS})
-    spare = {method: _SPARE[i % len(_SPARE)] for i, method in enumerate(unknown)}
-    return {method: LOOKS[method] if method in LOOKS else spare[method] for method in methods}
+    methods: Sequence[str] = ()
+    """In the order of the run; the first without a look of its own takes the first spare one."""
+    titles: Mapping[str, str] = field(default_factory=dict)
+    width: Width = "wide"
+
+    @property
+    def narrow(self) -> bool:
+        """Whether the figure is for a phone."""
+        return self.width == "narrow"
+
+    def title(self, method: str) -> str:
+        """What a method is called; one without a title keeps its own name."""
+        return self.titles.get(method, method)
+
+    def looks(self, methods: Sequence[str]) -> dict[str, Look]:
+        """How each of these methods is drawn, the same on every sheet of a page."""
+        unknown = [name for name in dict.fromkeys([*self.methods, *methods]) if name not in LOOKS]
+        spare = {name: _SPARE[i % len(_SPARE)] for i, name in enumerate(unknown)}
+        return {name: LOOKS.get(name) or spare[name] for name in methods}
+
+    def line(self, method: str, look: Look) -> dict[str, Any]:
+        """Keyword arguments of a line with markers."""
+        return {
+            "color": look.colour,
+            "marker": look.marker,
+            "linestyle": look.dashes,
+            "markeredgecolor": LIGHT.paper,
+            "markeredgewidth": 0.6,
+            "label": self.title(method),
+        }
+
+    def panels(self, count: int, height: float = 2.7, most: int = 3, **kwargs: Any) -> tuple[Figure, list[Axes]]:
+        """A figure of ``count`` panels, at most ``most`` in a row (one on a phone), each ``height`` inches high."""
+        columns = 1 if self.narrow else min(count, most)
+        rows = -(-count // columns)
+        figure = Figure(figsize=(3.7 if self.narrow else 7.2, height * rows), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = list(figure.subplots(rows, columns, squeeze=False, **kwargs).ravel())
+        for extra in axes[count:]:
+            extra.remove()
+        return figure, axes[:count]
+
+    def legend(self, figure: Figure, axis: Axes, columns: int = 4) -> None:
+        """One legend for the whole figure, below it, where it hides nothing."""
+        handles, labels = axis.get_legend_handles_labels()
+        if handles:
+            count = min(2 if self.narrow else columns, len(handles))
+            figure.legend(handles, labels, loc="outside lower center", ncols=count)
 
 
 @contextmanager
-def use(width: Width = "wide") -> Iterator[None]:
-    """Draw in this style, for a page (wide) or for a phone (narrow: panels below each other)."""
-    global _width
-    before, _width = _width, width
-    try:
-        with mpl.rc_context(_SETTINGS):
-            yield
-    finally:
-        _width = before
-
-
-def narrow() -> bool:
-    """Whether the figure is for a phone."""
-    return _width == "narrow"
-
-
-def panels(count: int, height: float = 2.7, most: int = 3, **kwargs: Any) -> tuple[Figure, list[Axes]]:
-    """A figure of ``count`` panels, at most ``most`` in a row (one on a phone), each ``height`` inches
-    high."""
-    columns = 1 if narrow() else min(count, most)
-    rows = -(-count // columns)
-    size = (3.7 if narrow() else 7.2, height * rows)
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(rows, columns, squeeze=False, **kwargs)
-    axes = list(grid.ravel())
-    for extra in axes[count:]:
-        extra.remove()
-    return figure, axes[:count]
+def use() -> Iterator[None]:
+    """Draw in this style."""
+    with mpl.rc_context(dict(mpl.rc_params_from_file(_STYLE, use_default_template=False))):
+        yield
 
 
 def letter(axes: Sequence[Axes], titles: Sequence[str]) -> None:
     """Title the panels, with letters if there are several."""
     for i, (axis, text) in enumerate(zip(axes, titles, strict=True)):
         axis.set_title(f"({ascii_lowercase[i]}) {text}" if len(axes) > 1 else text, loc="left")
-
-
-def legend(figure: Figure, axis: Axes, columns: int = 4) -> None:
-    """One legend for the whole figure, below it, where it hides nothing."""
-    handles, labels = axis.get_legend_handles_labels()
-    if handles:
-        count = min(2 if narrow() else columns, len(handles))
-        figure.legend(handles, labels, loc="outside lower center", ncols=count)
-
-
-def line(method: str, look: Look) -> dict[str, Any]:
-    """Keyword arguments of a line with markers."""
-    return {
-        "color": look.colour,
-        "marker": look.marker,
-        "linestyle": look.dashes,
-        "markeredgecolor": LIGHT.paper,
-        "markeredgewidth": 0.6,
-        "label": title(method),
-    }
 
 
 def whole_numbers(axis: Axes) -> None:
@@ -161,8 +165,7 @@ def percent_axis(axis: Axes, which: Literal["x", "y"] = "y") -> None:
 
 
 def settle(figure: Figure) -> Figure:
-    """Lay the figure out once and for all, so that every file format shows the same and none does it
-    again."""
+    """Lay the figure out once and for all, so that every file format shows the same and none does it again."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     return figure
@@ -175,62 +178,15 @@ def save(figure: Figure, stem: Path) -> None:
 
 
 def svg(figure: Figure) -> str:
-    """The figure as SVG, its letters as text."""
+    """The figure as SVG, its letters as text, its colours those of the theme that the reader prefers.
+
+    The methods keep their colours in both.
+    """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
-
-
-def dark(light: str) -> str:
-    """An SVG of :func:`svg` in dark colours; the methods keep theirs."""
-    for old, new in zip(astuple(LIGHT), astuple(DARK), strict=True):
-        light = light.replace(old, new)
-    return light
-
-
-_SETTINGS: Any = {
-    "font.family": "sans-serif",
-    # The first comes with matplotlib and decides the layout everywhere; a browser without it takes the next,
-    # of the same width or narrower.
-    "font.sans-serif": ["DejaVu Sans", "Verdana", "Roboto", "Helvetica", "Arial"],
-    "font.size": 8,
-    "axes.titlesize": 8.5,
-    "axes.titleweight": "bold",
-    "axes.labelsize": 8,
-    "xtick.labelsize": 7.5,
-    "ytick.labelsize": 7.5,
-    "legend.fontsize": 8,
-    "legend.frameon": False,
-    "legend.handlelength": 2.6,
-    "text.color": LIGHT.ink,
-    "axes.labelcolor": LIGHT.ink,
-    "axes.titlecolor": LIGHT.ink,
-    "axes.edgecolor": LIGHT.muted,
-    "xtick.color": LIGHT.muted,
-    "ytick.color": LIGHT.muted,
-    "xtick.labelcolor": LIGHT.ink,
-    "ytick.labelcolor": LIGHT.ink,
-    "axes.facecolor": LIGHT.paper,
-    "figure.facecolor": LIGHT.paper,
-    "savefig.facecolor": LIGHT.paper,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": LIGHT.grid,
-    "grid.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.7,
-    "xtick.major.width": 0.7,
-    "ytick.major.width": 0.7,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "lines.linewidth": 1.5,
-    "lines.markersize": 5,
-    "errorbar.capsize": 2,
-    "hatch.linewidth": 0.6,
-    "pdf.fonttype": 42,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "forward-ofa-sim",
-    "figure.dpi": DPI,  # the layout is settled at the resolution that is written
-    "figure.constrained_layout.w_pad": 0.06,
-}
+    text = buffer.getvalue()
+    for name, colour in asdict(LIGHT).items():
+        text = text.replace(colour, f"var(--{name})")
+    light, dark = (" ".join(f"--{k}: {v};" for k, v in asdict(theme).items()) for theme in (LIGHT, DARK))
+    rules = f":root {{ {light} }} @media screen and (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}"
+    return text.replace("</style>", f"{rules}</style>", 1)

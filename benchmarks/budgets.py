@@ -21,6 +21,7 @@ from analysis.summary import summarise
 from benchmarks.runs import flags, play
 from core.cli import run as run_command
 from models.backbones.sasrec import SASRec
+from strategies.registry import METHODS
 
 CHOSEN = ("forward-ofa-plus", "forward-ofa-plus-random", "forward-ofa-plus-first", "forward-ofa-plus-last")
 DEDICATED = "devicerec"
@@ -91,11 +92,12 @@ def _play(options: Options, name: str, methods: tuple[str, ...], extra: list[str
 
 def _draw(table: pd.DataFrame, options: Options) -> None:
     methods = [DEDICATED, *CHOSEN]
-    with style.use("wide"):
-        figure, axes = style.panels(2)
-        for method, look in style.looks(methods).items():
+    sheet = style.Sheet(methods, {name: METHODS[name].title for name in methods})
+    with style.use():
+        figure, axes = sheet.panels(2)
+        for method, look in sheet.looks(methods).items():
             mine = table[table["method"] == method].sort_values("budget")
-            arguments = style.line(method, look)
+            arguments = sheet.line(method, look)
             arguments["label"] = str(arguments["label"]).replace("+ ", "Forward-OFA+, ", 1)  # whose blocks they are
             axes[0].plot(mine["budget"], mine["ndcg@10"], **arguments)
             axes[1].plot(mine["macs_m"], mine["ndcg@10"], **arguments)
@@ -104,7 +106,7 @@ def _draw(table: pd.DataFrame, options: Options) -> None:
         axes[0].set_ylabel("NDCG@10")
         style.whole_numbers(axes[0])
         style.letter(axes, ["One model, or one for each", "What it costs"])
-        style.legend(figure, axes[0])
+        sheet.legend(figure, axes[0])
         style.save(figure, options.out / "budgets")
 
 

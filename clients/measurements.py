@@ -1,5 +1,7 @@
 """What a device reports of a session, whichever way it came to its network."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from flwr.app import Message, MetricRecord
@@ -52,7 +54,7 @@ def report(
         ok = bool(served[row])
         plain = footprint(batch.part.backbone, batch.context, paths[row])
         taken = plain if footprints is None else footprints[row]
-        measured: dict[str, int | float | list[int] | list[float]] = {
+        measured: dict[str, Any] = {
             "events": int(quality.events[row]),
             **{name: kind(values[row]) for name, kind, values in sums},
             "served": int(ok),

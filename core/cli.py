@@ -20,6 +20,7 @@ def run(command: Callable[[], object], interrupted: Callable[[], str] = lambda: 
     """
     _write_anything()
     try:
+        _check_arguments()
         with interrupts.heard():
             command()
     except UserError as error:
@@ -34,6 +35,18 @@ def run(command: Callable[[], object], interrupted: Callable[[], str] = lambda: 
         print(f"\n{interrupted()}", file=sys.stderr)
         return INTERRUPTED
     return DONE
+
+
+def _check_arguments() -> None:
+    """Refuse an argument that the terminal's encoding cannot tell: as a name in a file it could not be written."""
+    for word in sys.argv[1:]:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            shown = word.encode(errors="backslashreplace").decode()
+            raise UserError(
+                f"'{shown}' is no text in this terminal's encoding; set PYTHONUTF8=1 and start again"
+            ) from None
 
 
 def _write_anything() -> None:

@@ -4,7 +4,7 @@
 
 A generated part lies between the lines ``<!-- generated: NAME -->`` and ``<!-- end of generated -->``:
 
-* ``columns`` in docs/run-folder.md: every column of a run's files, from ``analysis.columns()``;
+* ``columns`` in docs/run-folder.md: every column of a run's files, from :mod:`core.schema`;
 * ``results`` in results/README.md: every folder of results/, from its ``command.sh`` and ``config.toml``.
 
 A test compares the committed documents with what this script writes.
@@ -30,11 +30,10 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def columns() -> str:
-    """The columns of a run's files, one row each."""
-    import analysis
+    """The columns of a run's files: a table a file."""
+    from core import schema
 
-    found = analysis.columns()
-    return table(found.columns, ([f"`{row[0]}`", f"`{row[1]}`", *row[2:]] for row in found.itertuples(index=False)))
+    return f"\n{schema.markdown().strip()}\n\n"
 
 
 def comments(script: Path) -> list[str]:

@@ -26,10 +26,10 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis import style
-from analysis.figures import calibration
-from analysis.names import number, percent
 from analysis.page import write
+from analysis.plots import calibration
 from analysis.reproduce import paper
+from analysis.text import number, percent
 from core.cli import run as run_command
 from core.errors import UserError
 from core.threads import one_thread
@@ -109,7 +109,7 @@ def calibrate(
     out.mkdir(parents=True, exist_ok=True)
     write(out / "calibration.csv", frame.to_csv(index=False))
     with style.use():
-        style.save(style.settle(calibration.draw(frame)), out / "calibration")
+        style.save(style.settle(calibration.draw(frame, style.Sheet())), out / "calibration")
     return frame, fits
 
 

@@ -19,9 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis import load
-from analysis.names import title
 from analysis.page import write
-from analysis.statistics import paired
+from analysis.stats import paired
 from core.cli import run as run_command
 from replay.counterfactual import NETWORKS, replay
 
@@ -125,7 +124,7 @@ def _run(given: argparse.Namespace) -> None:
     write(folder / f"structure-{method}.csv", table.to_csv(index=False, float_format="%.6g"))
     write(folder / f"structure-{method}-blocks.csv", used.to_csv(index=False, float_format="%.6g"))
     console = Console()
-    for one in show(table, used, f"{title(method)}: {rows['device'].nunique():,} devices, seeds {run.seeds}"):
+    for one in show(table, used, f"{run.title(method)}: {rows['device'].nunique():,} devices, seeds {run.seeds}"):
         console.print(one)
 
 

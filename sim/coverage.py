@@ -22,7 +22,7 @@ PLAYED = ("ok", "late", "vanished")
 """The statuses of device-sessions that were played, whether or not the measurements arrived."""
 
 
-def lists_name(seed: int, method: str) -> str:
+def lists_name(seed: object, method: object) -> str:
     """The folder, on each device's disk, for what a method recommends."""
     return f"{seed}-{method}"
 
@@ -34,7 +34,7 @@ def save_coverage(run: RunFolder, rows: pd.DataFrame, num_items: int, say: Calla
     """
     found = []
     for (seed, method), mine in rows.groupby(["seed", "method"], sort=False):
-        folder = run.world / LISTS / lists_name(int(seed), str(method))
+        folder = run.world / LISTS / lists_name(seed, method)
         recommended: int | None = None
         try:
             recommended = len(recommended_items(folder, mine))

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from clients.fields import QUALITY_FIELDS
+from core import schema
 from models.candidates import Candidates
 from sim.world.costs import Counts, cost, waits
 from sim.world.fleet import Fleet
@@ -28,9 +29,9 @@ class RowMaker:
         among sampled candidates.
         """
         waiting = self._waiting(played)
-        return pd.DataFrame(
-            [self._row(one, method, seed, wait, more) for one, wait in zip(played, waiting, strict=True)]
-        ).astype(DTYPES)
+        rows = [self._row(one, method, seed, wait, more) for one, wait in zip(played, waiting, strict=True)]
+        columns = [column for column in schema.SESSIONS if not column.optional or column.name in more]
+        return pd.DataFrame(rows)[schema.names(columns)].astype(schema.dtypes(columns))
 
     def _waiting(self, played: list[SessionResult]) -> list[float | None]:
         """Seconds in the cloud's queue; None for a device-session that the cloud made nothing for."""
@@ -71,8 +72,7 @@ class RowMaker:
             "session": device_session.session,
             "events": events - int(self.repeats[index]),
             "repeats": int(self.repeats[index]),
-            "hits": int(measured["hits"]),
-            "ndcg": float(measured["ndcg"]),
+            **{name: kind(measured[name]) for name, kind in _QUALITY.items()},
             "requested": result.requested,
             "path": int(measured["path"]),
             "blocks": int(measured["path"]).bit_count(),
@@ -92,29 +92,8 @@ class RowMaker:
             "tier": tier.name,
             "phase": str(self.phases[index]),
             "adapted": result.bits_down > 0 or counts.macs_adapt > 0,
-            **{name: kind(measured[name]) for name, kind in _QUALITY.items() if name not in ("hits", "ndcg")},
             **{name: float(measured.get(name, 0.0)) for name in more},
         }
 
 
 _QUALITY = {field.name: field.kind for field in QUALITY_FIELDS}
-
-DTYPES = {
-    "seed": "int64",
-    "device": "int32",
-    "session": "int32",
-    "events": "int32",
-    "repeats": "int32",
-    "hits": "int32",
-    "hits_1": "int32",
-    "hits_5": "int32",
-    "hits_20": "int32",
-    "blocks": "int32",
-    "path": "int64",
-    "macs": "int64",
-    "macs_paper": "int64",
-    "macs_session": "int64",
-    "param_bits": "int64",
-    "bits_down": "int64",
-    "bits_up": "int64",
-}

@@ -70,8 +70,9 @@ def play_sweep(configs: list[Config], out: Path | None) -> None:
     for number, config in enumerate(configs):
         if not open_run(config).reported:
             main(config, configs[:number])
-    page = compare.compare([config.folder for config in configs], out and out.expanduser().absolute() / "comparison")
-    Console().print(compare.printed(page))
+    folders = [config.folder for config in configs]
+    page, table = compare.comparison(folders, out and out.expanduser().absolute() / "comparison")
+    Console().print(table)
     print(page)
 
 

@@ -17,8 +17,8 @@ def open_run(config: Config) -> RunFolder:
 
 
 def describe_run(run: RunFolder, config: Config, data: Mapping[str, object], facts: Mapping[str, object]) -> None:
-    """Write ``config.toml``: the resolved options, what the files say that they name, of each method whose model it
-    deploys and what its devices do to get their network, the data and what they say, the versions."""
+    """Write ``config.toml``: the resolved options, the content of the files they name, the data and what they say, the
+    versions; and of each method title, note, whose model it deploys and how its devices get their network."""
     options: dict[str, object] = {
         "identity": config.identity(),
         **{key.replace("-", "_"): value for key, value in config.to_flat().items()},
@@ -35,6 +35,8 @@ def describe_run(run: RunFolder, config: Config, data: Mapping[str, object], fac
     tables: dict[str, Mapping[str, object]] = {
         "run": options,
         "contents": config.contents(),
+        "titles": {name: METHODS[name].title for name in [*methods, *(m.cloud_model for m in methods.values())]},
+        "notes": {name: note for name, method in methods.items() if (note := vars(method).get("note"))},
         "models": {name: method.cloud_model for name, method in methods.items()},
         "actions": {name: getattr(method, "train_action", method.evaluate_action) for name, method in methods.items()},
         "data": data,

@@ -51,6 +51,7 @@ class ControllerOnly(SessionStrategy):
 
     name: ClassVar[str] = "forward-ofa-controller"
     title: ClassVar[str] = "+ controller"
+    note: ClassVar[str] = "each device chooses its blocks of one network that is the same for all"
     cloud_model: ClassVar[str] = "forward-ofa-controller"
     evaluate_action: ClassVar[str] = "evaluate.controller"
     chooses: ClassVar[bool] = True
@@ -69,6 +70,7 @@ class NoStructure(AdaptiveStrategy):
 
     name: ClassVar[str] = "forward-ofa-no-structure"
     title: ClassVar[str] = "w.o. structural vector"
+    note: ClassVar[str] = "Forward-OFA whose latent interest knows nothing of the chosen blocks"
     cloud_model: ClassVar[str] = "forward-ofa-no-structure"
 
     @classmethod
@@ -81,6 +83,7 @@ class RandomBlocks(ForwardOFA):
 
     name: ClassVar[str] = "forward-ofa-random"
     title: ClassVar[str] = "random blocks"
+    note: ClassVar[str] = "Forward-OFA with as many blocks, drawn at random"
     train_action: ClassVar[str] = "train.random"
 
 
@@ -89,6 +92,7 @@ class FirstBlocks(ForwardOFA):
 
     name: ClassVar[str] = "forward-ofa-first"
     title: ClassVar[str] = "first k blocks"
+    note: ClassVar[str] = "Forward-OFA with as many blocks, from the front"
     train_action: ClassVar[str] = "train.first"
 
 
@@ -97,4 +101,5 @@ class LastBlocks(ForwardOFA):
 
     name: ClassVar[str] = "forward-ofa-last"
     title: ClassVar[str] = "last k blocks"
+    note: ClassVar[str] = "Forward-OFA with as many blocks, from the back"
     train_action: ClassVar[str] = "train.last"

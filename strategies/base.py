@@ -119,6 +119,8 @@ class SessionStrategy(Strategy):
     """As on the command line."""
     title: ClassVar[str]
     """As in tables."""
+    note: ClassVar[str] = ""
+    """What it does, in half a sentence for readers of a report; empty: nothing is said."""
     cloud_model: ClassVar[str]
     """The method whose trained model is deployed (its own name, or that of another method)."""
     evaluate_action: ClassVar[str] = "evaluate"

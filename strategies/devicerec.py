@@ -34,6 +34,7 @@ class DeviceRec(SessionStrategy):
 
     name: ClassVar[str] = "devicerec"
     title: ClassVar[str] = "DeviceRec"
+    note: ClassVar[str] = "one network for all devices, trained in the cloud, never adapted"
     cloud_model: ClassVar[str] = "devicerec"
 
     @classmethod

@@ -15,6 +15,7 @@ class Duet(AdaptiveStrategy):
 
     name: ClassVar[str] = "duet"
     title: ClassVar[str] = "DUET"
+    note: ClassVar[str] = "the cloud makes the weights of every block for each device, in one forward pass"
     cloud_model: ClassVar[str] = "duet"
 
     @classmethod

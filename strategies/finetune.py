@@ -16,6 +16,7 @@ class Finetune(DeviceRec):
 
     name: ClassVar[str] = "finetune"
     title: ClassVar[str] = "Finetune"
+    note: ClassVar[str] = "DeviceRec's network, trained further by each device on its own history"
     evaluate_action: ClassVar[str] = "evaluate.finetune"
     adapts: ClassVar[bool] = True
 

@@ -53,6 +53,7 @@ class ForwardOFA(AdaptiveStrategy):
 
     name: ClassVar[str] = "forward-ofa"
     title: ClassVar[str] = "Forward-OFA"
+    note: ClassVar[str] = "each device chooses its blocks, the cloud makes their weights in one forward pass"
     cloud_model: ClassVar[str] = "forward-ofa"
 
     @classmethod

@@ -239,6 +239,7 @@ class DuetPlus(AdaptiveStrategy):
 
     name: ClassVar[str] = "duet-plus"
     title: ClassVar[str] = "DUET+"
+    note: ClassVar[str] = "DUET whose cloud makes low-rank changes of DeviceRec's network"
     cloud_model: ClassVar[str] = "duet-plus"
 
     @classmethod
@@ -251,6 +252,7 @@ class ForwardOFAPlus(AdaptiveStrategy):
 
     name: ClassVar[str] = "forward-ofa-plus"
     title: ClassVar[str] = "Forward-OFA+"
+    note: ClassVar[str] = "Forward-OFA whose cloud makes low-rank changes of DeviceRec's network, for any budget"
     cloud_model: ClassVar[str] = "forward-ofa-plus"
 
     @classmethod
@@ -263,6 +265,7 @@ class RandomBlocksPlus(ForwardOFAPlus):
 
     name: ClassVar[str] = "forward-ofa-plus-random"
     title: ClassVar[str] = "+ random blocks"
+    note: ClassVar[str] = "Forward-OFA+ with as many blocks, drawn at random"
     train_action: ClassVar[str] = "train.random"
 
 
@@ -271,6 +274,7 @@ class FirstBlocksPlus(ForwardOFAPlus):
 
     name: ClassVar[str] = "forward-ofa-plus-first"
     title: ClassVar[str] = "+ first k blocks"
+    note: ClassVar[str] = "Forward-OFA+ with as many blocks, from the front"
     train_action: ClassVar[str] = "train.first"
 
 
@@ -279,4 +283,5 @@ class LastBlocksPlus(ForwardOFAPlus):
 
     name: ClassVar[str] = "forward-ofa-plus-last"
     title: ClassVar[str] = "+ last k blocks"
+    note: ClassVar[str] = "Forward-OFA+ with as many blocks, from the back"
     train_action: ClassVar[str] = "train.last"

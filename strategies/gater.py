@@ -66,6 +66,7 @@ class Gater(SessionStrategy):
 
     name: ClassVar[str] = "gater"
     title: ClassVar[str] = "Gater"
+    note: ClassVar[str] = "one network whose units are switched off by what the device's input looks like"
     cloud_model: ClassVar[str] = "gater"
 
     @classmethod

@@ -55,6 +55,7 @@ class LitePred(SessionStrategy):
 
     name: ClassVar[str] = "litepred"
     title: ClassVar[str] = "LitePred"
+    note: ClassVar[str] = "each device searches its blocks under a predicted latency and trains them locally"
     cloud_model: ClassVar[str] = "litepred"
     evaluate_action: ClassVar[str] = "evaluate.litepred"
     adapts: ClassVar[bool] = True

@@ -83,6 +83,7 @@ class RareGem(SessionStrategy):
 
     name: ClassVar[str] = "rare-gem"
     title: ClassVar[str] = "Rare Gem"
+    note: ClassVar[str] = "one network of which training keeps few weights"
     cloud_model: ClassVar[str] = "rare-gem"
 
     @classmethod

@@ -65,6 +65,7 @@ class STTD(SessionStrategy):
 
     name: ClassVar[str] = "sttd"
     title: ClassVar[str] = "STTD"
+    note: ClassVar[str] = "one network with its layers compressed by a tensor decomposition"
     cloud_model: ClassVar[str] = "sttd"
 
     @classmethod

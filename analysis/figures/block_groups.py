@@ -7,11 +7,16 @@ from matplotlib.patches import Rectangle
 
 from analysis import style
 from analysis.figures.block_usage import adaptive, block_shares, num_blocks
-from analysis.loading import Run
-from analysis.names import title
+from analysis.run import Run
+from analysis.style import Sheet
+from analysis.text import join
+from core.schema import PHASES
 
 TITLE = "Block usage by kind of device and by phase"
-PHASES = ("stationary", "before", "during", "after")
+READING = (
+    "A cell is the share of the group's device-sessions that run the block, in percent; device-sessions that could "
+    "not be served are not counted."
+)
 
 
 def data(run: Run) -> pd.DataFrame | None:
@@ -36,19 +41,19 @@ def data(run: Run) -> pd.DataFrame | None:
     return pd.DataFrame(rows, columns=columns) if rows else None
 
 
-def draw(frame: pd.DataFrame) -> Figure:
+def draw(frame: pd.DataFrame, sheet: Sheet) -> Figure:
     """A heat map per method and grouping, the shares written into it."""
     parts = list(frame.groupby(["method", "by"], sort=False))[:4]
     most = max(part["group"].nunique() for _, part in parts)
-    figure, axes = style.panels(len(parts), height=0.95 + 0.27 * most, most=2)
+    figure, axes = sheet.panels(len(parts), height=0.95 + 0.27 * most, most=2)
     several = frame["method"].nunique() > 1
-    looks = style.looks([str(method) for (method, _), _ in parts])
+    looks = sheet.looks([str(method) for (method, _), _ in parts])
     for axis, ((method, _), part) in zip(axes, parts, strict=True):
         _heat(axis, part, looks[str(method)].colour)
     words = {"tier": "kind of device", "phase": "phase"}
     style.letter(
         axes,
-        [f"By {words[str(by)]}" + (f", {title(str(method))}" if several else "") for (method, by), _ in parts],
+        [f"By {words[str(by)]}" + (f", {sheet.title(str(method))}" if several else "") for (method, by), _ in parts],
     )
     return figure
 
@@ -71,3 +76,15 @@ def _heat(axis: Axes, frame: pd.DataFrame, colour: str) -> None:
     axis.grid(visible=False)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
+
+
+def finding(run: Run, frame: pd.DataFrame) -> str:
+    """The mean number of blocks of each group."""
+    texts = []
+    for method, mine in frame.groupby("method", sort=False):
+        for by, kind in (("tier", "kind of device"), ("phase", "phase")):
+            part = mine[(mine["by"] == by) & (mine["block"] == 1)]
+            groups = [f"{mean:.2f} ({name})" for name, mean in zip(part["group"], part["blocks"], strict=True)]
+            if groups:
+                texts.append(f"Mean number of blocks of {run.title(str(method))} by {kind}: {join(groups)}.")
+    return " ".join(texts)

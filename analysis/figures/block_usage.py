@@ -6,10 +6,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import style
-from analysis.loading import Run
-from analysis.names import title
+from analysis.run import Run
+from analysis.style import Sheet
+from analysis.text import percent
 
 TITLE = "Block usage"
+READING = (
+    "(a) In how many device-sessions each block ran. (b) How many devices ran how many blocks; a device whose number "
+    "changes from session to session counts in parts. Both are means over seeds."
+)
 
 
 def adaptive(run: Run) -> list[str]:
@@ -54,26 +59,26 @@ def data(run: Run) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["panel", "method", "block", "count", "share"])
 
 
-def draw(frame: pd.DataFrame) -> Figure:
+def draw(frame: pd.DataFrame, sheet: Sheet) -> Figure:
     """Two panels of bars, one colour and hatch per method."""
-    figure, axes = style.panels(2)
-    _bars(axes[0], frame[frame["panel"] == "selected"])
-    _bars(axes[1], frame[frame["panel"] == "blocks"])
+    figure, axes = sheet.panels(2)
+    _bars(axes[0], sheet, frame[frame["panel"] == "selected"])
+    _bars(axes[1], sheet, frame[frame["panel"] == "blocks"])
     style.letter(axes, ["How often each block is selected", "How many blocks devices run"])
     axes[0].set_xlabel("block")
     axes[0].set_ylabel("device-sessions that run it")
     axes[1].set_xlabel("number of blocks")
     axes[1].set_ylabel("devices")
-    style.legend(figure, axes[0])
+    sheet.legend(figure, axes[0])
     return figure
 
 
 _HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx")
 
 
-def _bars(axis: Axes, frame: pd.DataFrame) -> None:
+def _bars(axis: Axes, sheet: Sheet, frame: pd.DataFrame) -> None:
     methods = frame["method"].unique().tolist()
-    looks = style.looks(methods)
+    looks = sheet.looks(methods)
     width = 0.78 / len(methods)
     for i, method in enumerate(methods):
         mine = frame[frame["method"] == method]
@@ -86,7 +91,7 @@ def _bars(axis: Axes, frame: pd.DataFrame) -> None:
             edgecolor=style.LIGHT.paper,
             hatch=_HATCHES[i % len(_HATCHES)],
             linewidth=0,
-            label=title(method),
+            label=sheet.title(method),
         )
         if len(methods) * len(mine) <= (14 if len(methods) == 1 else 8):
             labels = [f"{100 * share:.0f}%" for share in mine["share"]]
@@ -94,3 +99,24 @@ def _bars(axis: Axes, frame: pd.DataFrame) -> None:
     axis.set_xticks(sorted(frame["block"].unique()))
     axis.grid(axis="x", visible=False)
     axis.margins(y=0.1)
+
+
+def finding(run: Run, frame: pd.DataFrame) -> str:
+    """The most and the least frequent block of each method, and how many blocks run."""
+    methods = adaptive(run)
+    if not methods:
+        return f"No method of this run adapts its path: whoever is served runs all {num_blocks(run)} blocks."
+    texts = []
+    for method in methods:
+        mine = frame[(frame["method"] == method) & (frame["panel"] == "selected")].set_index("block")["share"]
+        shares, all_of_them = dict(zip(mine.index.tolist(), mine.tolist(), strict=True)), num_blocks(run)
+        most, least = max(shares, key=shares.__getitem__), min(shares, key=shares.__getitem__)
+        counts = frame[(frame["method"] == method) & (frame["panel"] == "blocks")]
+        mean = (counts["block"] * counts["share"]).sum()
+        whole = float(counts.loc[counts["block"] == all_of_them, "share"].sum())
+        texts.append(
+            f"{run.title(method)}: block {most} is selected most often ({percent(shares[most])} of the "
+            f"device-sessions), block {least} least often ({percent(shares[least])}). Devices run {mean:.2f} of "
+            f"{all_of_them} blocks on average; {percent(whole)} of them run all."
+        )
+    return " ".join(texts)

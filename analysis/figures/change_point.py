@@ -1,26 +1,25 @@
 """Quality around the change of interest: every device's sessions, aligned at its own change point."""
 
+import math
+
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import style
-from analysis.figures import bands, quality_sessions
-from analysis.loading import Run
+from analysis.drift import around, sessions_from_change
+from analysis.figures import quality_sessions
+from analysis.plots import bands
+from analysis.run import Run
+from analysis.stats import change, quotients
+from analysis.style import Sheet
+from analysis.tables import Column, Table, build, method_column
+from analysis.text import Row, between, p_text, percent, quality, signed, signed_percent
 
 TITLE = "Quality around the change of interest"
-
-
-def sessions_from_change(sessions: pd.DataFrame) -> pd.Series:
-    """Distance of each row's session to the first session of its device that is not `before`.
-
-    -1 is the last session before the change, 0 the session in which it happens (or the first after it). NaN
-    for devices that are stationary, or whose change the run did not reach.
-    """
-    changed = sessions[sessions["phase"].isin(["during", "after"])]
-    first = changed.groupby(["seed", "device"])["session"].min().rename("first")
-    joined = sessions[["seed", "device"]].join(first, on=["seed", "device"])["first"]
-    return sessions["session"] - joined
+READING = (
+    "Every device's sessions are counted from its own change of interest, so 0 is the session in which it happens. "
+    "The further a curve falls at 0, the more the method relied on the old interest; how soon it rises again is its "
+    "recovery. The bands are 95 % bootstrap intervals over devices."
+)
 
 
 def data(run: Run) -> pd.DataFrame | None:
@@ -37,25 +36,86 @@ def data(run: Run) -> pd.DataFrame | None:
     return bands.along(rows[kept], at, run.methods)
 
 
-def draw(frame: pd.DataFrame) -> Figure:
+def draw(frame: pd.DataFrame, sheet: Sheet) -> Figure:
     """The panels of quality over sessions, with the change marked."""
-    figure = quality_sessions.draw(frame)
+    figure = quality_sessions.draw(frame, sheet)
     for axis in figure.axes:
-        mark_change(axis)
+        bands.mark_change(axis)
     return figure
 
 
-def mark_change(axis: Axes) -> None:
-    """Mark where the change happens, on an axis of sessions since then."""
-    axis.axvline(-0.5, color=style.LIGHT.ink, linewidth=0.9, linestyle=(0, (2, 2)))
-    axis.annotate(
-        "change",
-        (-0.5, 1),
-        xycoords=("data", "axes fraction"),
-        xytext=(3, -2),
-        textcoords="offset points",
-        va="top",
-        fontsize=7,
-        color=style.LIGHT.muted,
+def finding(run: Run, frame: pd.DataFrame) -> str:
+    """What the change costs every method, and how much of that the last session has back."""
+    last = int(frame["at"].max())
+    parts = []
+    for method in run.methods:
+        mine = frame[frame["method"] == method].set_index("at")["ndcg@10"]
+        if -1 not in mine.index or 0 not in mine.index or not mine[-1]:
+            continue
+        text = f"{run.title(method)} {signed_percent(change(mine[0], mine[-1]))}"
+        if last > 0:
+            text += f" (after {last} more: {signed_percent(change(mine[last], mine[-1]))})"
+        parts.append(text)
+    if not parts:
+        return ""
+    return f"NDCG@10 in the session of the change, against the session before it: {'; '.join(parts)}."
+
+
+def tables(run: Run, frame: pd.DataFrame) -> list[Table]:
+    """Every method before, during and after the change: :func:`analysis.drift.around`."""
+    found = around(run.sessions, run.methods)
+    found["to_before"] = quotients(found["after"], found["before"]) - 1
+    columns = [
+        method_column(run.title),
+        Column("Before", "before", quality, "NDCG@10", best=max),
+        Column("During", "during", quality, "NDCG@10", best=max),
+        Column("After", "after", quality, "95 % interval", best=max, note=between("after_low", "after_high")),
+        Column("After", "to_before", signed_percent, unit="to before"),
+        *AFTER_AGAINST_DEVICEREC,
+        RECOVERY,
+    ]
+    caption = (
+        f"The {int(found['devices'].max()):,} devices whose change the run reaches. ● best of its column; small: 95 % "
+        "intervals over devices, paired for differences."
     )
-    axis.set_xlabel("sessions since the change of interest")
+    return [build(found, columns, caption)]
+
+
+def recovery(row: Row) -> str:
+    """Sessions until the level before the change is back."""
+    if math.isnan(row["unrecovered"]):
+        return "–"
+    return "not in the run" if math.isnan(row["recovery"]) else f"{row['recovery']:.0f}"
+
+
+def _recovery_note(row: Row) -> str:
+    """How sure that is."""
+    if math.isnan(row["unrecovered"]):
+        return ""
+    known = math.isfinite(row["recovery_low"]) and row["recovery_low"] < row["recovery_high"]
+    notes = [f"{row['recovery_low']:.0f} to {row['recovery_high']:.0f}"] if known else []
+    if 0 < row["unrecovered"] < 1:
+        notes.append(f"not in {percent(row['unrecovered'], 0)} of the draws")
+    return "; ".join(notes)
+
+
+AFTER_AGAINST_DEVICEREC = (
+    Column(
+        "Difference",
+        "after_delta",
+        signed,
+        "to DeviceRec, after",
+        note=between("after_delta_low", "after_delta_high", signed),
+        optional=True,
+    ),
+    Column("p", "after_p", p_text, optional=True),
+)
+RECOVERY = Column(
+    "Back at 90 %",
+    write=recovery,
+    unit="after sessions",
+    note=_recovery_note,
+    explanation="Back at 90 %: the first session, counted from that of the change (0), in which the mean over devices "
+    "is at 90 % of its level before.",
+)
+"""Columns of a frame of :func:`analysis.drift.around`."""

@@ -6,10 +6,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import style
-from analysis.loading import Run
-from analysis.names import number, title
+from analysis.run import Run
+from analysis.style import Sheet
+from analysis.summary_table import COSTS
+from analysis.tables import Table, build, method_column
+from analysis.text import best_row, join, number, records
 
 TITLE = "Costs"
+READING = (
+    "MACs are counted from the layers that ran; the stroke is the paper's count, which leaves out the products inside "
+    "attention and counts the normalisations of skipped blocks too. Times and energy are simulated from these counts "
+    "by the devices' profiles."
+)
 _PANELS = {
     "macs_m": ("Computing", "million MACs (|: paper's count)"),
     "param_mbit": ("Model", "megabits of weights"),
@@ -28,20 +36,20 @@ def data(run: Run) -> pd.DataFrame:
     return run.summary[kept].assign(**times)
 
 
-def draw(frame: pd.DataFrame) -> Figure:
+def draw(frame: pd.DataFrame, sheet: Sheet) -> Figure:
     """Six panels of bars with their values; what is zero everywhere is left out."""
     keys = [key for key in _PANELS if (frame[key] > 0).any()]
-    figure, axes = style.panels(max(1, len(keys)), height=0.75 + 0.19 * len(frame))
+    figure, axes = sheet.panels(max(1, len(keys)), height=0.75 + 0.19 * len(frame))
     for i, (axis, key) in enumerate(zip(axes, keys, strict=False)):
-        first = style.narrow() or i % 3 == 0
-        _bars(axis, frame, key, first)
+        first = sheet.narrow or i % 3 == 0
+        _bars(axis, sheet, frame, key, first)
         axis.set_xlabel(_PANELS[key][1])
     style.letter(axes[: len(keys)], [_PANELS[key][0] for key in keys])
     return figure
 
 
-def _bars(axis: Axes, frame: pd.DataFrame, key: str, named: bool) -> None:
-    looks = style.looks(frame["method"].tolist())
+def _bars(axis: Axes, sheet: Sheet, frame: pd.DataFrame, key: str, named: bool) -> None:
+    looks = sheet.looks(frame["method"].tolist())
     place = np.arange(len(frame))
     axis.barh(place, frame[key], 0.66, color=[look.colour for look in looks.values()])
     ends = frame[key].to_numpy(float)
@@ -51,10 +59,29 @@ def _bars(axis: Axes, frame: pd.DataFrame, key: str, named: bool) -> None:
         ends = np.maximum(ends, paper)
     for y, end, value in zip(place, ends, frame[key], strict=True):
         axis.annotate(number(value), (end, y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=6.5)
-    axis.set_yticks(place, [title(method) for method in frame["method"]] if named else [])
+    axis.set_yticks(place, [sheet.title(method) for method in frame["method"]] if named else [])
     axis.invert_yaxis()
     axis.margins(x=0.22)
     axis.set_xlim(left=0)
     axis.grid(axis="y", visible=False)
     axis.tick_params(axis="y", length=0)
     axis.locator_params(axis="x", nbins=4)
+
+
+def finding(run: Run, frame: pd.DataFrame) -> str:
+    """Who takes longest to adapt, and who uses most energy."""
+    rows, texts = records(frame), []
+    slow = sorted((row for row in rows if row["adapt_ms"] > 0), key=lambda row: -row["adapt_ms"])
+    if slow:
+        text = f"{run.title(slow[0]['method'])} takes longest to adapt ({number(slow[0]['adapt_ms'])} ms per session"
+        others = [f"{run.title(row['method'])} {number(row['adapt_ms'])} ms" for row in slow[1:]]
+        texts.append(text + (f"; {join(others)})." if others else ")."))
+    hungry = best_row(rows, "energy_mj")
+    if hungry["energy_mj"] > 0:
+        texts.append(f"{run.title(hungry['method'])} uses most energy ({number(hungry['energy_mj'])} mJ per session).")
+    return " ".join(texts)
+
+
+def tables(run: Run, frame: pd.DataFrame) -> list[Table]:
+    """All costs of the summary."""
+    return [build(run.summary, [method_column(run.title), *COSTS], "● least of its column.")]

@@ -8,11 +8,15 @@ from matplotlib.patches import Rectangle
 
 from analysis import style
 from analysis.figures.block_usage import adaptive, num_blocks
-from analysis.loading import Run
-from analysis.names import title
-from analysis.protocol import plural
+from analysis.run import Run
+from analysis.style import Sheet
+from analysis.text import join, percent, plural, records
 
 TITLE = "The most frequent paths"
+READING = (
+    "A row is a path: filled squares are blocks that run. The bar is its share of the served device-sessions, with "
+    "their number in brackets."
+)
 MOST = 12
 """Paths shown per method."""
 
@@ -46,25 +50,25 @@ def data(run: Run) -> pd.DataFrame | None:
     return pd.concat(frames, ignore_index=True) if frames else None
 
 
-def draw(frame: pd.DataFrame) -> Figure:
+def draw(frame: pd.DataFrame, sheet: Sheet) -> Figure:
     """A small matrix per method: a row is a path, a filled square a block that runs; its share on the
     right."""
     methods = frame["method"].unique().tolist()[:3]
     rows = max(int((frame["method"] == method).sum()) for method in methods)
     height = 0.75 + 0.19 * rows
-    figure, axes = style.panels(len(methods), height=height, most=max(2, len(methods)))
+    figure, axes = sheet.panels(len(methods), height=height, most=max(2, len(methods)))
     longest = float(frame.loc[frame["method"].isin(methods), "share"].max())
     names = []
-    for axis, (method, look) in zip(axes, style.looks(methods).items(), strict=True):
+    for axis, (method, look) in zip(axes, sheet.looks(methods).items(), strict=True):
         mine = frame[frame["method"] == method]
-        _matrix(axis, mine, look, longest)
+        _matrix(axis, sheet, mine, look, longest)
         paths = int(mine["paths"].iloc[0])
-        names.append(f"{title(method)}, {f'{len(mine)} of ' if len(mine) < paths else ''}{plural(paths, 'path')}")
+        names.append(f"{sheet.title(method)}, {f'{len(mine)} of ' if len(mine) < paths else ''}{plural(paths, 'path')}")
     style.letter(axes, names)
     return figure
 
 
-def _matrix(axis: Axes, frame: pd.DataFrame, look: style.Look, longest: float) -> None:
+def _matrix(axis: Axes, sheet: Sheet, frame: pd.DataFrame, look: style.Look, longest: float) -> None:
     """``longest`` is the share whose bar is as long as there is room for, the same in all panels."""
     length, bar = len(str(frame["path"].iloc[0])), 4.0
     for y, (path, share, count) in enumerate(zip(frame["path"], frame["share"], frame["sessions"], strict=True)):
@@ -75,7 +79,7 @@ def _matrix(axis: Axes, frame: pd.DataFrame, look: style.Look, longest: float) -
         width = bar * share / longest
         axis.barh(y, width, 0.6, left=length + 1, color=look.colour, alpha=0.55)
         axis.text(length + 1.15 + width, y, f"{100 * share:.1f} %  ({count:,})", va="center", fontsize=6.5)
-    axis.set_xlim(0.4, length + 1 + bar + (2.6 if style.narrow() else 1.6))
+    axis.set_xlim(0.4, length + 1 + bar + (2.6 if sheet.narrow else 1.6))
     axis.set_ylim(len(frame) - 0.4, -0.6)
     axis.set_xticks(range(1, length + 1))
     axis.set_yticks(range(len(frame)), [str(rank) for rank in frame["rank"]])
@@ -84,3 +88,17 @@ def _matrix(axis: Axes, frame: pd.DataFrame, look: style.Look, longest: float) -
     axis.grid(visible=False)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
+
+
+def finding(run: Run, frame: pd.DataFrame) -> str:
+    """How many paths there are, and how frequent the first ones are."""
+    texts = []
+    for method, mine in frame.groupby("method", sort=False):
+        first = records(mine)[0]
+        blocks = join([str(k + 1) for k, used in enumerate(str(first["path"])) if used == "1"])
+        texts.append(
+            f"{run.title(str(method))}: devices ran {int(first['paths']):,} different paths of "
+            f"{2 ** len(str(first['path'])) - 1:,} possible ones. The most frequent one (blocks {blocks}) makes up "
+            f"{percent(first['share'])}, the {len(mine)} shown {percent(mine['share'].sum())}."
+        )
+    return " ".join(texts)

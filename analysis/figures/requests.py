@@ -1,14 +1,24 @@
 """When devices asked: the share of them that adapts before a session, by session and around the change."""
 
+import math
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import style
-from analysis.figures import along_sessions
-from analysis.loading import Run
+from analysis.drift import asking
+from analysis.plots import along_sessions
+from analysis.run import Run
+from analysis.style import Sheet
+from analysis.tables import Column, Table, build, method_column
+from analysis.text import between, number, percent, quality, records, scaled
 
 TITLE = "When devices asked"
+READING = (
+    "The share of the devices that adapt before a session, whether they ask the cloud or train on their own. The "
+    "session of the change is 0: a device decides before it plays, so it can know of the change from 1 on."
+)
 COLUMNS = ["axis", "method", "at", "devices", "share", "low", "high"]
 
 
@@ -24,12 +34,64 @@ def data(run: Run) -> pd.DataFrame | None:
     return along_sessions.frames(run.sessions, asked, methods, COLUMNS)
 
 
-def draw(frame: pd.DataFrame) -> Figure:
+def draw(frame: pd.DataFrame, sheet: Sheet) -> Figure:
     """The share of devices that adapt over sessions, and around the change."""
-    return along_sessions.draw(frame, "share", _share)
+    return along_sessions.draw(frame, sheet, "share", _share)
 
 
 def _share(axis: Axes) -> None:
     axis.set_ylabel("devices that adapt")
     axis.set_ylim(-0.03, 1.03)
     style.percent_axis(axis)
+
+
+def finding(run: Run, frame: pd.DataFrame) -> str:
+    """How often devices adapt, how soon after a change, and how often without one."""
+    parts = []
+    for row in records(asking(run.sessions, run.methods)):
+        text = f"{run.title(row['method'])} adapts in {percent(row['rate'])} of the sessions"
+        if math.isfinite(row["delay"]):
+            text += (
+                f", {number(row['delay'])} sessions after a change if it notices it ({percent(row['noticed'])} do), "
+                f"and in {percent(row['false_alarms'])} of the calm ones"
+            )
+        parts.append(text)
+    return f"{'; '.join(parts)}."
+
+
+def tables(run: Run, frame: pd.DataFrame) -> list[Table]:
+    """What the policy achieved: :func:`analysis.drift.asking`."""
+    columns = [
+        method_column(run.title),
+        Column(
+            "Adaptations",
+            "rate",
+            percent,
+            "of sessions",
+            explanation="Adaptations: of the sessions after a device's first.",
+        ),
+        Column(
+            "Noticed",
+            "noticed",
+            percent,
+            "changes",
+            explanation="Noticed: changes with sessions after them in one of which the device adapts; delay: sessions "
+            "until then. Calm sessions begin before the change, or have none.",
+        ),
+        Column("Delay", "delay", number, "sessions"),
+        Column("False alarms", "false_alarms", percent, "of calm sessions"),
+        Column("Traffic", "mbit", number, "Mbit a session"),
+        Column(
+            "Adapting",
+            "seconds",
+            scaled(1e3),
+            "device, ms a session",
+            explanation="Adapting: until the device has its network, for training on the device the training itself; "
+            "mean over all sessions.",
+        ),
+        Column("NDCG@10", "ndcg@10", quality, "95 % interval", note=between("low", "high")),
+    ]
+    found = asking(run.sessions, run.methods)
+    if found["noticed"].isna().all():  # nothing changes, so that every session is calm
+        columns = [column for column in columns if column.key not in ("noticed", "delay", "false_alarms")]
+    return [build(found, columns)]

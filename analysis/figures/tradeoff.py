@@ -6,9 +6,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import style
-from analysis.loading import Run
+from analysis.run import Run
+from analysis.style import Sheet
+from analysis.text import join, number
 
 TITLE = "Quality against cost"
+READING = (
+    "Up is better, left is cheaper. A method on the Pareto front is beaten by none that costs as little; the bars are "
+    "95 % bootstrap intervals over devices."
+)
 LEAST_SPAN = 0.2
 """What a panel spans at least, as a share of the highest cost."""
 
@@ -42,26 +48,26 @@ def data(run: Run) -> pd.DataFrame | None:
     return frame
 
 
-def draw(frame: pd.DataFrame) -> Figure:
+def draw(frame: pd.DataFrame, sheet: Sheet) -> Figure:
     """Two panels of points with intervals and the Pareto front."""
-    figure, axes = style.panels(2)
-    _points(axes[0], frame, "macs_m", "front_macs")
-    _points(axes[1], frame, "mbit_per_session", "front_mbit")
+    figure, axes = sheet.panels(2)
+    _points(axes[0], sheet, frame, "macs_m", "front_macs")
+    _points(axes[1], sheet, frame, "mbit_per_session", "front_mbit")
     axes[0].set_xlabel("million MACs of one inference")
     axes[1].set_xlabel("megabits per device-session, both directions")
     for axis in axes:
         axis.set_ylabel("NDCG@10")
     style.letter(axes, ["Computing", "Traffic"])
-    style.legend(figure, axes[0], columns=5)
+    sheet.legend(figure, axes[0], columns=5)
     return figure
 
 
-def _points(axis: Axes, frame: pd.DataFrame, cost: str, front: str) -> None:
-    looks = style.looks(frame["method"].tolist())
+def _points(axis: Axes, sheet: Sheet, frame: pd.DataFrame, cost: str, front: str) -> None:
+    looks = sheet.looks(frame["method"].tolist())
     for method, look in looks.items():
         at = frame[frame["method"] == method]
         bars = np.stack([at["ndcg@10"] - at["low"], at["high"] - at["ndcg@10"]])
-        arguments = style.line(method, look) | {"linestyle": "none"}
+        arguments = sheet.line(method, look) | {"linestyle": "none"}
         axis.errorbar(at[cost], at["ndcg@10"], yerr=np.nan_to_num(bars), elinewidth=1, **arguments)
     axis.margins(x=0.12, y=0.12)
     low, high = float(frame[cost].min()), float(frame[cost].max())
@@ -79,3 +85,16 @@ def _points(axis: Axes, frame: pd.DataFrame, cost: str, front: str) -> None:
         label="Pareto front",
     )
     axis.set_xlim(right=right)
+
+
+def finding(run: Run, frame: pd.DataFrame) -> str:
+    """Who is on the Pareto fronts."""
+
+    def front(column: str, cost: str) -> str:
+        best = frame[frame[column]].sort_values(cost)
+        return join([f"{run.title(m)} ({number(c)})" for m, c in zip(best["method"], best[cost], strict=True)])
+
+    return (
+        f"On the front of quality against million MACs: {front('front_macs', 'macs_m')}. "
+        f"Against megabits per session: {front('front_mbit', 'mbit_per_session')}."
+    )

@@ -8,14 +8,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import style
+from analysis.captions import BACKBONES
 from analysis.figures import block_usage
-from analysis.names import title
-from analysis.protocol import BACKBONES
 from analysis.reproduce import paper
 from analysis.reproduce.options import OURS, Options
 from analysis.reproduce.quality import facts, identity, measured, played
 from analysis.reproduce.result import METRICS, Result, fill
 from analysis.reproduce.runs import Runs
+from analysis.style import Sheet
 
 WEIGHTS = {"sasrec": (20_800, 0), "nextitnet": (24_704, 3_072)}
 """Of one block, and what is always there: what the paper's Param is made of."""
@@ -26,11 +26,11 @@ def usage(target: str, options: Options, runs: Runs) -> Result:
     frames, rows = [], []
     for backbone, method in itertools.product(options.backbones, options.adaptive):
         run = runs.play(backbone, method)
-        whose = BACKBONES[backbone] if method == OURS else f"{BACKBONES[backbone]}, {title(method)}"
+        whose = BACKBONES[backbone] if method == OURS else f"{BACKBONES[backbone]}, {run.title(method)}"
         frame = block_usage.data(run).assign(method=whose)
         frames.append(frame)
         about = identity(target, backbone, options) | played(run)
-        before = "" if method == OURS else f"{title(method)}, "
+        before = "" if method == OURS else f"{run.title(method)}, "
         for row in frame.to_dict("records"):
             name, metric = f"{before}k = {row['block']}", {"selected": "selected", "blocks": "running"}[row["panel"]]
             rows.append({**about, "method": name, "metric": metric, "ours": 100 * row["share"]})
@@ -44,8 +44,9 @@ def usage(target: str, options: Options, runs: Runs) -> Result:
         block_usage.TITLE,
         fill(rows),
         [["selected", "running"], ["blocks"]],
-        lambda: block_usage.draw(usage_frame),
+        lambda sheet: block_usage.draw(usage_frame, sheet),
         facts(target, options, runs),
+        titles=runs.titles,
     )
 
 
@@ -81,14 +82,15 @@ def penalty(target: str, options: Options, runs: Runs) -> Result:
         "Influence of the compact constraint",
         cells,
         [["ndcg", "hit"], ["flops", "param"]],
-        lambda: _curves(cells),
+        lambda sheet: _curves(cells, sheet),
         facts(target, options, runs),
+        titles=runs.titles,
     )
 
 
-def _curves(cells: pd.DataFrame) -> Figure:
+def _curves(cells: pd.DataFrame, sheet: Sheet) -> Figure:
     """Four panels over lambda, one line a backbone; costs as a share of the whole network's."""
-    figure, axes = style.panels(4, height=1.9, most=2)
+    figure, axes = sheet.panels(4, height=1.9, most=2)
     names = cells["method"].unique().tolist()
     colours = {"sasrec": style.LOOKS[OURS], "nextitnet": style.LOOKS["duet"]}
     for axis, metric in zip(axes, METRICS, strict=True):
@@ -106,5 +108,5 @@ def _curves(cells: pd.DataFrame) -> Figure:
         axis.set_ylabel(METRICS[metric])
         axis.set_xlabel("λ")
     style.letter(axes, [METRICS[metric] for metric in METRICS])
-    style.legend(figure, axes[0])
+    sheet.legend(figure, axes[0])
     return figure

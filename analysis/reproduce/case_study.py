@@ -8,12 +8,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import style
-from analysis.names import title
-from analysis.protocol import BACKBONES
+from analysis.captions import BACKBONES
 from analysis.reproduce.options import OURS, Options
 from analysis.reproduce.quality import facts, identity, played
 from analysis.reproduce.result import Result, fill
 from analysis.reproduce.runs import Runs, data_folder, execute
+from analysis.style import Sheet
 
 FILE = "casestudy.json"
 NETWORKS = {
@@ -37,9 +37,9 @@ def reproduce(target: str, options: Options, runs: Runs) -> Result:
         if not path.exists():
             execute("replay.case_study", [str(run.path), "--method", method, *data_folder(options)])
         found = json.loads(path.read_text(encoding="utf-8"))
-        studies[BACKBONES[backbone] if method == OURS else f"{BACKBONES[backbone]}, {title(method)}"] = found
+        studies[BACKBONES[backbone] if method == OURS else f"{BACKBONES[backbone]}, {run.title(method)}"] = found
         about = identity(target, backbone, options) | played(run)
-        before = "" if method == OURS else f"{title(method)}, "
+        before = "" if method == OURS else f"{run.title(method)}, "
         for one in found["devices"]:
             for n in one["networks"]:
                 name = f"{before}device {one['device']}, {NETWORKS[n['network']]}"
@@ -54,9 +54,10 @@ def reproduce(target: str, options: Options, runs: Runs) -> Result:
         "Case study",
         fill(rows),
         [["ndcg", "hit"], ["rank"]],
-        lambda: _draw(studies),
+        lambda sheet: _draw(studies, sheet),
         facts(target, options, runs),
         text,
+        titles=runs.titles,
     )
 
 
@@ -85,9 +86,9 @@ def _names(items: list[dict[str, Any]]) -> str:
     )
 
 
-def _draw(studies: dict[str, dict[str, Any]]) -> Figure:
+def _draw(studies: dict[str, dict[str, Any]], sheet: Sheet) -> Figure:
     """Each backbone and method: the paths, the ranks of the next item, the mean over all devices."""
-    figure, axes = style.panels(3 * len(studies), height=2.5, most=3)
+    figure, axes = sheet.panels(3 * len(studies), height=2.5, most=3)
     titles = []
     for place, (whose, found) in enumerate(studies.items()):
         paths, places, means = axes[3 * place : 3 * place + 3]
@@ -117,5 +118,5 @@ def _draw(studies: dict[str, dict[str, Any]]) -> Figure:
         means.locator_params(axis="x", nbins=4)
         titles += [f"{whose}: paths", "Next item", f"All {found['simulated']:,} devices"]
     style.letter(axes, titles)
-    style.legend(figure, axes[1])
+    sheet.legend(figure, axes[1])
     return figure

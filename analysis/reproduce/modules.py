@@ -6,11 +6,14 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import protocol, style
+from analysis import style
 from analysis.reproduce import paper
 from analysis.reproduce.options import PROTOCOLS, Options, short_hash
 from analysis.reproduce.result import Result, fill, row_title, value
 from analysis.reproduce.runs import Runs, machine
+from analysis.stats import quotients, ratio
+from analysis.style import Sheet
+from analysis.text import plural
 from core.errors import UserError
 
 
@@ -34,7 +37,7 @@ def overhead(target: str, options: Options, runs: Runs) -> Result:
                 rows.append({**about, "method": component, "metric": metric, "paper": theirs, "ours": mine / 1e6})
         rows.append({**about, "method": "cloud-all", "metric": "flops", "ours": counts["cloud"]["macs"] / 1e6})
         said = {"sasrec": 0.012, "nextitnet": 0.005}[backbone]
-        share = counts["device"]["weights"] / counts["backbone"]["weights"]
+        share = ratio(counts["device"]["weights"], counts["backbone"]["weights"])
         rows.append({**about, "method": "ratio", "metric": "size", "paper": said, "ours": share})
     cells = fill(rows)
     return Result(
@@ -42,7 +45,7 @@ def overhead(target: str, options: Options, runs: Runs) -> Result:
         paper.title(target),
         cells,
         [["flops", "size"]],
-        lambda: bars(cells),
+        lambda sheet: bars(cells, sheet),
         [
             "Counted from the models' own layers at a context of 5 items; nothing is timed.",
             f"Command: {options.command(target)}",
@@ -75,7 +78,7 @@ def statistics(target: str, options: Options, runs: Runs) -> Result:
         paper.title(target),
         cells,
         [["statistics"]],
-        lambda: bars(cells),
+        lambda sheet: bars(cells, sheet),
         [used, f"Command: {options.command(target)}"],
     )
 
@@ -99,15 +102,15 @@ def measured(backbone: str, options: Options, runs: Runs, *, counts_only: bool =
     return found
 
 
-def bars(cells: pd.DataFrame) -> Figure:
+def bars(cells: pd.DataFrame, sheet: Sheet) -> Figure:
     """Ours as a share of the paper's number, for every cell that has both."""
     both = cells[cells["paper"].notna() & (cells["paper"] != 0)]
-    figure, axes = style.panels(1, height=1.2 + 0.22 * max(len(both), 1))
+    figure, axes = sheet.panels(1, height=1.2 + 0.22 * max(len(both), 1))
     labels = [
         f"{cell['backbone']} {row_title(str(cell['method']))}{', MACs' if cell['metric'] == 'flops' else ''}".strip()
         for cell in both.to_dict("records")
     ]
-    drawn = axes[0].barh(range(len(both)), both["ours"] / both["paper"], color=style.LIGHT.muted, height=0.6)
+    drawn = axes[0].barh(range(len(both)), quotients(both["ours"], both["paper"]), color=style.LIGHT.muted, height=0.6)
     axes[0].bar_label(
         drawn, [value(str(c["metric"]), "", float(c["ours"])) for c in both.to_dict("records")], padding=2, fontsize=6.5
     )
@@ -121,4 +124,4 @@ def bars(cells: pd.DataFrame) -> Figure:
 
 def here(found: dict[str, Any]) -> str:
     """The machine of a measurement."""
-    return f"Machine: {machine()}; {protocol.plural(found['threads'], 'thread')}; cloud: {found['cloud']}"
+    return f"Machine: {machine()}; {plural(found['threads'], 'thread')}; cloud: {found['cloud']}"

@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.stats import change, ratio
+
 BACKBONES = ("sasrec", "nextitnet")
 BLOCKS = {"sasrec": 6, "nextitnet": 12}
 """Blocks of the paper's backbones; those of Table 4 have a third of them."""
@@ -64,7 +66,7 @@ def improvement(ours: float, baseline: float, metric: str) -> float:
     """What the paper calls "Improv.": per cent more quality, or how many times less cost; NaN where one is nothing."""
     if not ours or not baseline:
         return math.nan
-    return 100 * (ours / baseline - 1) if metric in ("ndcg", "hit") else baseline / ours
+    return 100 * change(ours, baseline) if metric in ("ndcg", "hit") else ratio(baseline, ours)
 
 
 def statistics(dataset: str) -> Sequence[float] | None:

@@ -8,13 +8,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import protocol, style
-from analysis.loading import Run
-from analysis.names import BASELINE, join
+from analysis import captions, style
 from analysis.reproduce import paper
 from analysis.reproduce.options import OURS, Options
 from analysis.reproduce.result import METRICS, Result, fill, row_title
 from analysis.reproduce.runs import Runs, machine
+from analysis.run import Run
+from analysis.stats import BASELINE, ratio
+from analysis.style import Sheet
+from analysis.text import join, plural
 
 COSTS = ("flops", "param")
 SAME_DATA = 0.01
@@ -48,8 +50,9 @@ def reproduce(target: str, options: Options, runs: Runs) -> Result:
         paper.title(target),
         cells,
         [group for group in groups if group],
-        lambda: draw(cells),
+        lambda sheet: draw(cells, sheet),
         facts(target, options, runs),
+        titles=runs.titles,
     )
 
 
@@ -64,9 +67,9 @@ def measured(run: Run, method: str) -> dict[str, tuple[float, float]]:
         events = rows["events"].to_numpy(float)
         values.append(
             (
-                rows["ndcg"].sum() / events.sum(),
-                rows["hits"].sum() / events.sum(),
-                float(rows["macs_paper"].to_numpy(float) @ events) / events.sum() / 1e6,
+                ratio(rows["ndcg"].sum(), events.sum()),
+                ratio(rows["hits"].sum(), events.sum()),
+                ratio(rows["macs_paper"].to_numpy(float) @ events, events.sum()) / 1e6,
                 rows["param_bits"].mean() / 1e6,
             )
         )
@@ -97,13 +100,13 @@ def compare(target: str, options: Options, ours: pd.DataFrame) -> pd.DataFrame:
 
 def identity(target: str, backbone: str, options: Options) -> dict[str, object]:
     """Where a cell belongs."""
-    name = options.dataset if options.dataset in protocol.DATASETS else Path(options.dataset).name
+    name = options.dataset if options.dataset in captions.DATASETS else Path(options.dataset).name
     return {"table": target, "backbone": backbone, "dataset": name, "protocol": options.protocol}
 
 
 def played(run: Run) -> dict[str, object]:
     """The protocol columns of a cell."""
-    count, training = protocol.sizes(run), run.training
+    count, training = captions.sizes(run), run.training
     return {
         "devices": count["devices"],
         "events": count["events"] // count["seeds"],
@@ -130,18 +133,18 @@ def facts(target: str, options: Options, runs: Runs) -> list[str]:
     """Protocol, machine, time and command of what was just played."""
     some = list(runs.used.values())
     first = some[0]
-    chosen, count = first.options, protocol.sizes(first)
+    chosen, count = first.options, captions.sizes(first)
     training = pd.concat([run.training for run in some]).drop_duplicates(["method", "seed", "epoch", "seconds"])
     epochs = lengths(some)
     cloud = "every user" if chosen.get("cloud_users") == "all" else "the simulated devices"
     played_with = [
-        f"Protocol '{options.protocol}': {protocol.dataset_title(first)}",
-        protocol.split(chosen, short=True),
-        f"candidates: {protocol.candidates(first)}, cut-off 10",
-        f"{protocol.plural(count['devices'], 'device')}, {protocol.plural(count['events'] // count['seeds'], 'event')}",
+        f"Protocol '{options.protocol}': {captions.dataset_title(first)}",
+        captions.split(chosen, short=True),
+        f"candidates: {captions.candidates(first)}, cut-off 10",
+        f"{plural(count['devices'], 'device')}, {plural(count['events'] // count['seeds'], 'event')}",
         f"seed{'s' if count['seeds'] > 1 else ''} {join([str(seed) for seed in first.seeds])}",
         f"epochs: {' to '.join(str(e) for e in dict.fromkeys((epochs[0], epochs[-1]))) if epochs else 'none'}",
-        f"networks: {join(list(dict.fromkeys(protocol.backbone_title(run.options) for run in some)))}",
+        f"networks: {join(list(dict.fromkeys(captions.backbone_title(run.options) for run in some)))}",
         f"context {chosen.get('context')}, {chosen.get('memory')} items to adapt from",
         f"the cloud trains on {cloud}",
     ]
@@ -158,10 +161,10 @@ def facts(target: str, options: Options, runs: Runs) -> list[str]:
 def other_data(dataset: str, run: Run) -> list[str]:
     """A line that says so if these are not the paper's data, although they go by the same name."""
     known, here = paper.statistics(dataset), run.config.get("data", {})
-    if known is None or "interactions" not in here or abs(here["interactions"] / known[2] - 1) < SAME_DATA:
+    if known is None or "interactions" not in here or abs(ratio(here["interactions"], known[2]) - 1) < SAME_DATA:
         return []
     return [
-        f"The data are another release than the paper's, or filtered otherwise: {protocol.data_line(run)} here; "
+        f"The data are another release than the paper's, or filtered otherwise: {captions.data_line(run)} here; "
         f"{known[0]:,} users, {known[1]:,} items, {known[2]:,} interactions there."
     ]
 
@@ -174,13 +177,13 @@ def other_context(run: Run) -> list[str]:
     return [f"Multiply-accumulates grow with the context: ours are of {context} items, the paper's of {paper.CONTEXT}."]
 
 
-def draw(cells: pd.DataFrame) -> Figure:
+def draw(cells: pd.DataFrame, sheet: Sheet) -> Figure:
     """The paper's numbers and ours, one panel for each backbone and metric."""
     shown = cells[cells["method"] != paper.IMPROVEMENT]
     places = list(shown.groupby(["backbone", "metric"], sort=False))
     metrics = shown["metric"].nunique()
     count = shown["method"].nunique()
-    figure, axes = style.panels(len(places), height=0.9 + 0.2 * count, most=min(metrics, 2))
+    figure, axes = sheet.panels(len(places), height=0.9 + 0.2 * count, most=min(metrics, 2))
     for place, (axis, ((backbone, metric), part)) in enumerate(zip(axes, places, strict=True)):
         methods = part["method"].tolist()
         at = np.arange(len(methods))
@@ -195,15 +198,17 @@ def draw(cells: pd.DataFrame) -> Figure:
             zorder=3,
         )
         for y, method, ours, spread in zip(at, methods, part["ours"], part["spread"].fillna(0.0), strict=True):
-            look = style.looks(methods)[method]
+            look = sheet.looks(methods)[method]
             axis.errorbar(
                 ours, y, xerr=spread, marker=look.marker, color=look.colour, linestyle="none", zorder=2,
                 label="ours" if y == len(methods) - 1 else None,
             )  # fmt: skip
-        axis.set_yticks(at, [row_title(method) for method in methods] if place % min(metrics, 2) == 0 else [])
+        axis.set_yticks(
+            at, [row_title(method, sheet.titles) for method in methods] if place % min(metrics, 2) == 0 else []
+        )
         axis.set_ylim(len(methods) - 0.5, -0.5)
         axis.set_xlabel(METRICS[str(metric)])
         axis.margins(x=0.1)
-        axis.set_title(protocol.BACKBONES[str(backbone)], loc="left")
-    style.legend(figure, axes[0])
+        axis.set_title(captions.BACKBONES[str(backbone)], loc="left")
+    sheet.legend(figure, axes[0])
     return figure

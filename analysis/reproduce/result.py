@@ -5,7 +5,7 @@ A cell is one number of the paper with ours; ``CELL_COLUMNS`` says what is kept 
 
 import math
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,16 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
-from analysis import style
-from analysis.names import number, quality, signed, title
+from analysis import style, tables
+from analysis.captions import BACKBONES
 from analysis.page import write
-from analysis.protocol import BACKBONES
 from analysis.reproduce import paper
-from analysis.wording import records
+from analysis.reproduce.options import OURS
+from analysis.style import Sheet
+from analysis.tables import Cell, Table
+from analysis.text import number, quality, records, signed
 
 CELL_COLUMNS = {
     "table": "the target",
@@ -47,12 +47,7 @@ CELL_COLUMNS = {
     "blocks": "blocks of the backbone",
 }
 
-METRICS = {
-    "ndcg": "NDCG@10",
-    "hit": "Hit@10",
-    "flops": "M MACs",
-    "param": "Mbit",
-}
+METRICS = {"ndcg": "NDCG@10", "hit": "Hit@10", "flops": "M MACs", "param": "Mbit"}
 """What the paper's tables of methods have."""
 
 UNITS = {
@@ -71,11 +66,7 @@ UNITS = {
 """What other tables have."""
 
 ROWS = {
-    "forward-ofa-controller": "+ controller",
-    "forward-ofa-no-structure": "w.o. structural vector",
-    "forward-ofa-random": "random blocks",
-    "forward-ofa-first": "first k blocks",
-    "forward-ofa-last": "last k blocks",
+    OURS: "Forward-OFA",
     paper.IMPROVEMENT: "improvement",
     "backbone": "backbone (Mbit)",
     "device": "Forward-device (M weights)",
@@ -104,12 +95,14 @@ class Result:
     """Columns of :data:`CELL_COLUMNS`."""
     groups: list[list[str]]
     """Metrics that stand side by side in one table."""
-    draw: Callable[[], Figure]
+    draw: Callable[[Sheet], Figure]
     """Called in the style of :mod:`analysis.style`."""
     facts: list[str] = field(default_factory=list)
     """Protocol, machine, time, command: what the numbers are worth nothing without."""
     text: str = ""
     """More, as Markdown."""
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """What the methods of its runs are called."""
 
     @property
     def notes(self) -> list[str]:
@@ -129,10 +122,8 @@ def fill(rows: list[dict[str, object]]) -> pd.DataFrame:
 def show(result: Result, console: Console) -> None:
     """Print the tables, then the protocol, then what the paper got wrong."""
     console.print(heading(result), style="bold", highlight=False)
-    for metrics in result.groups:
-        for backbone, part in result.cells.groupby("backbone", sort=False, dropna=False):
-            if part["metric"].isin(metrics).any():
-                console.print(_terminal(str(backbone), part, metrics))
+    for table in _tables(result):
+        console.print(tables.terminal(table))
     if result.text:
         console.print(result.text, markup=False, highlight=False)
     for line in result.facts:
@@ -160,7 +151,7 @@ def paint(result: Result, path: Path) -> None:
     small = [line for fact in result.facts for line in textwrap.wrap(fact, FOOTER)]
     small += [line for note in result.notes for line in textwrap.wrap(f"Paper: {note}", FOOTER)]
     with style.use():
-        drawn = _pixels(style.settle(result.draw()))
+        drawn = _pixels(style.settle(result.draw(Sheet(titles=result.titles))))
         below = Figure(figsize=(drawn.shape[1] / style.DPI + 0.02, LINE_INCHES * len(small) + 0.1))
         below.text(0.01, 1, "\n".join(small), va="top", ha="left", fontsize=5, color=style.LIGHT.muted)
         image = np.concatenate([drawn, _pixels(below)[:, : drawn.shape[1]]])
@@ -177,15 +168,8 @@ def _pixels(figure: Figure) -> np.ndarray:
 def markdown(result: Result) -> str:
     """The tables, the protocol and the notes as one page."""
     lines = [f"# {heading(result)}", ""]
-    for metrics in result.groups:
-        for backbone, part in result.cells.groupby("backbone", sort=False, dropna=False):
-            if not part["metric"].isin(metrics).any():
-                continue
-            columns = _columns(part, metrics)
-            header = _header(str(backbone), columns, " ")
-            lines += ["| " + " | ".join(header) + " |", "| --- |" + " ---: |" * (len(header) - 1)]
-            lines += ["| " + " | ".join(cells) + " |" for cells in _lines(part, columns)]
-            lines.append("")
+    for table in _tables(result):
+        lines += [*tables.markdown(table), ""]
     if result.text:
         lines += [result.text, ""]
     lines += [f"![{result.title}]({result.target}.png)", "", *(f"- {fact}" for fact in result.facts), ""]
@@ -200,9 +184,9 @@ def heading(result: Result) -> str:
     return f"{kind} {place}: {result.title}"
 
 
-def row_title(method: str) -> str:
-    """What a row is called."""
-    return ROWS.get(method, title(method))
+def row_title(method: str, titles: Mapping[str, str] | None = None) -> str:
+    """What a row is called: a row of the paper, a method of the runs, or by its own name."""
+    return ROWS.get(method) or (titles or {}).get(method, method)
 
 
 def value(metric: str, method: str, x: float) -> str:
@@ -225,27 +209,32 @@ def change(metric: str, method: str, x: float) -> str:
     return signed(x) if metric in METRICS else ("+" if x > 0 else "−" if x < 0 else "") + value(metric, method, abs(x))
 
 
-def _columns(part: pd.DataFrame, metrics: list[str]) -> list[tuple[str, str]]:
-    """Metric and column of a table's columns; where the paper has no number at all, ours stands alone."""
-    known = {metric: part.loc[part["metric"] == metric, "paper"].notna().any() for metric in metrics}
-    return [(m, column) for m in metrics for column in (("paper", "ours", "difference") if known[m] else ("ours",))]
+def _tables(result: Result) -> list[Table]:
+    """One table for each backbone and group of metrics; where the paper has no number at all, ours stands alone."""
+    found = []
+    for metrics in result.groups:
+        for backbone, part in result.cells.groupby("backbone", sort=False, dropna=False):
+            if not part["metric"].isin(metrics).any():
+                continue
+            known = {metric: part.loc[part["metric"] == metric, "paper"].notna().any() for metric in metrics}
+            columns = [(m, c) for m in metrics for c in (_WORDS if known[m] else ("ours",))]
+            header = [(BACKBONES.get(str(backbone), ""), ""), *(_header(*column) for column in columns)]
+            rows = []
+            for method, cells in part.groupby("method", sort=False):
+                by_metric = {cell["metric"]: cell for cell in records(cells)}
+                line = [Cell(_cell(by_metric.get(metric), column)) for metric, column in columns]
+                if any(cell.text for cell in line):
+                    rows.append([Cell(row_title(str(method), result.titles)), *line])
+            found.append(Table("", header, rows))
+    return found
 
 
-def _header(backbone: str, columns: list[tuple[str, str]], between: str) -> list[str]:
-    words = {"paper": "paper", "ours": "ours", "difference": "diff."}
-    titles = METRICS | UNITS
-    named = [f"{titles[metric]}{between}{words[column]}" for metric, column in columns]
-    return [BACKBONES.get(backbone, ""), *(name.removeprefix(between) for name in named)]
+_WORDS = {"paper": "paper", "ours": "ours", "difference": "diff."}
 
 
-def _lines(part: pd.DataFrame, columns: list[tuple[str, str]]) -> list[list[str]]:
-    out = []
-    for method, rows in part.groupby("method", sort=False):
-        cells = {cell["metric"]: cell for cell in records(rows)}
-        line = [_cell(cells.get(metric), column) for metric, column in columns]
-        if any(line):
-            out.append([row_title(str(method)), *line])
-    return out
+def _header(metric: str, column: str) -> tuple[str, str]:
+    name = (METRICS | UNITS)[metric]
+    return (name, _WORDS[column]) if name else (_WORDS[column], "")
 
 
 def _cell(cell: dict[str, Any] | None, column: str) -> str:
@@ -258,13 +247,3 @@ def _cell(cell: dict[str, Any] | None, column: str) -> str:
     if column == "ours" and math.isfinite(cell["spread"]):
         text += f" ± {value(metric, method, cell['spread'])}"
     return text
-
-
-def _terminal(backbone: str, part: pd.DataFrame, metrics: list[str]) -> Table:
-    columns = _columns(part, metrics)
-    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for place, header in enumerate(_header(backbone, columns, "\n")):
-        shown.add_column(header, justify="right" if place else "left", no_wrap=True)
-    for line in _lines(part, columns):
-        shown.add_row(*line)
-    return shown

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis import load
-from analysis.loading import Run
 from analysis.page import write
 from analysis.reproduce.options import Options, short_hash
+from analysis.run import Run
 
 
 class CommandFailed(Exception):
@@ -61,6 +61,11 @@ class Runs:
             self.folder.mkdir(parents=True, exist_ok=True)
             execute(module, [*words, *data_folder(self.options), flag, str(path)])
         return path
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """What methods are called in the runs in use."""
+        return {name: title for run in self.used.values() for name, title in run.titles.items()}
 
     @property
     def seconds(self) -> float:

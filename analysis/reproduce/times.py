@@ -11,13 +11,15 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import protocol, style
+from analysis import captions, style
 from analysis.reproduce import paper
 from analysis.reproduce.modules import here, measured
 from analysis.reproduce.options import OURS, Options
 from analysis.reproduce.quality import facts, identity, played
 from analysis.reproduce.result import Result, fill, row_title
 from analysis.reproduce.runs import Runs
+from analysis.stats import ratio
+from analysis.style import Sheet
 
 GPU, PHONE = "RTX 3090", "iPhone 16"
 
@@ -37,14 +39,14 @@ def adaptation(target: str, options: Options, runs: Runs) -> Result:
                 theirs = printed[way] if metric == "seconds" else math.nan
                 rows.append({**about, "method": way, "metric": metric, "paper": theirs, "ours": mine})
                 if way != OURS:
-                    theirs = printed[way] / printed[OURS] if metric == "seconds" else math.nan
+                    theirs = ratio(printed[way], printed[OURS]) if metric == "seconds" else math.nan
                     rows.append(
                         {
                             **about,
                             "method": f"{way}-times",
                             "metric": metric,
                             "paper": theirs,
-                            "ours": mine / values[OURS],
+                            "ours": ratio(mine, values[OURS]),
                         }
                     )
         scale = peak[GPU] / peak[PHONE]
@@ -74,7 +76,7 @@ def adaptation(target: str, options: Options, runs: Runs) -> Result:
         paper.title(target),
         cells,
         [["seconds"], ["here", "counted"]],
-        lambda: _bars(cells),
+        lambda sheet: _bars(cells, sheet),
         [*lines, note, here(found), f"Command: {options.command(target)}"],
     )
 
@@ -130,7 +132,7 @@ def communication(target: str, options: Options, runs: Runs) -> Result:
         "Communication time of a model update",
         cells,
         [["communication", "message"]],
-        lambda: _stacked(frame),
+        lambda sheet: _stacked(frame, sheet),
         [what, *facts(target, options, runs)],
     )
 
@@ -144,11 +146,11 @@ def _said(backbone: str, found: dict[str, Any]) -> str:
     )
 
 
-def _bars(cells: pd.DataFrame) -> Figure:
+def _bars(cells: pd.DataFrame, sheet: Sheet) -> Figure:
     """The paper's seconds and ours, logarithmic."""
     shown = cells[(cells["metric"] == "seconds") & cells["method"].isin([OURS, "on-cloud", "on-device"])]
     names = shown["backbone"].unique().tolist()
-    figure, axes = style.panels(len(names), height=2.2)
+    figure, axes = sheet.panels(len(names), height=2.2)
     for axis, backbone in zip(axes, names, strict=True):
         part = shown[shown["backbone"] == backbone]
         for place, (column, colour) in enumerate((("paper", style.LIGHT.grid), ("ours", style.LIGHT.muted))):
@@ -160,15 +162,15 @@ def _bars(cells: pd.DataFrame) -> Figure:
         axis.set_xscale("log")
         axis.set_xlabel("seconds, on the paper's devices")
         axis.margins(x=0.3)
-        axis.set_title(protocol.BACKBONES[backbone], loc="left")
-    style.legend(figure, axes[0])
+        axis.set_title(captions.BACKBONES[backbone], loc="left")
+    sheet.legend(figure, axes[0])
     return figure
 
 
-def _stacked(frame: pd.DataFrame) -> Figure:
+def _stacked(frame: pd.DataFrame, sheet: Sheet) -> Figure:
     """How long a device waits: adapting, then the network's way."""
     names = frame["backbone"].unique().tolist()
-    figure, axes = style.panels(len(names), height=2.2)
+    figure, axes = sheet.panels(len(names), height=2.2)
     for axis, backbone in zip(axes, names, strict=True):
         part = frame[frame["backbone"] == backbone]
         axis.barh(range(len(part)), part["adapt"], 0.6, color=style.LIGHT.muted, label="adapting (translated)")
@@ -183,6 +185,6 @@ def _stacked(frame: pd.DataFrame) -> Figure:
         axis.set_yticks(range(len(part)), [row_title(method) for method in part["method"]])
         axis.invert_yaxis()
         axis.set_xlabel("seconds")
-        axis.set_title(protocol.BACKBONES[backbone], loc="left")
-    style.legend(figure, axes[0])
+        axis.set_title(captions.BACKBONES[backbone], loc="left")
+    sheet.legend(figure, axes[0])
     return figure

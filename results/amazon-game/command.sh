@@ -5,4 +5,4 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 out="${1:-runs/amazon-game}"
 python -m sim.run --dataset amazon-game --devices 1000 \
-    --methods devicerec,finetune,duet,forward-ofa,duet-plus,forward-ofa-plus --out "$out"
+    --methods devicerec,finetune,duet,forward-ofa,duet-plus,forward-ofa-plus --candidates all --out "$out"

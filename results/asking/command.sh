@@ -6,4 +6,4 @@ cd "$(dirname "$0")/../.."
 out="${1:-runs/asking}"
 python -m sim.run --devices 1000 --dataset ml1m --methods devicerec,forward-ofa-plus --compare-stale --sessions 8 \
     --drift abrupt --policy always --policy never --policy oracle:1 --policy random --policy drift \
-    --request-rate 0.3 --out "$out"
+    --request-rate 0.3 --candidates all --out "$out"

@@ -5,5 +5,5 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 out="${1:-runs/converged}"
 python -m sim.run --devices 1000 --dataset ml1m --seeds 3 --methods devicerec,duet-plus,forward-ofa-plus \
-    --out "$out"
+    --candidates all --out "$out"
 python -m replay.structure "$out" --method forward-ofa-plus

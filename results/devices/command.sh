@@ -6,4 +6,4 @@ cd "$(dirname "$0")/../.."
 out="${1:-runs/devices}"
 python -m sim.run --devices 1000 --dataset ml1m \
     --methods devicerec,finetune,duet,forward-ofa,duet-plus,forward-ofa-plus --scenario phones \
-    --scenario phones-weaker --out "$out"
+    --scenario phones-weaker --candidates all --out "$out"

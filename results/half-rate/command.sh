@@ -4,4 +4,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out="${1:-runs/half-rate}"
-python -m sim.run --devices 1000 --dataset ml1m --seeds 3 --learning-rate 0.0025 --methods devicerec --out "$out"
+python -m sim.run --devices 1000 --dataset ml1m --seeds 3 --learning-rate 0.0025 --methods devicerec \
+    --candidates all --out "$out"

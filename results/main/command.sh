@@ -5,6 +5,6 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 out="${1:-runs/main}"
 python -m sim.run --devices 1000 --dataset ml1m \
-    --methods devicerec,finetune,duet,forward-ofa,duet-plus,forward-ofa-plus --out "$out"
+    --methods devicerec,finetune,duet,forward-ofa,duet-plus,forward-ofa-plus --candidates all --out "$out"
 python -m replay.structure "$out" --method forward-ofa
 python -m replay.structure "$out" --method forward-ofa-plus

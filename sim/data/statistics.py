@@ -70,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m sim.data.statistics", description="Table 6 beside ours.")
     parser.add_argument("datasets", nargs="+", help=f"{', '.join(DATASETS)}, or the path of a CSV file")
     parser.add_argument("--data-dir", type=Path, help="folder that is searched for raw files first")
+    parser.add_argument("--columns", help="which columns of a file hold user, item and time, as for sim.run")
     parser.add_argument("--csv", type=Path, help="also write our numbers to this file")
     options = parser.parse_args(arguments)
     return run_command(lambda: _run(options))

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis import case_study
 from analysis.report import build_report, main
+from analysis.run import load
+from analysis.sections import case_study
 from tests.support.fake_run import plausible_rows, write_run
 
 
@@ -50,15 +51,15 @@ STUDY = {
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "casestudy.json").write_text(json.dumps(STUDY), encoding="utf-8")
-    return tmp_path
+    return write_run(tmp_path, plausible_rows(devices=5, sessions=1), None)
 
 
 def test_without_the_file_there_is_no_section(tmp_path: Path) -> None:
-    assert case_study.section(tmp_path) is None
+    assert case_study.section(load(write_run(tmp_path, plausible_rows(devices=5, sessions=1)))) is None
 
 
 def test_the_lists_stand_side_by_side_and_what_came_next_is_marked(folder: Path) -> None:
-    section = case_study.section(folder)
+    section = case_study.section(load(folder))
 
     assert section is not None
     everyone, device = section.tables
@@ -91,8 +92,6 @@ def test_the_report_has_the_section_and_its_words_are_escaped(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("analysis.figures.collect", lambda run: {})
-    write_run(folder, plausible_rows(devices=5, sessions=1), None)
-
     page = build_report(folder).read_text(encoding="utf-8")
 
     assert 'href="#case_study"' in page

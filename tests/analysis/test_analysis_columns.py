@@ -2,19 +2,20 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 import pytest
 import tyro
 
 import analysis
-from analysis import protocol
-from analysis.columns import UNITS
-from analysis.names import title
+from analysis import captions
 from clients.app import app
+from core import schema
 from sim.backends.inprocess import InProcessGrid
 from sim.config import Config
 from sim.experiment import execute
+from strategies.base import Status
 from strategies.registry import METHODS
 
 CONFIG = Config(
@@ -49,10 +50,22 @@ def test_every_column_of_a_run_is_documented_with_its_unit(folder: Path) -> None
     assert listed.set_index(["file", "column"]).loc[("sessions.parquet", "served"), "unit"] == "yes or no"
 
 
-def test_units_are_given_once_and_for_columns_that_exist() -> None:
-    given = [name for names in UNITS.values() for name in names]
-    assert len(given) == len(set(given))
-    assert {name.split(" in ")[0] for name in given} == set(analysis.columns()["column"])
+def test_every_column_is_given_once_with_unit_and_type(folder: Path) -> None:
+    for file, columns in schema.FILES.items():
+        assert len({column.name for column in columns}) == len(columns), file
+        assert all(column.unit and column.dtype for column in columns)
+    sessions = pd.read_parquet(folder / "sessions.parquet")
+    assert list(sessions.columns) == schema.names(schema.SESSIONS)
+    for name, dtype in schema.dtypes(schema.SESSIONS).items():
+        assert sessions[name].dtype == dtype, name
+
+
+def test_a_column_reaches_the_documentation_from_the_schema_alone() -> None:
+    lines = schema.markdown().splitlines()
+    for columns in schema.FILES.values():
+        assert all(any(line.startswith(f"| `{column.name}` |") for line in lines) for column in columns)
+    assert "| `status` | text | text |" in schema.markdown()
+    assert all(f"{status} (" in schema.markdown() for status in ("ok", "failed", "lost"))
 
 
 def test_the_frames_of_a_loaded_run_have_these_columns(folder: Path) -> None:
@@ -64,13 +77,21 @@ def test_the_frames_of_a_loaded_run_have_these_columns(folder: Path) -> None:
 
 
 def test_the_command_that_a_report_names_gives_this_run(folder: Path) -> None:
-    words = protocol.command(analysis.load(folder).options).split()
+    words = captions.command(analysis.load(folder).options).split()
     assert words[:3] == ["python", "-m", "sim.run"]
     again = tyro.cli(Config, args=words[3:], config=(tyro.conf.AvoidSubcommands,))
     assert again == replace(CONFIG, context=10, memory=50, quiet=False)  # the defaults are spelled out
-    plain = protocol.command(analysis.load(folder).options | {"compare_stale": False}).split()
+    plain = captions.command(analysis.load(folder).options | {"compare_stale": False}).split()
     assert not tyro.cli(Config, args=plain[3:], config=(tyro.conf.AvoidSubcommands,)).compare_stale
 
 
-def test_a_method_has_the_same_name_in_tables_as_where_it_is_made() -> None:
-    assert {name: title(name) for name in METHODS} == {name: method.title for name, method in METHODS.items()}
+def test_a_run_says_what_its_methods_are_called_and_what_they_do(folder: Path) -> None:
+    run = analysis.load(folder)
+    assert run.titles == {name: METHODS[name].title for name in ("devicerec", "duet")}
+    assert run.notes == {name: METHODS[name].note for name in ("devicerec", "duet")}
+    assert all(vars(method).get("note") for method in METHODS.values())
+
+
+def test_whatever_a_device_session_can_come_to_has_its_words() -> None:
+    assert set(get_args(Status)) == set(schema.STATUSES)
+    assert set(schema.FAULTS) < set(schema.STATUSES)

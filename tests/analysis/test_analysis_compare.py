@@ -8,7 +8,7 @@ import pytest
 
 import analysis
 from analysis.compare import compare, main, tabulate
-from analysis.settings import compare_settings, group
+from analysis.run_groups import compare_groups, group_runs
 from analysis.summary import summarise
 from core.errors import UserError
 from tests.support.fake_run import METHODS, plausible_rows, write_run
@@ -19,7 +19,7 @@ def test_runs_that_differ_in_seed_only_are_one_setting(tmp_path: Path) -> None:
     first = write_run(tmp_path / "a", rows[rows["seed"] == 0])
     second = write_run(tmp_path / "b", rows[rows["seed"] == 1])
 
-    (setting,) = group([analysis.load(first), analysis.load(second)])
+    (setting,) = group_runs([analysis.load(first), analysis.load(second)])
 
     assert setting.label == "all runs"
     assert setting.seeds == [0, 1]
@@ -34,7 +34,7 @@ def test_settings_are_named_by_what_sets_them_apart(tmp_path: Path) -> None:
         write_run(tmp_path / "c", rows, scenario="mixed", context=20),
     ]
 
-    settings = group([analysis.load(run) for run in runs])
+    settings = group_runs([analysis.load(run) for run in runs])
 
     assert [(setting.name, setting.label) for setting in settings] == [
         ("A", "SASRec, context 10, scenario mixed"),
@@ -51,7 +51,7 @@ def test_methods_of_two_runs_come_together_and_common_rows_count_once(tmp_path: 
         write_run(tmp_path / "b", rows[rows["method"].isin(right)], methods=right),
     ]
 
-    (setting,) = group([analysis.load(run) for run in runs])
+    (setting,) = group_runs([analysis.load(run) for run in runs])
 
     assert setting.methods == ["devicerec", "duet", "forward-ofa"]
     assert len(setting.sessions) == len(rows) * 3 // 4
@@ -59,24 +59,24 @@ def test_methods_of_two_runs_come_together_and_common_rows_count_once(tmp_path: 
 
 def test_runs_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     rows = plausible_rows(devices=10)
-    changed = rows.assign(hits=rows["hits"].where(rows.index != 3, 0), ndcg=rows["ndcg"].where(rows.index != 3, 0.1))
+    changed = rows.assign(hits=rows["hits"].where(rows.index != 3, 1), ndcg=rows["ndcg"].where(rows.index != 3, 0.1))
     runs = [write_run(tmp_path / "a", rows), write_run(tmp_path / "b", changed)]
 
     with pytest.raises(UserError, match="both hold devicerec with seed 0"):
-        group([analysis.load(run) for run in runs])
+        group_runs([analysis.load(run) for run in runs])
 
 
 def test_the_paired_difference_is_over_the_devices_that_both_have(tmp_path: Path) -> None:
     rows = plausible_rows(devices=20, methods=("duet",))
     fewer = rows[rows["device"] < 12]
-    better = fewer.assign(ndcg=fewer["ndcg"] + 0.05 * fewer["events"])
+    better = fewer.assign(hits=fewer["events"], ndcg=fewer["ndcg"] + 0.05 * fewer["events"])
     methods = ("duet",)
     runs = [
         write_run(tmp_path / "a", rows, methods=methods),
         write_run(tmp_path / "b", better, methods=methods, scenario="mixed"),
     ]
 
-    (row,) = compare_settings(group([analysis.load(run) for run in runs])).to_dict("records")
+    (row,) = compare_groups(group_runs([analysis.load(run) for run in runs])).to_dict("records")
 
     assert (row["reference"], row["setting"], row["method"], row["devices"]) == ("A", "B", "duet", 12)
     assert row["ndcg@10_reference"] == pytest.approx(fewer["ndcg"].sum() / fewer["events"].sum())
@@ -93,7 +93,7 @@ def test_settings_with_different_numbers_of_seeds_are_paired_by_their_means(tmp_
         write_run(tmp_path / "b", twice, methods=methods, scenario="mixed"),
     ]
 
-    (row,) = compare_settings(group([analysis.load(run) for run in runs])).to_dict("records")
+    (row,) = compare_groups(group_runs([analysis.load(run) for run in runs])).to_dict("records")
 
     assert row["devices"] == 20
     assert row["ndcg@10_delta"] == pytest.approx(0, abs=1e-12)
@@ -107,7 +107,7 @@ def test_devices_that_are_not_the_same_are_not_paired(tmp_path: Path, why: str) 
     first = write_run(tmp_path / "a", rows, methods=("duet",))
     second = write_run(tmp_path / "b", other, methods=("duet",), **options)
 
-    (row,) = compare_settings(group([analysis.load(first), analysis.load(second)])).to_dict("records")
+    (row,) = compare_groups(group_runs([analysis.load(first), analysis.load(second)])).to_dict("records")
 
     assert row["devices"] == 0
     assert np.isnan(row["ndcg@10_delta"])
@@ -132,7 +132,7 @@ def test_the_comparison_is_written_whole_and_repeats(tmp_path: Path, capsys: pyt
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
     assert {path: path.read_bytes() for run in runs for path in run.rglob("*")} == before
     table = pd.read_csv(page.parent / "comparison.csv")
-    pd.testing.assert_frame_equal(table, tabulate(group([analysis.load(run) for run in runs])))
+    pd.testing.assert_frame_equal(table, tabulate(group_runs([analysis.load(run) for run in runs])))
     printed = capsys.readouterr().out
     assert "A: scenario paper-device" in printed
     assert "…" not in printed

@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.drift import around, asking, detection, recovery, revenue
-from analysis.figures.change_point import sessions_from_change
+from analysis.drift import around, asking, detection, recovery, revenue, sessions_from_change
 
 PHASES = ["before", "before", "before", "during", "after", "after", "after"]
 NDCG = [0.5, 0.5, 0.5, 0.2, 0.3, 0.44, 0.46]

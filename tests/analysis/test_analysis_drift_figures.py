@@ -5,15 +5,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.drift_tables import FINDINGS, tables
 from analysis.figures import change_point, requests, stale_fresh
-from analysis.loading import Run
+from analysis.run import Run
+from analysis.style import Sheet
 from tests.analysis.test_analysis_drift import device
 from tests.support.fake_run import plausible_rows
 
 
 def run_of(*rows: pd.DataFrame) -> Run:
-    options = {"run": {"methods": ["devicerec", "duet"], "seed": 0, "seeds": 1}}
+    titles = {"devicerec": "DeviceRec", "duet": "DUET"}
+    options = {"run": {"methods": ["devicerec", "duet"], "seed": 0, "seeds": 1}, "titles": titles}
     return Run(Path("run"), options, pd.concat(rows, ignore_index=True), pd.DataFrame())
 
 
@@ -44,7 +45,7 @@ def test_what_a_fresh_network_gains_leaves_out_the_first_session(run: Run) -> No
     for module in (requests, stale_fresh, change_point):
         frame = module.data(run)
         assert frame is not None
-        assert len(module.draw(frame).axes) == 2
+        assert len(module.draw(frame, Sheet()).axes) == 2
 
 
 def test_a_run_in_which_no_policy_decides_has_neither() -> None:
@@ -54,7 +55,8 @@ def test_a_run_in_which_no_policy_decides_has_neither() -> None:
 
 
 def test_the_tables_say_what_the_measures_are(run: Run) -> None:
-    (change,), (asked,), (gains,) = (tables(name, run) for name in ("change_point", "requests", "stale_fresh"))
+    nothing = pd.DataFrame()
+    (change,), (asked,), (gains,) = (one.tables(run, nothing) for one in (change_point, requests, stale_fresh))
     assert [row[0].text for row in change.rows] == ["DeviceRec", "DUET"]
     assert [cell.text for cell in change.rows[1][1:4]] == ["0.5000", "0.2000", "0.4000"]
     assert change.rows[1][-1].text == "3"
@@ -62,14 +64,13 @@ def test_the_tables_say_what_the_measures_are(run: Run) -> None:
     # Of 18 sessions after the first 4 with an adaptation; all notice it, after 2, 1 and 1 sessions; 1 of 9 calm ones.
     assert words[1:5] == ["22.2 %", "100.0 %", "1.33", "11.1 %"]
     assert [cell.text.replace("\u00a0", " ") for cell in gains.rows[0]] == ["DUET", "+0.0500", "22.2 %", "66.7 %"]
-    said = FINDINGS["stale_fresh"](run, pd.DataFrame())
+    said = stale_fresh.finding(run, nothing)
     assert "DUET +0.0500" in said
-    assert "1.33 sessions after a change" in FINDINGS["requests"](run, pd.DataFrame())
-    assert tables("training", run) == []
+    assert "1.33 sessions after a change" in requests.finding(run, nothing)
 
 
 def test_a_level_that_does_not_come_back_is_said() -> None:
     rows = plausible_rows(devices=20, sessions=3, methods=("duet",), drift=True)
     rows["ndcg"] = rows["events"] * rows["phase"].map({"before": 0.5, "during": 0.1, "after": 0.2})
-    (table,) = tables("change_point", run_of(rows))
+    (table,) = change_point.tables(run_of(rows), pd.DataFrame())
     assert table.rows[0][-1].text == "not in the run"

@@ -1,6 +1,6 @@
 """What figures show, against counts made by hand; that files repeat; that colours stay apart."""
 
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +9,10 @@ import pytest
 
 import analysis
 from analysis import figures, style
-from analysis.figures import bands, block_groups, block_usage, change_point, paths, tradeoff
-from analysis.loading import Run
+from analysis.drift import sessions_from_change
+from analysis.figures import block_groups, block_usage, paths, tradeoff
+from analysis.plots import bands
+from analysis.run import Run
 from tests.support.fake_run import plausible_rows, plausible_training, write_run
 
 
@@ -73,7 +75,7 @@ def test_sessions_are_aligned_at_each_devices_own_change() -> None:
         }
     )
 
-    distance = change_point.sessions_from_change(rows)
+    distance = sessions_from_change(rows)
 
     assert distance.tolist()[:5] == [-1, 0, 1, -1, 0]
     assert np.isnan(distance.iloc[5])
@@ -171,14 +173,37 @@ def test_other_numbers_of_blocks_and_unknown_methods_can_be_drawn(tmp_path: Path
 
 def test_methods_are_told_apart_without_colour() -> None:
     known = [*style.LOOKS, "first-k", "last-k", "random-block"]
-    looks = style.looks(known)
+    sheet = style.Sheet(known)
+    looks = sheet.looks(known)
 
     assert len({look.marker for look in looks.values()}) == len(known)
-    assert style.looks(known[::-1]) == looks
+    assert sheet.looks(known[::-1]) == looks
+    assert sheet.looks(["random-block"]) == {"random-block": looks["random-block"]}
+    assert {name: looks[name] for name in style.LOOKS} == style.LOOKS
 
 
 def test_repainting_leaves_the_methods_alone() -> None:
     methods = {look.colour.lower() for look in style.LOOKS.values()}
 
     assert not methods & set(astuple(style.LIGHT))
-    assert style.dark(" ".join(astuple(style.LIGHT))) == " ".join(astuple(style.DARK))
+    with style.use():
+        figure, (axis,) = style.Sheet().panels(1)
+        axis.plot([0, 1], color=style.LOOKS["duet"].colour)
+        text = style.svg(figure)
+    light, dark = text.split("prefers-color-scheme: dark")
+    assert all(f"--{name}: {colour};" in light for name, colour in asdict(style.LIGHT).items())
+    assert all(f"--{name}: {colour};" in dark for name, colour in asdict(style.DARK).items())
+    assert all(text.count(colour) == 1 for colour in astuple(style.LIGHT))
+    assert "stroke: var(--muted)" in dark
+    assert style.LOOKS["duet"].colour.lower() in dark
+
+
+def test_a_file_in_the_folder_is_a_figure_with_all_its_words() -> None:
+    files = {path.stem for path in Path(figures.__file__).parent.glob("*.py")} - {"__init__"}
+
+    assert files == set(figures.FIGURES)
+    for module in figures.FIGURES.values():
+        assert module.__doc__
+        assert len(module.TITLE) > 4
+        assert len(module.READING) > 40
+        assert all(callable(getattr(module, name)) for name in ("data", "draw", "finding"))

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import analysis
-from analysis import figures, protocol
+from analysis import captions, figures
 from analysis.report import build_report, main
 from tests.analysis.test_analysis_case_study import STUDY
 from tests.support import browser
@@ -59,7 +59,7 @@ def test_the_report_is_one_file_that_needs_nothing_else(full: Path) -> None:
     text = Text((full / "report.html").read_text(encoding="utf-8"))
 
     assert all(str(url).startswith(("data:", "#")) for url in text.urls)
-    assert len(text.urls) > 4 * len(figures.FIGURES)
+    assert len(text.urls) > 2 * len(figures.FIGURES)
     assert "@import" not in (full / "report.html").read_text(encoding="utf-8")
 
 
@@ -144,7 +144,7 @@ def test_the_command_line_of_a_run_is_quoted_and_leaves_paths_of_this_machine_ou
         "sessions": 3,
     }
 
-    assert protocol.command(options) == (
+    assert captions.command(options) == (
         "python -m sim.run --dataset 'my data.csv' --methods devicerec,duet --cloud-users all --sessions 3"
     )
 

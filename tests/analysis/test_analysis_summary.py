@@ -9,8 +9,10 @@ import pytest
 from rich.console import Console
 
 import analysis
-from analysis.statistics import p_value, paired, ratios
-from analysis.summary import SUMMARY_COLUMNS, compare_devices, device_sums, of_method, summarise, terminal_table
+from analysis.stats import p_value, paired, ratios
+from analysis.summary import compare_devices, device_sums, of_method, summarise
+from analysis.summary_table import terminal_table
+from core.schema import SUMMARY, names
 from tests.support.fake_run import plausible_rows, write_run
 
 CONTRACT = [
@@ -69,7 +71,7 @@ def test_the_summary_is_what_one_computes_by_hand(two_devices: pd.DataFrame) -> 
 
     base, ofa = table.loc["devicerec"], table.loc["forward-ofa"]
     assert list(summarise(two_devices).columns[:14]) == CONTRACT
-    assert list(summarise(two_devices).columns) == list(SUMMARY_COLUMNS)
+    assert list(summarise(two_devices).columns) == names(SUMMARY)
     assert (base["devices"], base["sessions"], base["events"]) == (2, 3, 10)
     assert base["hit@10"] == pytest.approx(2 / 10)
     assert base["ndcg@10"] == pytest.approx(0.8 / 10)
@@ -162,7 +164,7 @@ def test_the_bootstrap_agrees_with_a_plain_loop() -> None:
 def test_chunks_of_draws_change_nothing_but_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     top, bottom = np.arange(20.0).reshape(10, 2), np.full((10, 2), 3.0)
     whole = ratios(top, bottom, 50)
-    monkeypatch.setattr("analysis.statistics._CELLS", 70)
+    monkeypatch.setattr("analysis.stats._CELLS", 70)
 
     assert np.array_equal(ratios(top, bottom, 50), whole)
 

@@ -10,7 +10,7 @@ import analysis
 from analysis.compare import compare
 from analysis.figures import budget
 from analysis.report import build_report
-from analysis.tiers_table import fairness, fates, tier_table
+from analysis.tiers import fairness, statuses, tier_table
 from tests.support.fake_run import plausible_rows, write_run
 
 
@@ -63,13 +63,13 @@ def test_the_worst_kind_of_device_against_the_best() -> None:
 
 def test_every_session_that_failed_is_counted_once_and_none_if_none_did() -> None:
     status = WEAK.assign(status=["ok", "late", "late", "vanished"])
-    found = fates(pd.concat([status, STRONG]), ["weak", "strong"], ["duet"])
+    found = statuses(pd.concat([status, STRONG]), ["weak", "strong"], ["duet"])
     assert found is not None
     assert found[["method", "tier"]].to_numpy().tolist() == [["duet", "weak"], ["duet", "strong"]]
     assert found["sessions"].tolist() == [4, 2]
     counts = found[["ok", "late", "dropped", "vanished", "rejected"]].to_numpy().tolist()
     assert counts == [[1, 2, 0, 1, 0], [2, 0, 0, 0, 0]]
-    assert fates(pd.concat([WEAK, STRONG]), ["weak", "strong"], ["duet"]) is None
+    assert statuses(pd.concat([WEAK, STRONG]), ["weak", "strong"], ["duet"]) is None
 
 
 def test_quality_against_budget_takes_near_budgets_together(tmp_path: Path) -> None:

@@ -1,9 +1,12 @@
 """Quality at equal epochs and at convergence, by hand."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
-from analysis.training_table import at_epochs, table
+from analysis.figures.training import at_epochs, tables
+from analysis.run import Run
 
 
 def log(method: str, seed: int, values: list[float], best: int) -> pd.DataFrame:
@@ -24,5 +27,5 @@ def test_equal_epochs_are_those_that_every_training_reached() -> None:
     assert list(frame.columns) == ["epoch 1", "epoch 5", "kept", "epochs"]
     assert frame.loc["devicerec"].tolist() == pytest.approx([0.2, 0.6, 0.65, 6])
     assert frame.loc["duet"].tolist() == pytest.approx([0.4, 0.2, 0.5, 5])
-    marks = [[cell.best for cell in row] for row in table(training).rows]
+    marks = [[cell.best for cell in row] for row in tables(Run(Path(), {}, pd.DataFrame(), training), training)[0].rows]
     assert marks == [[False, False, True, True, False], [False, True, False, False, False]]

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import bootstrap
 
-from analysis import statistics
-from analysis.statistics import interval, p_value, paired, ratios
+from analysis import stats
+from analysis.stats import interval, p_value, paired, ratios
 from tests.support.properties import FEW
 
 DEVICES = 60
@@ -82,7 +82,7 @@ def test_a_draw_with_nothing_in_it_gives_no_number() -> None:
 def test_the_size_of_a_chunk_changes_only_which_draws_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second, events = sample()
     whole = paired((first, second), (events, events))
-    monkeypatch.setattr(statistics, "_CELLS", 7 * DEVICES)
+    monkeypatch.setattr(stats, "_CELLS", 7 * DEVICES)
     chunked = paired((first, second), (events, events))
     assert len(ratios(first[:, None], events[:, None], 100)) == 100
     assert chunked.low == pytest.approx(whole.low, abs=0.1 * (whole.high - whole.low))

@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.names import title
 from analysis.reproduce import case_study, modules, quality, runs, times
 from analysis.reproduce.__main__ import main
 from analysis.reproduce.options import Options
 from analysis.reproduce.runs import Runs
+from analysis.style import Sheet
 from replay import measure
 from sim.data import statistics
 from tests.support.fake_run import plausible_rows, plausible_training, write_run
@@ -93,7 +93,7 @@ def test_methods_of_our_own_stand_beside_the_papers(tmp_path: Path, simulator: S
     assert math.isnan(table.loc[("forward-ofa-plus", "ndcg"), "paper"])
     assert table.loc[("forward-ofa-plus", "ndcg"), "ours"] > 0
     means = written(tmp_path, "figure4").query("metric == 'blocks'")
-    assert means["method"].tolist() == ["mean number of blocks", f"{title('forward-ofa-plus')}, mean number of blocks"]
+    assert means["method"].tolist() == ["mean number of blocks", "Forward-OFA+, mean number of blocks"]
     assert means["paper"].notna().tolist() == [True, False]
 
 
@@ -195,7 +195,7 @@ def test_case_study_draws_what_the_simulator_found(tmp_path: Path, simulator: Si
     assert cells["all devices, its own network", "hit"] == 0.4
     assert "device 3**, path ■□; recently Heat (1995) [Action/Crime]" in shown.text
     assert "another device's (device 5): next item on place 40" in shown.text
-    assert shown.draw().axes
+    assert shown.draw(Sheet()).axes
 
 
 @pytest.mark.slow

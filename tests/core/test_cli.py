@@ -33,6 +33,16 @@ def test_what_is_done_is_exit_status_0_and_a_fault_of_ours_passes() -> None:
         cli.run(lambda: 1 / 0)
 
 
+def test_an_argument_that_is_no_text_is_refused_before_anything_is_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python reads an argument so where the locale's encoding has no such letter."""
+    monkeypatch.setattr(sys, "argv", ["sim.run", "--out", "\udcc3\udc9cbung"])
+    assert cli.run(lambda: pytest.fail("done")) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == r"error: '\udcc3\udc9cbung' is no text in this terminal's encoding; set PYTHONUTF8=1 and start again"
+
+
 @pytest.mark.parametrize("failing", [True, False])
 def test_a_terminal_without_the_letters_gets_the_line_all_the_same(failing: bool) -> None:
     code = (

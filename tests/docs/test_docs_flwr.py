@@ -1,14 +1,16 @@
-"""The project as a Flower app: the recipe of docs/backends.md."""
+"""The project as a Flower app: the recipe of docs/backends.md, and the options in app/pyproject.toml."""
 
 import os
 import shlex
 import subprocess
 import sys
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
-from tests.support.snippets import ROOT, blocks
+from sim.config import Config
+from tests.support.snippets import ROOT, blocks, pyproject
 
 
 def superlinks(home: Path) -> list[int]:
@@ -25,7 +27,6 @@ def superlinks(home: Path) -> list[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for the SuperLink in /proc")
 def test_flwr_run_plays_the_app(tmp_path: Path) -> None:
     """The recipe with two devices and one method; nothing but loopback is used."""
@@ -40,9 +41,17 @@ def test_flwr_run_plays_the_app(tmp_path: Path) -> None:
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
     }
     try:
-        done = subprocess.run(["bash", "-e", "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
+        done = subprocess.run(
+            ["bash", "-e", "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         assert (tmp_path / "run" / "report.html").exists(), done.stdout + done.stderr
     finally:
         for process in superlinks(tmp_path / "home"):
             os.kill(process, 15)
+
+
+def test_the_app_of_flwr_run_takes_the_options_of_a_run() -> None:
+    listed = pyproject("app/pyproject.toml")["tool"]["flwr"]["app"]["config"]
+    assert set(listed) == {field.name.replace("_", "-") for field in fields(Config)}
+    assert replace(Config(), tensorboard=True).to_flat()["tensorboard"] is True

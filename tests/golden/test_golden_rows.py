@@ -133,6 +133,8 @@ def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         "sessions": 5,
         "epochs": 5,
         "scenario": "mix.toml",
+        "references": "none",
+        "candidates": "all",
         "quiet": True,
         "out": folder / "run",
         **RUNS[request.param],

@@ -21,6 +21,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("SIM_CACHE_DIR", str(home / "cache"))
         without_report(patch)
         config = Config(
+            references="none",
+            candidates="all",
             devices=8,
             methods="devicerec,forward-ofa",
             blocks=2,

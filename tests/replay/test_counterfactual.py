@@ -22,7 +22,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("SIM_CACHE_DIR", str(home / "cache"))
         without_report(patch)
         methods = "devicerec,duet,forward-ofa,forward-ofa-plus"
-        config = Config(devices=10, methods=methods, blocks=3, epochs=2, seeds=2, quiet=True, out=home / "run")
+        config = Config(
+            references="none",
+            candidates="all",
+            devices=10,
+            methods=methods,
+            blocks=3,
+            epochs=2,
+            seeds=2,
+            quiet=True,
+            out=home / "run",
+        )
         run.main(config.absolute())
     return home / "run"
 

@@ -33,6 +33,8 @@ def _quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     return Config(
+        references="none",
+        candidates="all",
         dataset=str(write_csv(tmp_path / "tiny.csv")),
         devices=DEVICES,
         blocks=2,

@@ -29,6 +29,8 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     return Config(
+        references="none",
+        candidates="all",
         dataset=str(write_csv(tmp_path / "tiny.csv")),
         devices=6,
         methods="duet",
@@ -56,6 +58,13 @@ def stopped(config: Config, monkeypatch: pytest.MonkeyPatch, calls: int, owner: 
         stop_after(calls, patch, owner, name)
         with pytest.raises(Stopped):
             run.main(config)
+
+
+def only_error(capsys: pytest.CaptureFixture[str]) -> str:
+    """The line of the error, which comes last and is one line."""
+    lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("warning: ")]
+    assert len(lines) == 1, lines
+    return lines[0]
 
 
 def command(config: Config, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -133,7 +142,7 @@ def test_a_damaged_world_is_refused_by_one_line_whose_fix_works(
         items.unlink()  # this process has mapped it into memory
         items.write_bytes(content)
         assert command(config, monkeypatch) == 2
-        (line,) = capsys.readouterr().err.splitlines()
+        line = only_error(capsys)
         assert line.startswith(f"error: {items} is damaged: ")
         assert "delete the folder and start the run's command again" in line
     shutil.rmtree(config.folder / "world")
@@ -169,7 +178,7 @@ def test_a_full_disk_is_one_line_leaves_no_temporary_and_the_same_command_goes_o
         owner, name = (loop, "validate") if place == "cache" else (RowMaker, "__call__")
         patch.setattr(owner, name, from_now_on(name, getattr(owner, name)))
         assert command(config, patch) == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    line = only_error(capsys)
     assert line.startswith(f"error: {tmp_path / place}")
     assert "there is no space left on that disk; free some or name another folder" in line
     assert not list(tmp_path.rglob("*.part"))
@@ -188,7 +197,7 @@ def test_a_file_where_a_folder_of_the_run_should_be_is_named(
     shutil.rmtree(config.folder / name, ignore_errors=True)
     (config.folder / name).write_text("a file")
     assert command(config, monkeypatch) == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    line = only_error(capsys)
     assert str(config.folder / name) in line
 
 
@@ -198,7 +207,7 @@ def test_a_cache_that_is_a_file_is_named_before_anything_is_trained(
     (tmp_path / "cache").write_text("a file")
     monkeypatch.setattr(model_cache, "train", lambda *args, **kwargs: pytest.fail("trained"))
     assert command(config, monkeypatch) == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    line = only_error(capsys)
     assert f"{tmp_path / 'cache'} is a file; rename that or name another folder" in line
 
 
@@ -208,7 +217,7 @@ def test_without_a_home_folder_the_variables_to_set_are_named(
     monkeypatch.delenv("SIM_CACHE_DIR")
     monkeypatch.setattr("sim.data.files.pooch.os_cache", lambda name: Path("~") / ".cache" / name)
     assert command(config, monkeypatch) == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    line = only_error(capsys)
     assert "set $HOME, or $SIM_CACHE_DIR and $SIM_DATA_DIR" in line
 
 
@@ -220,7 +229,7 @@ def test_a_run_that_another_process_plays_is_left_alone(
     with locks.held(config.folder):
         monkeypatch.delenv("SIM_HELD_FOLDER")  # as in a process that the holder did not start
         assert command(config, monkeypatch) == 2
-        (line,) = capsys.readouterr().err.splitlines()
+        line = only_error(capsys)
         assert line.startswith(f"error: {config.folder} is in use by process {os.getpid()} on ")
     assert sorted(config.folder.rglob("*")) == before
     assert command(config, monkeypatch) == 0

@@ -91,7 +91,7 @@ def test_rows_of_a_round_by_hand() -> None:
     network = {**MEASURED, "param_bits": 665_600, "path": 0b1}
     weak = played(0, 0, measured=dict(network), bits_down=665_608, **facts)
     strong = played(1, 0, measured=dict(network), bits_down=665_608, **facts)
-    rows = RowMaker(fleet)([weak, strong], "forward-ofa", seed=0)
+    rows = RowMaker(fleet, "all")([weak, strong], "forward-ofa", seed=0)
     # arrival: 2 x 10^6 operations at 0.5 (busy) or 100 GFLOPS, 2 kbit at 1 Mbit/s
     arrive = (0.004 + 0.002, 0.00002 + 0.002)
     wait = (arrive[1] + 0.5 - arrive[0], 0.0)
@@ -110,7 +110,9 @@ def test_rows_of_a_round_by_hand() -> None:
 def test_who_asks_for_nothing_waits_for_nothing() -> None:
     fleet = two_devices(cloud=Cloud(gflops=100.0, requests_per_second=2.0))
     late = played(1, 0, "late", measured={**MEASURED, "param_bits": 0, "path": 0}, requested=True, bits_up=2_000)
-    rows = RowMaker(fleet)([played(0, 0, measured={**MEASURED, "param_bits": 0, "path": 0}), late], "duet", seed=0)
+    rows = RowMaker(fleet, "all")(
+        [played(0, 0, measured={**MEASURED, "param_bits": 0, "path": 0}), late], "duet", seed=0
+    )
     assert rows.seconds_wait.tolist() == [0.0, 0.0]
     assert np.allclose(rows.seconds_adapt, [0.0, 0.002])
 
@@ -146,6 +148,8 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     return Config(
+        references="none",
+        candidates="all",
         dataset=str(write_csv(tmp_path / "tiny.csv")),
         devices=8,
         blocks=2,
@@ -270,7 +274,8 @@ def test_a_sweep_plays_each_mix_and_compares_them(
 ) -> None:
     (tmp_path / "tight.toml").write_text('base = "paper-device"\n[budget]\nupdate_mbit = 0.7\n')
     options = ["--dataset", config.dataset, "--devices", "6", "--blocks", "2", "--epochs", "1", "--sessions", "1"]
-    options += ["--methods", "devicerec,forward-ofa", "--quiet", "--out", str(tmp_path / "sweep")]
+    options += ["--methods", "devicerec,forward-ofa", "--references", "none", "--quiet"]
+    options += ["--out", str(tmp_path / "sweep")]
     mixes = ["--scenario", "paper-device", f"--scenario={tmp_path / 'tight.toml'}"]
     assert call([*options, *mixes], monkeypatch) == 0
     assert sessions(tmp_path / "sweep" / "tight").blocks.max() <= 2

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.statistics import paired
+from analysis.stats import paired
 from sim import run
 from sim.config import Config
 from sim.data import load
@@ -55,6 +55,7 @@ def two_tastes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
     install(groups, np.ones(len(groups)), 0.0, monkeypatch)
     (tmp_path / "abrupt.toml").write_text("kind = 'abrupt'\nshare = 0.8\nonset = [0.2, 0.8]\nseverity = 1.0\n")
     sizes = {"devices": USERS, "methods": "duet", "blocks": 1, "context": 4, "memory": 4, "quiet": True}
+    sizes |= {"references": "none", "candidates": "all"}
     return player(Config(str(data), drift=str(tmp_path / "abrupt.toml"), out=tmp_path / "runs", **sizes))  # type: ignore[arg-type]
 
 
@@ -104,7 +105,18 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFram
         without_report(patch)
         films = load("synthetic")
         install(films.genres.argmax(axis=1), np.bincount(films.items, minlength=len(films.genres)), 0.8, patch)
-        play = player(Config(devices=150, methods="duet", blocks=1, context=4, quiet=True, out=folder))
+        play = player(
+            Config(
+                references="none",
+                candidates="all",
+                devices=150,
+                methods="duet",
+                blocks=1,
+                context=4,
+                quiet=True,
+                out=folder,
+            )
+        )
         found = {"oracle": play(policy="oracle:1")}
         rate = float(found["oracle"].query("session > 0").adapted.mean())
         for policy in ("random", "drift", "page-hinkley", "mrd"):

@@ -23,6 +23,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path / "cache"))
     without_report(monkeypatch)
     return Config(
+        references="none",
+        candidates="all",
         dataset=str(write_csv(tmp_path / "tiny.csv")),
         devices=12,
         methods=",".join(ASKING),

@@ -199,7 +199,16 @@ def test_ctrl_c_in_training_and_in_playing_ends_with_the_same_rows(
 ) -> None:
     monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr("analysis.build_report", lambda run_folder: None)
-    config = Config(devices=40, blocks=1, epochs=8, methods="finetune,duet", out=tmp_path / "run", quiet=True)
+    config = Config(
+        references="none",
+        candidates="all",
+        devices=40,
+        blocks=1,
+        epochs=8,
+        methods="finetune,duet",
+        out=tmp_path / "run",
+        quiet=True,
+    )
     options = ["--devices", "40", "--blocks", "1", "--epochs", "8", "--methods", "finetune,duet"]
     command = [sys.executable, "-m", "sim.run", *options, "--out", str(tmp_path / "run")]
     for phase, until in (("training", r"[1-9] of ~8"), ("playing", r"[1-9]\d*/\d+ [^\n]*0\.\d{4}")):

@@ -45,6 +45,8 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     return Config(
+        references="none",
+        candidates="all",
         dataset=str(write_csv(tmp_path / "tiny.csv")),
         devices=DEVICES,
         blocks=2,
@@ -274,7 +276,7 @@ def test_flowers_own_loop_plays_the_same_sessions(config: Config) -> None:
     folder, world = prepare(config)
     grid = InProcessGrid(client_app, DEVICES)
     nodes = register(grid, DEVICES)
-    device_sessions = sessions_by_round(world.streams, nodes)
+    device_sessions = sessions_by_round(world.streams, nodes, "all")
     strategy = ForwardOFA(folder.models / "forward-ofa-0.safetensors", folder.world, device_sessions)
     result = strategy.start(grid, ArrayRecord(), num_rounds=len(device_sessions), train_config=ConfigRecord())
     rows = sessions(config.folder)
@@ -346,6 +348,7 @@ def test_a_training_that_diverges_ends_the_run_and_leaves_no_model(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = ["--devices", "5", "--blocks", "1", "--context", "5", "--epochs", "2", "--quiet", "--methods", "devicerec"]
+    small += ["--references", "none"]
     arguments = ["--dataset", config.dataset, *small, "--out", str(tmp_path / "out"), "--learning-rate", "1e30"]
     for _ in range(2):  # what the first start leaves, the second does not continue from
         assert call(arguments, monkeypatch) == 2

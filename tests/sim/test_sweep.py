@@ -23,9 +23,8 @@ def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(analysis, "build_report", lambda folder: (folder / "report.html").write_text("done"))
     data = write_csv(tmp_path / "tiny.csv")
-    sizes = (
-        "--devices 8 --methods devicerec,forward-ofa --blocks 1 --context 5 --memory 8 --epochs 1 --session-length 2"
-    )
+    sizes = "--devices 8 --methods devicerec,forward-ofa --references none --candidates all"
+    sizes += " --blocks 1 --context 5 --memory 8 --epochs 1 --session-length 2"
     return ["--dataset", str(data), *sizes.split(), "--quiet", "--out", str(tmp_path / "sweep")]
 
 

@@ -21,7 +21,7 @@ from strategies.training.loop import Diverged, EpochRecord, is_best, train
 from strategies.training.windows import Batch, TrainingSet
 
 SIZES = Sizes("sasrec", 20, 2, 5)
-TRAINED = sorted({METHODS[name].cloud_model for name in METHODS})
+TRAINED = sorted({METHODS[name].cloud_model for name in METHODS if not METHODS[name].learner().counts})
 
 
 def model_of(learner: Learner, folder: Path) -> nn.Module:

@@ -40,6 +40,8 @@ def config(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch
     monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "litepred cache"))
     without_report(monkeypatch)
     return Config(
+        references="none",
+        candidates="all",
         dataset=str(write_csv(tmp_path / "tiny.csv")),
         devices=10,
         methods="litepred",

@@ -60,6 +60,8 @@ def config(tmp_path: Path) -> Config:
     path = tmp_path / "tiny.csv"
     pd.DataFrame(rows, columns=["user", "item", "timestamp"]).to_csv(path, index=False)
     return Config(
+        references="none",
+        candidates="all",
         dataset=str(path),
         devices=5,
         blocks=BLOCKS,

@@ -15,6 +15,13 @@ import numpy as np
 import pandas as pd
 
 METHODS = ("devicerec", "finetune", "duet", "forward-ofa")
+TITLES = {
+    "devicerec": "DeviceRec",
+    "finetune": "Finetune",
+    "duet": "DUET",
+    "forward-ofa": "Forward-OFA",
+    "forward-ofa-plus": "Forward-OFA+",
+}
 SKILL = {"devicerec": 0.17, "finetune": 0.178, "duet": 0.195, "forward-ofa": 0.205, "first-k": 0.186}
 LOSS_AFTER_CHANGE = {"devicerec": 0.55, "finetune": 0.7, "duet": 0.8, "forward-ofa": 0.82}
 BLOCK_CHANCES = np.array([0.97, 0.72, 0.35, 0.55, 0.8, 0.95, 0.3, 0.5, 0.6, 0.2, 0.4, 0.9])
@@ -168,6 +175,8 @@ def write_run(
     }
     settings.update(options)
     lines = ["[run]", *(f"{key} = {_toml(value)}" for key, value in settings.items()), ""]
+    lines += ["[titles]", *(f'{name} = "{title}"' for name, title in TITLES.items()), ""]
+    lines += ["[notes]", 'duet = "the cloud makes the weights"', ""]
     lines += ["[data]", "users = 6040", "items = 3011", "interactions = 994852", "mean_length = 164.71"]
     lines += ["sparsity = 0.9453", "", "[versions]", 'python = "3.11.2"', 'torch = "2.13.0"', ""]
     (folder / "config.toml").write_text("\n".join(lines), encoding="utf-8")

@@ -39,8 +39,8 @@ def blocks(document: str) -> list[tuple[str, str]]:
     return re.findall(r"^```(\w*)\n(.*?)^```$", text_of(document), re.MULTILINE | re.DOTALL)
 
 
-def pyproject() -> dict[str, Any]:
-    return tomllib.loads(text_of("pyproject.toml"))
+def pyproject(file: str = "pyproject.toml") -> dict[str, Any]:
+    return tomllib.loads(text_of(file))
 
 
 def tiny(words: list[str]) -> list[str]:
@@ -97,7 +97,7 @@ def command(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if "&&" in words or program == "pip":
         _installs(words, line)
     elif program == "flwr":
-        assert words[1:4] == ["run", ".", "--stream"]  # run for real by test_docs_flwr.py
+        assert words[1:4] == ["run", "app", "--stream"]  # run for real by test_docs_flwr.py
     elif words[1:3] == ["-m", "pytest"] or program in NOT_RUN:
         missing = [word for word in words if word.startswith("tests/") and not (ROOT / word).exists()]
         assert not missing, line

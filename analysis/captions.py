@@ -1,14 +1,11 @@
 """The protocol behind a run's numbers, in words: a number without it says nothing."""
 
-from __future__ import annotations
-
+import math
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from analysis.names import number
-
-if TYPE_CHECKING:
-    from analysis.loading import Run
+from analysis.run import Run
+from analysis.text import number, plural
 
 DATASETS = {
     "synthetic": "Synthetic data",
@@ -33,22 +30,22 @@ _SPLITS = {
     "paper": "leave-one-out: each device's last item; the item before it is for validation, what is older "
     "the cloud trains on",
 }
-_SHORT_SPLITS = {
-    "stream": "last 20 % of each device, live",
-    "paper": "leave-one-out (last item of each device)",
-}
+_SHORT_SPLITS = {"stream": "last 20 % of each device, live", "paper": "leave-one-out (last item of each device)"}
 _NOT_FLAGS = {"identity", "quiet", "out", "data_dir", "accelerator", "tensorboard"}
 
 
 def dataset_title(run: Run) -> str:
-    """The name for readers of the data that were found, which may be another release than the one asked for."""
+    """The name for readers of the data that were found, which may be another release than the one asked for.
+
+    Only a data set that was asked for by its registered name has a title; a file goes by its own name.
+    """
     asked = str(run.options.get("dataset", "unknown data set"))
     found = str(run.config.get("data", {}).get("name", asked))
-    return dataset_named(found if found in DATASETS else asked)
+    return dataset_named(found if asked in DATASETS and found in DATASETS else asked)
 
 
 def dataset_named(name: str) -> str:
-    """The same of a name or a path."""
+    """The same of the option itself, a name or a path."""
     return DATASETS.get(name, name.replace("\\", "/").rsplit("/", 1)[-1])
 
 
@@ -65,10 +62,25 @@ def split(options: dict[str, Any], short: bool = False) -> str:
     return (_SHORT_SPLITS if short else _SPLITS).get(name, f"protocol '{name}'")
 
 
+def sessions_limit(options: dict[str, Any]) -> str:
+    """How many sessions a device plays at most; empty without a limit."""
+    most = options.get("sessions")
+    return f"the first {plural(int(most), 'session')} of each device at most" if most else ""
+
+
 def candidates(run: Run) -> str:
-    """Among how many items the right one is looked for."""
+    """Among which items the right one is looked for."""
     items = run.config.get("data", {}).get("items")
-    return f"all {int(items):,} items" if items else "all items"
+    count = f"{int(items):,} " if items else ""
+    if run.options.get("candidates", "all") == "unseen":
+        return f"of {count}items those that the device has not seen"
+    return f"all {count}items"
+
+
+def sampled(run: Run) -> str:
+    """``1 + 100 sampled candidates``; empty of a run that ranks among all candidates alone."""
+    kind, _, count = str(run.options.get("evaluate", "full")).partition(":")
+    return f"1 + {int(count):,} sampled candidates" if kind == "sampled" else ""
 
 
 def sizes(run: Run) -> dict[str, int]:
@@ -92,13 +104,15 @@ def played(run: Run) -> str:
     )
 
 
-def caption(run: Run) -> str:
+def caption(run: Run, cutoff: str = "cut-off 10") -> str:
     """The protocol in one sentence, for below a table."""
     memory = f" (to adapt: {run.options['memory']})" if "memory" in run.options else ""
+    limit = sessions_limit(run.options)
     return (
         f"{dataset_title(run)}, {backbone_title(run.options)}, "
         f"context {run.options.get('context', '?')}{memory}; "
-        f"split: {split(run.options, short=True)}; candidates: {candidates(run)}; cut-off 10; {played(run)}."
+        f"split: {split(run.options, short=True)}; {f'{limit}; ' if limit else ''}"
+        f"candidates: {candidates(run)}; {cutoff}; {played(run)}."
     )
 
 
@@ -127,6 +141,43 @@ def data_line(run: Run) -> str:
     return ", ".join(parts)
 
 
-def plural(count: int, noun: str) -> str:
-    """``1 device``, ``1,000 devices``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def facts(run: Run) -> list[tuple[str, str]]:
+    """The protocol as a list of names and words."""
+    options = run.options
+    found = [
+        ("Data", ": ".join(part for part in (dataset_title(run), data_line(run)) if part)),
+        ("Split", split(options)),
+        ("Candidates, cut-off", f"{candidates(run)}, the first 10 count"),
+        ("Played", played(run)),
+        ("Network", backbone_title(options)),
+        ("Context", f"{options.get('context', '?')} items for a prediction"),
+    ]
+    if "session_length" in options and "session_gap" in options:
+        gap = float(options["session_gap"])
+        pause = f", or {gap:g} minutes without one" if math.isfinite(gap) else ""
+        found.append(("A session ends", f"after {options['session_length']} interactions{pause}"))
+    if sessions_limit(options):
+        found.append(("Sessions played", sessions_limit(options)))
+    mix = [str(part) for part in (options.get("scenario"), run.config.get("data", {}).get("scenario")) if part]
+    found.append(("Device mix", ": ".join(mix)))
+    found += [
+        (name, _VALUES.get(str(options[key]), str(options[key]))) for key, name in _NAMES.items() if key in options
+    ]
+    found.append(("Not served", "a device that cannot run a method's network ranks by popularity and is counted so"))
+    return found
+
+
+_NAMES = {
+    "memory": "Items read to adapt",
+    "drift": "Drift of interests",
+    "policy": "Devices ask for a network",
+    "cloud_users": "The cloud trains on",
+    "backend": "Executed by",
+}
+_VALUES = {
+    "always": "before every session",
+    "simulated": "the simulated devices' histories",
+    "all": "every user's history",
+    "inprocess": "the in-process grid",
+    "natural": "natural: as in the data",
+}

@@ -9,10 +9,15 @@ Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6
 (percentile intervals).
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
+
+BASELINE = "devicerec"
+"""The method that others are compared with: one network for every device, never adapted."""
 
 REPLICATES = 2000
 LEVEL = 0.95
@@ -29,6 +34,24 @@ class Difference:
     high: float
     p: float
     """Two-sided: how often the drawn difference lies on the other side of zero, times two."""
+
+
+def ratio(top: float, bottom: float) -> float:
+    """``top / bottom``, NaN where that is not defined: every single quotient of this package is taken here."""
+    return float(top) / float(bottom) if bottom and np.isfinite(top) and np.isfinite(bottom) else math.nan
+
+
+def change(after: float, before: float) -> float:
+    """How much higher ``after`` is than ``before``, as a share of it; NaN where that is not defined."""
+    return ratio(after, before) - 1
+
+
+def quotients(tops: np.ndarray | pd.Series, bottoms: np.ndarray | pd.Series) -> np.ndarray:
+    """:func:`ratio` of every pair."""
+    top, bottom = np.asarray(tops, dtype=float), np.asarray(bottoms, dtype=float)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = top / bottom
+    return np.asarray(np.where(np.isfinite(found), found, np.nan))
 
 
 def ratios(numerators: np.ndarray, denominators: np.ndarray, replicates: int = REPLICATES) -> np.ndarray:
@@ -57,9 +80,7 @@ def interval(replicates: np.ndarray, devices: int) -> tuple[np.ndarray, np.ndarr
 
 
 def paired(
-    numerators: tuple[np.ndarray, np.ndarray],
-    denominators: tuple[np.ndarray, np.ndarray],
-    replicates: int = REPLICATES,
+    numerators: tuple[np.ndarray, np.ndarray], denominators: tuple[np.ndarray, np.ndarray], replicates: int = REPLICATES
 ) -> Difference:
     """The second ratio minus the first, over the same devices: every array is ``(D,)``, row d the same
     device."""

@@ -1,21 +1,24 @@
-"""Several runs side by side: which of them are seeds of the same setting, and which devices they share."""
+"""Several runs side by side: which of them belong together, and which devices they share.
+
+Runs with the same options except for seeds and methods are a group. Pages and files call it a setting.
+"""
 
 import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from analysis import protocol
-from analysis.loading import Run, slowest_first
-from analysis.summary import compare_devices, device_sums, summarise
+from analysis import captions
+from analysis.run import Played, Run
+from analysis.stats import ratio
+from analysis.summary import compare_devices, device_sums
 from core.errors import UserError
 
-NOT_SETTING = {"identity", "seed", "seeds", "methods", "out", "data_dir", "quiet", "accelerator"}
+NOT_COMPARED = {"identity", "seed", "seeds", "methods", "out", "data_dir", "quiet", "accelerator"}
 """Options that do not make a setting another one: which draw it is, what is compared in it, where it was computed."""
 
 PAIR_COLUMNS = {
@@ -33,16 +36,15 @@ PAIR_COLUMNS = {
 
 
 @dataclass(frozen=True)
-class Setting:
+class RunGroup(Played):
     """Runs with the same options except for their seeds and methods, taken together."""
 
     name: str
     """A letter: A for the first, by which tables and figures call it."""
     label: str
-    """The options in which it differs from the other settings."""
+    """The options in which it differs from the other groups."""
     runs: tuple[Run, ...]
     sessions: pd.DataFrame
-    """The rows of all its runs."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -55,23 +57,13 @@ class Setting:
         return list(dict.fromkeys(method for run in self.runs for method in run.methods))
 
     @property
-    def seeds(self) -> list[int]:
-        """The seeds of its runs, ascending."""
-        return sorted({seed for run in self.runs for seed in run.seeds})
-
-    @property
-    def tiers(self) -> list[str]:
-        """The kinds of devices of all its runs, the slowest first."""
-        return slowest_first(self.sessions)
-
-    @cached_property
-    def summary(self) -> pd.DataFrame:
-        """One row per method; see :data:`analysis.summary.SUMMARY_COLUMNS`."""
-        return summarise(self.sessions, self.methods)
+    def titles(self) -> dict[str, str]:
+        """What methods are called in its runs."""
+        return titles(self.runs)
 
 
-def group(runs: Sequence[Run]) -> list[Setting]:
-    """Put runs that differ in seeds or methods only into one setting, in the order in which they come.
+def group_runs(runs: Sequence[Run]) -> list[RunGroup]:
+    """Put runs that differ in seeds or methods only into one group, in the order in which they come.
 
     Raises :class:`UserError` if two of them played the same method with the same seed and do not agree.
     """
@@ -80,20 +72,25 @@ def group(runs: Sequence[Run]) -> list[Setting]:
         together.setdefault(json.dumps(_identity(run), sort_keys=True, default=str), []).append(run)
     groups = list(together.values())
     words = labels([_identity(members[0]) for members in groups])
-    return [Setting(_name(i), words[i], tuple(members), _join(members)) for i, members in enumerate(groups)]
+    return [RunGroup(_name(i), words[i], tuple(members), _join(members)) for i, members in enumerate(groups)]
 
 
-def compare_settings(settings: Sequence[Setting]) -> pd.DataFrame:
-    """Every method of every later setting against the first setting that has it: :data:`PAIR_COLUMNS`."""
+def titles(some: Sequence[Run] | Sequence[RunGroup]) -> dict[str, str]:
+    """What methods are called in any of these."""
+    return {name: title for one in some for name, title in one.titles.items()}
+
+
+def compare_groups(groups: Sequence[RunGroup]) -> pd.DataFrame:
+    """Every method of every later group against the first that has it: :data:`PAIR_COLUMNS`."""
     rows = []
-    for method in dict.fromkeys(method for setting in settings for method in setting.methods):
-        having = [setting for setting in settings if method in setting.methods]
+    for method in dict.fromkeys(method for one in groups for method in one.methods):
+        having = [one for one in groups if method in one.methods]
         for other in having[1:]:
             rows.append({"method": method, **pair(having[0], other, method)})
     return pd.DataFrame(rows, columns=list(PAIR_COLUMNS))
 
 
-def pair(first: Setting, second: Setting, method: str) -> dict[str, Any]:
+def pair(first: RunGroup, second: RunGroup, method: str) -> dict[str, Any]:
     """One method in ``second`` against ``first``: :data:`PAIR_COLUMNS` but the method."""
     a, b = _devices(first, method), _devices(second, method)
     common = a.index.intersection(b.index)
@@ -101,26 +98,25 @@ def pair(first: Setting, second: Setting, method: str) -> dict[str, Any]:
     if not same_data or not a.loc[common, "events"].equals(b.loc[common, "events"]):
         common = common[:0]  # the same number does not stand for the same user and stream
     a, b = a.loc[common], b.loc[common]
-    events = float(a["events"].sum())
     return {
         "reference": first.name,
         "setting": second.name,
         "devices": len(common),
-        "ndcg@10_reference": float(a["ndcg"].sum()) / events if events else float("nan"),
+        "ndcg@10_reference": ratio(a["ndcg"].sum(), a["events"].sum()),
         **compare_devices(a, b),
     }
 
 
-def _devices(setting: Setting, method: str) -> pd.DataFrame:
-    """Sums of one method per device, as means over seeds, so that settings may have different numbers of them."""
-    rows = setting.sessions[setting.sessions["method"] == method]
+def _devices(one: RunGroup, method: str) -> pd.DataFrame:
+    """Sums of one method per device, as means over seeds, so that groups may have different numbers of them."""
+    rows = one.sessions[one.sessions["method"] == method]
     return device_sums(rows).droplevel("method") / rows["seed"].nunique()
 
 
 def _identity(run: Run) -> dict[str, Any]:
     """The options, and what the files say that they name: an edited device mix is another setting."""
     contents = {f"{key} file": value for key, value in run.config.get("contents", {}).items()}
-    return {key: value for key, value in run.options.items() if key not in NOT_SETTING} | contents
+    return {key: value for key, value in run.options.items() if key not in NOT_COMPARED} | contents
 
 
 def _name(index: int) -> str:
@@ -140,11 +136,11 @@ def _words(key: str, value: object) -> str:
     if value is None:
         return f"no {key.replace('_', ' ')}"
     if key == "dataset":
-        return protocol.dataset_named(str(value))
+        return captions.dataset_named(str(value))
     if key in ("scenario", "drift"):
         return f"{key} {Path(str(value)).stem}"
     if key == "backbone":
-        return protocol.BACKBONES.get(str(value), str(value))
+        return captions.BACKBONES.get(str(value), str(value))
     if key in ("devices", "blocks", "sessions"):
         return f"{value} {key}"
     return f"{key.replace('_', ' ')} {value}"

@@ -6,11 +6,12 @@ networks that do not fit it. The file's format is described in :mod:`replay.case
 """
 
 import json
-from pathlib import Path
 from typing import Any
 
-from analysis.names import join, number, quality, title
-from analysis.page import Cell, Section, Table, column
+from analysis.page import Section
+from analysis.run import Run
+from analysis.tables import Cell, Column, Table, build
+from analysis.text import join, number, quality
 from core.errors import UserError
 
 FILE = "casestudy.json"
@@ -24,56 +25,55 @@ READING = (
 )
 
 
-def section(run: Path) -> Section | None:
+def section(run: Run) -> Section | None:
     """The section of a report; None if the run has no case study.
 
     Raises :class:`UserError` if its file is damaged.
     """
-    file = run / FILE
+    file = run.path / FILE
     if not file.is_file():
         return None
     try:
         study = json.loads(file.read_text(encoding="utf-8"))
-        tables = [_everyone(study), *(_device(one, study["blocks"]) for one in study["devices"])]
-        return Section("case_study", TITLE, READING, _finding(study), tables=tables)
+        tables = [_everyone(run, study), *(_device(run, one, study["blocks"]) for one in study["devices"])]
+        return Section("case_study", TITLE, READING, _finding(run, study), tables=tables)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         again = "python -m replay.case_study"
         raise UserError(f"{file} is damaged ({error!r}); delete it, or make it again: {again}") from error
 
 
-def _finding(study: dict[str, Any]) -> str:
+def _finding(run: Run, study: dict[str, Any]) -> str:
     ranks = []
     for one in study["devices"]:
         by_network = {network["network"]: network["rank"] for network in one["networks"]}
-        others = [f"{_network(name)} {rank:,}" for name, rank in by_network.items() if name != "own"]
+        others = [f"{_network(run, name)} {rank:,}" for name, rank in by_network.items() if name != "own"]
         ranks.append(f"device {one['device']}: {by_network['own']:,} ({join(others)})")
     return f"Place of the item that came next, of {study['candidates']:,}, with its own network: {'; '.join(ranks)}."
 
 
-def _everyone(study: dict[str, Any]) -> Table:
+def _everyone(run: Run, study: dict[str, Any]) -> Table:
     rows = study["everyone"]
     columns = [
-        [Cell(_network(row["network"])) for row in rows],
-        *(
-            column([row[key] for row in rows], [quality(row[key]) for row in rows], max(row[key] for row in rows))
-            for key in ("ndcg@10", "hit@10")
-        ),
-        [Cell(number(row["blocks"])) for row in rows],
+        Column("Network", "network", lambda name: _network(run, name)),
+        Column("NDCG@10", "ndcg@10", quality, best=max),
+        Column("Hit@10", "hit@10", quality, best=max),
+        Column("Blocks", "blocks", number, "mean"),
     ]
-    header = [("Network", ""), ("NDCG@10", ""), ("Hit@10", ""), ("Blocks", "mean")]
     caption = (
         f"All {rows[0]['devices']:,} devices, the first event of their live streams, against all "
         f"{study['candidates']:,} items, cut-off 10. ● best of its column."
     )
-    return Table(caption, header, [list(cells) for cells in zip(*columns, strict=True)])
+    return build(rows, columns, caption)
 
 
-def _device(one: dict[str, Any], blocks: int) -> Table:
+def _device(run: Run, one: dict[str, Any], blocks: int) -> Table:
     networks, following = one["networks"], one["next"]
     header = [("Place", "")]
     for network in networks:
         ran = [str(k + 1) for k, used in enumerate(network["path"]) if used]
-        header.append((_network(network["network"]), f"blocks {', '.join(ran)}" if len(ran) < blocks else "all blocks"))
+        header.append(
+            (_network(run, network["network"]), f"blocks {', '.join(ran)}" if len(ran) < blocks else "all blocks")
+        )
     rows = [[Cell("next item is at"), *(Cell(f"{network['rank']:,}") for network in networks)]]
     for place in range(max(len(network["top"]) for network in networks)):
         listed = [network["top"][place] for network in networks]
@@ -88,8 +88,8 @@ def _device(one: dict[str, Any], blocks: int) -> Table:
     return Table(caption, header, rows, words=True)
 
 
-def _network(name: str) -> str:
-    return NETWORKS.get(name, title(name))
+def _network(run: Run, name: str) -> str:
+    return NETWORKS.get(name, run.title(name))
 
 
 def _name(item: dict[str, Any]) -> str:

@@ -1,9 +1,9 @@
 """What each kind of device gets and pays, how fairly, and what became of its sessions.
 
-Quality is over all live events of a tier's devices, each ranked against all items, cut-off 10; a device-session without
-a network counts with the popularity ranking it fell back to. Blocks and inference are those of the device-sessions that
-ran a network, adaptation is that of those in which the device got or made one, and megabits and joules are means over
-all device-sessions.
+Quality is over all live events of a tier's devices, each ranked among the candidates, cut-off 10; a device-session
+without a network counts with the popularity ranking it fell back to. Blocks and inference are those of the
+device-sessions that ran a network, adaptation is that of those in which the device got or made one, and megabits and
+joules are means over all device-sessions.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.statistics import interval, ratios
-from analysis.summary import device_sums
+from analysis.stats import interval, quotients, ratio, ratios
+from analysis.summary import device_sums, mdac
+from core.schema import STATUSES
 
 TIER_COLUMNS = {
     "tier": "kind of device, the slowest first",
@@ -44,11 +45,9 @@ FAIRNESS_COLUMNS = {
     "ratio": "worst divided by best",
     "low": "lower end of the ratio's 95 % bootstrap interval over devices",
     "high": "upper end",
+    "mdac": "largest gap of a kind of device to all, as a share of the NDCG@10 of all (analysis.summary.mdac)",
 }
 """Of the fairness view, in this order: one row per method."""
-
-STATUSES = ("ok", "late", "dropped", "vanished", "rejected")
-"""What can become of a device-session, as in the rows."""
 
 
 def tier_table(sessions: pd.DataFrame, tiers: Sequence[str], methods: Sequence[str]) -> pd.DataFrame:
@@ -67,18 +66,18 @@ def _facts(rows: pd.DataFrame) -> dict[str, float]:
     ndcg, events = sums[["ndcg"]].to_numpy(float), sums[["events"]].to_numpy(float)
     low, high = interval(ratios(ndcg, events), len(sums))
     ran = rows[rows["served"]]
-    made = rows[rows["adapted"]] if "adapted" in rows else rows[rows["seconds_adapt"] > 0]
+    made = rows[rows["adapted"]]
     adapt, inference = _spread(1e3 * made["seconds_adapt"]), _spread(1e6 * ran["seconds_inference"])
     return {
         "devices": rows["device"].nunique(),
         "sessions": len(rows),
-        "ndcg@10": float(ndcg.sum() / events.sum()),
+        "ndcg@10": ratio(ndcg.sum(), events.sum()),
         "low": float(low[0]),
         "high": float(high[0]),
-        "hit@10": float(sums["hits"].sum() / events.sum()),
+        "hit@10": ratio(sums["hits"].sum(), events.sum()),
         "served": float(rows["served"].mean()),
         "blocks": float(ran["blocks"].mean()) if len(ran) else np.nan,
-        "macs_m": float(np.average(rows["macs"], weights=rows["events"]) / 1e6),
+        "macs_m": ratio((rows["macs"].to_numpy(float) * rows["events"].to_numpy(float)).sum(), events.sum()) / 1e6,
         "adapt_ms": adapt[0],
         "adapt_ms_p95": adapt[1],
         "inference_us": inference[0],
@@ -114,9 +113,7 @@ def fairness(sessions: pd.DataFrame, tiers: Sequence[str], methods: Sequence[str
         level = ndcg.sum(axis=0)[played] / events.sum(axis=0)[played]
         worst, best = int(level.argmin()), int(level.argmax())
         drawn = ratios(ndcg[:, played], events[:, played])
-        with np.errstate(invalid="ignore", divide="ignore"):
-            share = drawn[:, worst] / drawn[:, best]
-        low, high = interval(np.where(np.isfinite(share), share, np.nan)[:, None], len(ndcg))
+        low, high = interval(quotients(drawn[:, worst], drawn[:, best])[:, None], len(ndcg))
         rows.append(
             {
                 "method": method,
@@ -124,17 +121,18 @@ def fairness(sessions: pd.DataFrame, tiers: Sequence[str], methods: Sequence[str
                 "worst": float(level[worst]),
                 "best_tier": tiers[played[best]],
                 "best": float(level[best]),
-                "ratio": float(level[worst] / level[best]) if level[best] else np.nan,
+                "ratio": ratio(level[worst], level[best]),
                 "low": float(low[0]),
                 "high": float(high[0]),
+                "mdac": mdac(mine),
             }
         )
     return pd.DataFrame(rows, columns=list(FAIRNESS_COLUMNS))
 
 
-def fates(sessions: pd.DataFrame, tiers: Sequence[str], methods: Sequence[str]) -> pd.DataFrame | None:
+def statuses(sessions: pd.DataFrame, tiers: Sequence[str], methods: Sequence[str]) -> pd.DataFrame | None:
     """What became of the device-sessions of each method and tier: ``method, tier, sessions`` and their number by each
-    of :data:`STATUSES`; None if nothing failed."""
+    of :data:`core.schema.STATUSES`; None if nothing failed."""
     if (sessions["status"] == "ok").all():
         return None
     counts = sessions.groupby(["method", "tier", "status"], observed=True).size().unstack("status", fill_value=0)

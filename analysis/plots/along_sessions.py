@@ -7,8 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import style
-from analysis.figures import bands
-from analysis.figures.change_point import mark_change, sessions_from_change
+from analysis.drift import sessions_from_change
+from analysis.plots import bands
+from analysis.style import Sheet
 
 
 def frames(sessions: pd.DataFrame, rows: pd.DataFrame, methods: list[str], columns: list[str]) -> pd.DataFrame | None:
@@ -31,16 +32,16 @@ def frames(sessions: pd.DataFrame, rows: pd.DataFrame, methods: list[str], colum
     return pd.concat(found, ignore_index=True) if found else None
 
 
-def draw(frame: pd.DataFrame, value: str, decorate: Callable[[Axes], None]) -> Figure:
+def draw(frame: pd.DataFrame, sheet: Sheet, value: str, decorate: Callable[[Axes], None]) -> Figure:
     """A panel for each ``axis`` in ``frame``, with its bands; ``decorate`` labels the vertical axis."""
     shown = frame["axis"].unique().tolist()
-    figure, axes = style.panels(len(shown))
+    figure, axes = sheet.panels(len(shown))
     for axis, name in zip(axes, shown, strict=True):
-        bands.draw(axis, frame[frame["axis"] == name], value, "low", "high")
+        bands.draw(axis, sheet, frame[frame["axis"] == name], value, "low", "high")
         decorate(axis)
         axis.set_xlabel("session of the device")
         if name == "change":
-            mark_change(axis)
+            bands.mark_change(axis)
     style.letter(axes, ["Session by session" if name == "session" else "Around the change" for name in shown])
-    style.legend(figure, axes[0])
+    sheet.legend(figure, axes[0])
     return figure

@@ -4,19 +4,21 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis import style
+from analysis.style import Sheet
 
 
-def draw(axis: Axes, frame: pd.DataFrame, by: str, value: str, low: str | None = None, high: str | None = None) -> None:
+def draw(
+    axis: Axes, sheet: Sheet, frame: pd.DataFrame, by: str, value: str, low: str | None = None, high: str | None = None
+) -> None:
     """Points of the column ``value`` for each ``method``, in the groups ``by`` in their order.
 
     Bars go from the column ``low`` and to the column ``high``, where they are given.
     """
     groups, methods = frame[by].unique().tolist(), frame["method"].unique().tolist()
-    for i, (method, look) in enumerate(style.looks(methods).items()):
+    for i, (method, look) in enumerate(sheet.looks(methods).items()):
         mine = frame[frame["method"] == method].set_index(by).reindex(groups)
         place = np.arange(len(groups)) + (i - (len(methods) - 1) / 2) * min(0.16, 0.7 / len(methods))
-        arguments = style.line(method, look) | {"linestyle": "none"}
+        arguments = sheet.line(method, look) | {"linestyle": "none"}
         nothing = np.zeros(len(groups))
         below = nothing if low is None else (mine[value] - mine[low]).to_numpy(float)
         above = nothing if high is None else (mine[high] - mine[value]).to_numpy(float)

@@ -1,8 +1,10 @@
 """A run folder is read, or the one line says why not."""
 
+import math
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -106,3 +108,61 @@ def test_a_seed_that_was_not_played_is_named(folder: Path) -> None:
 
     with pytest.raises(UserError, match="devicerec was not played with seed 1"):
         analysis.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        (
+            "ndcg",
+            float("nan"),
+            r"row 3 \(method devicerec, seed 0, device 1, session 1\): ndcg is nan, which cannot be",
+        ),
+        ("ndcg", float("inf"), "ndcg is inf, which cannot be"),
+        ("ndcg", 1000.0, r"ndcg is 1000.0, more than hits"),
+        ("ndcg", -0.5, "ndcg is -0.5, which cannot be"),
+        ("hits", 11, "hits is 11, more than events"),
+        ("hits", -1, "hits is -1, which cannot be"),
+        ("bits_down", -1, "bits_down is -1, which cannot be"),
+        ("joules", float("inf"), "joules is inf, which cannot be"),
+        ("ndcg_stale", 999.0, "ndcg_stale is 999.0, more than hits_stale"),
+        ("status", "sleeping", "status is sleeping, which is none of ok, late, dropped"),
+    ],
+)
+def test_a_row_that_cannot_be_is_refused_with_its_run_and_its_place(
+    folder: Path, column: str, value: object, says: str
+) -> None:
+    rows = pd.read_parquet(folder / "sessions.parquet").assign(hits_stale=1.0, ndcg_stale=0.5)
+    rows.loc[3, column] = value
+    rows.to_parquet(folder / "sessions.parquet")
+
+    with pytest.raises(UserError, match=says) as caught:
+        analysis.load(folder)
+
+    assert "\n" not in str(caught.value)
+    assert str(folder) in str(caught.value)
+
+
+def test_what_was_not_measured_and_what_has_no_ceiling_can_be(folder: Path) -> None:
+    rows = pd.read_parquet(folder / "sessions.parquet")
+    rows.assign(hits_stale=math.nan, ndcg_stale=math.nan, budget_macs=math.inf).to_parquet(folder / "sessions.parquet")
+    assert analysis.load(folder).sessions["ndcg_stale"].isna().all()
+
+
+def test_a_training_that_diverged_is_not_drawn(folder: Path) -> None:
+    log = pd.read_csv(folder / "training.csv")
+    log.loc[1, "loss"] = math.nan
+    log.to_csv(folder / "training.csv", index=False)
+
+    with pytest.raises(UserError, match=r"training.csv, row 1 \(method devicerec, seed 0, epoch 2\): loss is nan"):
+        analysis.load(folder)
+
+
+def test_a_column_that_a_run_lacks_has_what_stands_in_for_it(folder: Path) -> None:
+    rows = pd.read_parquet(folder / "sessions.parquet").drop(columns=["status", "budget_macs"])
+    rows.to_parquet(folder / "sessions.parquet")
+
+    sessions = analysis.load(folder).sessions
+
+    assert (sessions["status"] == "ok").all()
+    assert np.isinf(sessions["budget_macs"]).all()

@@ -5,8 +5,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis import style
-from analysis.names import BASELINE
-from analysis.statistics import interval, ratios
+from analysis.stats import BASELINE, interval, quotients, ratios
+from analysis.style import Sheet
 
 COLUMNS = ["method", "at", "devices", "ndcg@10", "low", "high", "delta", "delta_low", "delta_high"]
 
@@ -24,8 +24,7 @@ def along(sessions: pd.DataFrame, at: pd.Series, methods: list[str]) -> pd.DataF
         pd.DataFrame(sums[name].unstack(["method", "at"])).reindex(columns=columns).fillna(0.0).to_numpy(float)
         for name in ("ndcg", "events")
     )
-    with np.errstate(invalid="ignore", divide="ignore"):
-        value = ndcg.sum(axis=0) / events.sum(axis=0)
+    value = quotients(ndcg.sum(axis=0), events.sum(axis=0))
     drawn = ratios(ndcg, events)
     low, high = interval(drawn, len(ndcg))
     frame = pd.DataFrame(
@@ -57,13 +56,29 @@ def enough(sessions: pd.DataFrame, at: pd.Series, share: float = 0.1) -> pd.Seri
     return at.isin(kept)
 
 
-def draw(axis: Axes, frame: pd.DataFrame, value: str, low: str, high: str) -> None:
+def draw(axis: Axes, sheet: Sheet, frame: pd.DataFrame, value: str, low: str, high: str) -> None:
     """One line with a band per method."""
     methods = frame["method"].unique().tolist()
-    for method, look in style.looks(methods).items():
+    for method, look in sheet.looks(methods).items():
         mine = frame[(frame["method"] == method) & frame[value].notna()]
         axis.fill_between(mine["at"], mine[low], mine[high], color=look.colour, alpha=0.16, linewidth=0)
         every = max(1, len(mine) // 15)
-        axis.plot(mine["at"], mine[value], markevery=every, **style.line(method, look))
+        axis.plot(mine["at"], mine[value], markevery=every, **sheet.line(method, look))
     style.whole_numbers(axis)
     axis.margins(x=0.03)
+
+
+def mark_change(axis: Axes) -> None:
+    """Mark where the change happens, on an axis of sessions since then."""
+    axis.axvline(-0.5, color=style.LIGHT.ink, linewidth=0.9, linestyle=(0, (2, 2)))
+    axis.annotate(
+        "change",
+        (-0.5, 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(3, -2),
+        textcoords="offset points",
+        va="top",
+        fontsize=7,
+        color=style.LIGHT.muted,
+    )
+    axis.set_xlabel("sessions since the change of interest")

@@ -4,15 +4,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import style
+from analysis.style import Sheet
 
 
-def draw(frame: pd.DataFrame) -> Figure:
+def draw(frame: pd.DataFrame, sheet: Sheet) -> Figure:
     """One panel of times, one of relative errors.
 
     ``frame`` has the columns ``blocks, macs, seconds, seconds_p95`` and, for each fit, ``seconds NAME`` and
     ``error NAME``.
     """
-    figure, axes = style.panels(2)
+    figure, axes = sheet.panels(2)
     macs = frame["macs"] / 1e6
     axes[0].errorbar(
         macs,
@@ -25,7 +26,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         label="measured: median, up to the 95th percentile",
     )
     names = [column.removeprefix("error ") for column in frame.columns if column.startswith("error ")]
-    colours = [look.colour for look in style.looks(["forward-ofa", "duet"]).values()]
+    colours = [look.colour for look in sheet.looks(["forward-ofa", "duet"]).values()]
     for name, colour, dashes in zip(names, colours, ("-", "--"), strict=False):
         axes[0].plot(macs, 1e6 * frame[f"seconds {name}"], color=colour, linestyle=dashes, label=f"line {name}")
         axes[1].plot(macs, 100 * frame[f"error {name}"], color=colour, linestyle=dashes, marker="o")
@@ -36,5 +37,5 @@ def draw(frame: pd.DataFrame) -> Figure:
     axes[0].set_ylabel("microseconds")
     axes[1].set_ylabel("error of the line, %")
     style.letter(axes, ["Time on this machine", "How far a line is off"])
-    style.legend(figure, axes[0], columns=3)
+    sheet.legend(figure, axes[0], columns=3)
     return figure

@@ -1,0 +1,59 @@
+"""Before, during and after the change, in every world of a comparison."""
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from analysis.figures.change_point import AFTER_AGAINST_DEVICEREC, RECOVERY
+from analysis.page import Section
+from analysis.policies import worlds
+from analysis.run_groups import RunGroup
+from analysis.stats import change
+from analysis.tables import Column, build, grouped_method_column
+from analysis.text import best_row, between, join, quality, records, signed_percent
+
+TITLE = "Before, during and after the change"
+READING = (
+    "Streams are named by what sets them apart. Before, during and after are of the devices that change: an abrupt "
+    "change happens in one session, a gradual one in several."
+)
+
+
+def section(groups: Sequence[RunGroup], frame: pd.DataFrame, title: Callable[[str], str]) -> Section:
+    """All worlds in one table; ``frame`` as :func:`analysis.policies.by_world` gives it."""
+    columns = [
+        grouped_method_column(title, "on these streams", by="world"),
+        Column("NDCG@10", "ndcg@10", quality, "all"),
+        Column("Before", "before", quality),
+        Column("During", "during", quality),
+        Column("After", "after", quality, "95 % interval", best=max, note=between("after_low", "after_high")),
+        *AFTER_AGAINST_DEVICEREC,
+        RECOVERY,
+    ]
+    policies = join(list(dict.fromkeys(frame["policy"])))
+    caption = (
+        f"Devices ask: {policies}. ● best after the change; small: 95 % intervals over devices, paired for "
+        "differences. All items are candidates, cut-off 10. A dash: no change point is known."
+    )
+    table = build(frame, columns, caption, within=["world"])
+    return Section("around", TITLE, READING, _streams(groups), tables=[table])
+
+
+def in_short(frame: pd.DataFrame, title: Callable[[str], str]) -> list[str]:
+    """Of each world: which method is best, and what the change costs."""
+    texts = []
+    for world, mine in frame.groupby("world", sort=False):
+        best = best_row(records(mine))
+        text = f"{world}, {best['policy']}: {title(best['method'])} is best with NDCG@10 {quality(best['ndcg@10'])}"
+        losses = [
+            f"{title(row['method'])} {signed_percent(change(row['after'], row['before']))}"
+            for row in records(mine[mine["before"] > 0])
+        ]
+        texts.append(f"{text}; after the change against before it: {join(losses)}." if losses else f"{text}.")
+    return texts
+
+
+def _streams(groups: Sequence[RunGroup]) -> str:
+    """What happens in each world, as its drift file says."""
+    said = {world: members[0].runs[0].config.get("data", {}).get("drift") for world, members in worlds(groups).items()}
+    return " ".join(f"{world}: {text}" for world, text in said.items() if text)

@@ -1,0 +1,159 @@
+"""Quality of every method in every setting of a comparison, and the same devices in other settings."""
+
+import math
+import textwrap
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis import style
+from analysis.page import Section
+from analysis.run_groups import RunGroup
+from analysis.stats import quotients
+from analysis.style import Sheet
+from analysis.summary import relative_difference
+from analysis.summary_table import AGAINST_DEVICEREC, NDCG, NDCG_SD
+from analysis.tables import Column, Table, build, grouped_method_column, method_column
+from analysis.text import best_row, between, join, number, p_text, percent, quality, records, signed, signed_percent
+
+TITLE = "Quality by setting"
+READING = (
+    "Intervals are 95 % bootstrap intervals over devices; ± is the standard deviation over seeds. Differences to "
+    "DeviceRec are paired over devices within a setting."
+)
+PAIRED_TITLE = "The same devices in other settings"
+PAIRED_READING = (
+    "The same method in another setting, over the devices that both settings have. Devices are the same only if the "
+    "data set is the same and every common device has the same number of events in both; otherwise nothing is compared."
+)
+
+
+def draw(frame: pd.DataFrame, sheet: Sheet) -> Figure:
+    """NDCG@10 per setting and method, and beside it the difference to DeviceRec in the same setting.
+
+    ``frame`` has the columns ``setting, label, method, ndcg@10, ndcg@10_low, ndcg@10_high, ndcg@10_delta,
+    ndcg@10_delta_low, ndcg@10_delta_high``.
+    """
+    compared = frame[frame["ndcg@10_delta"].notna()]
+    height = 1.1 + (0.16 * frame["method"].nunique() + 0.2) * frame["setting"].nunique()
+    figure, axes = sheet.panels(1 if compared.empty else 2, height=height)
+    _dots(axes[0], sheet, frame, frame, "ndcg@10", named=True)
+    axes[0].set_xlabel("NDCG@10")
+    titles = ["NDCG@10"]
+    if not compared.empty:
+        _dots(axes[1], sheet, frame, compared, "ndcg@10_delta", named=sheet.narrow)
+        axes[1].axvline(0, color=style.LIGHT.muted, linewidth=1)
+        axes[1].set_xlabel("difference in NDCG@10")
+        titles.append("Difference to DeviceRec")
+    style.letter(axes, titles)
+    sheet.legend(figure, axes[0])
+    return figure
+
+
+def _dots(axis: Axes, sheet: Sheet, everything: pd.DataFrame, frame: pd.DataFrame, value: str, named: bool) -> None:
+    settings, methods = everything["setting"].unique().tolist(), everything["method"].unique().tolist()
+    step = 0.7 / len(methods)
+    for i, (method, look) in enumerate(sheet.looks(methods).items()):
+        mine = frame[frame["method"] == method].set_index("setting").reindex(settings)
+        bars = np.stack([mine[value] - mine[f"{value}_low"], mine[f"{value}_high"] - mine[value]])
+        place = np.arange(len(settings)) + (i - (len(methods) - 1) / 2) * step
+        arguments = sheet.line(method, look) | {"linestyle": "none"}
+        axis.errorbar(mine[value], place, xerr=np.nan_to_num(bars), elinewidth=1, **arguments)
+    words = everything.groupby("setting")["label"].first()
+    labels = [textwrap.fill(f"{name}: {words[name]}", 18 if sheet.narrow else 26) for name in settings]
+    axis.set_yticks(range(len(settings)), labels if named else [])
+    axis.set_ylim(len(settings) - 0.5, -0.5)
+    for edge in range(1, len(settings)):
+        axis.axhline(edge - 0.5, color=style.LIGHT.grid, linewidth=0.8)
+    axis.grid(axis="y", visible=False)
+    axis.locator_params(axis="x", nbins=5)
+
+
+def finding(groups: Sequence[RunGroup]) -> str:
+    """The best method of each setting."""
+    return "; ".join(f"{group.name}: {_best(group)}" for group in groups) + "."
+
+
+def in_short(groups: Sequence[RunGroup], pairs: pd.DataFrame) -> list[str]:
+    """The findings at the head of a comparison: each setting in itself, then against the first."""
+    found = []
+    for group in groups:
+        rows = records(group.summary.assign(relative=relative_difference(group.summary)))
+        gains = [
+            f"{group.title(row['method'])} {signed_percent(row['relative'])}"
+            for row in rows
+            if math.isfinite(row["relative"])
+        ]
+        text = f"{group.name} ({group.label}): {_best(group)}"
+        found.append(f"{text}; against DeviceRec: {join(gains)}." if gains else f"{text}.")
+    title = groups[0].title
+    for (reference, name), part in pairs[pairs["devices"] > 0].groupby(["reference", "setting"], sort=False):
+        changes = [
+            f"{title(row['method'])} {signed_percent(row['relative'])}"
+            + (" (not told apart)" if row["ndcg@10_delta_low"] <= 0 <= row["ndcg@10_delta_high"] else "")
+            for row in records(_with_relative(part))
+        ]
+        found.append(f"{name} against {reference}, NDCG@10 of the same devices: {join(changes)}.")
+    return found
+
+
+def warnings(pairs: pd.DataFrame) -> list[str]:
+    """Settings whose devices are not the same."""
+    apart = pairs[pairs["devices"] == 0]
+    return [
+        f"{join(list(dict.fromkeys(part['setting'].tolist())))} cannot be paired with {reference}: their devices are "
+        "not the same users with the same events."
+        for reference, part in apart.groupby("reference", sort=False)
+    ]
+
+
+def results_table(table: pd.DataFrame, title: Callable[[str], str]) -> Table:
+    """Every method of every setting; ``table`` as for :func:`draw`, with the other columns of a summary."""
+    columns = [
+        grouped_method_column(title, "in setting"),
+        NDCG,
+        NDCG_SD,
+        Column("Hit@10", "hit@10", quality),
+        *AGAINST_DEVICEREC,
+        Column("MACs", "macs_m", number, "M"),
+        Column("Downlink", "downlink_mbit", number, "Mbit"),
+        Column("Served", "served", percent, "of sessions"),
+    ]
+    key = "; ".join(f"{name}: {label}" for name, label in table.groupby("setting")["label"].first().items())
+    caption = f"{key}. ● best NDCG@10 of its setting; small: 95 % intervals. All items are candidates, cut-off 10."
+    return build(table.assign(relative=relative_difference(table)), columns, caption, within=["setting"])
+
+
+def paired_section(pairs: pd.DataFrame, title: Callable[[str], str]) -> list[Section]:
+    """The same devices in other settings; none if there is one setting."""
+    if pairs.empty:
+        return []
+    columns = [
+        method_column(title),
+        Column("Settings", write=lambda row: f"{row['setting']} against {row['reference']}"),
+        Column("Devices", "devices", lambda count: f"{count:,}" if count else "none", "in both"),
+        Column(
+            "Difference",
+            "ndcg@10_delta",
+            signed,
+            unit="95 % interval",
+            note=between("ndcg@10_delta_low", "ndcg@10_delta_high", signed),
+        ),
+        Column("in %", "relative", signed_percent),
+        Column("p", "ndcg@10_p", p_text),
+    ]
+    table = build(_with_relative(pairs), columns, "Difference in NDCG@10, paired bootstrap over devices.")
+    return [Section("paired", PAIRED_TITLE, PAIRED_READING, tables=[table])]
+
+
+def _with_relative(pairs: pd.DataFrame) -> pd.DataFrame:
+    """The pairs with the difference as a share of the reference's quality, which may be zero."""
+    return pairs.assign(relative=quotients(pairs["ndcg@10_delta"], pairs["ndcg@10_reference"]))
+
+
+def _best(group: RunGroup) -> str:
+    best = best_row(records(group.summary))
+    return f"{group.title(best['method'])} is best with NDCG@10 {quality(best['ndcg@10'])}"

@@ -1,0 +1,1 @@
+"""The sections of a report that have no picture, one module each: ``section(run)`` gives it, or None."""

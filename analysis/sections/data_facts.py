@@ -1,0 +1,68 @@
+"""What the data say, as the run found when it loaded them: the table ``data_facts`` of ``config.toml``.
+
+Its keys are taken as they are: a scalar is a fact, whose name is its key; the lists of sentences ``notes`` and
+``warnings`` are shown as text.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from analysis.page import Section
+from analysis.run import Run
+from analysis.text import number, percent
+
+TITLE = "What the data say"
+READING = (
+    "Counted when the data set was loaded, before anything was trained. A table of methods means little where the data "
+    "leave them little to choose."
+)
+TEXTS = ("notes", "warnings")
+
+
+def section(run: Run) -> Section | None:
+    """The facts, their notes, and their warnings; None if the run has none."""
+    found = _table(run)
+    if not found:
+        return None
+    facts = [(_named(key), _written(key, value)) for key, value in found.items() if key not in TEXTS]
+    facts += [("Warning", text) for text in warnings(run)]
+    return Section("data_facts", TITLE, READING, " ".join(_sentences(found, "notes")), facts=facts)
+
+
+def warnings(run: Run) -> list[str]:
+    """What the data warn of; none if the run has no such table."""
+    return _sentences(_table(run), "warnings")
+
+
+def _table(run: Run) -> Mapping[str, Any]:
+    found = run.config.get("data_facts", {})
+    return found if isinstance(found, Mapping) else {}
+
+
+def _sentences(found: Mapping[str, Any], key: str) -> list[str]:
+    given = found.get(key, [])
+    return [str(text) for text in (given if isinstance(given, list) else [given])]
+
+
+def _named(key: str) -> str:
+    """``share_unseen_items`` is ``Share of unseen items``."""
+    words = key.replace("_", " ").strip()
+    words = f"share of {words.removeprefix('share ')}" if words.startswith("share ") else words
+    return words[:1].upper() + words[1:]
+
+
+def _written(key: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float) and math.isinf(value):
+        return "without limit"
+    if isinstance(value, float):
+        return percent(value) if key.startswith("share") else number(value)
+    if isinstance(value, list):
+        return ", ".join(_written(key, one) for one in value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {_written(key, one)}" for name, one in value.items())
+    return str(value)

@@ -1,0 +1,104 @@
+"""The results: quality with its uncertainty, what to say of them first, and what to warn of."""
+
+import math
+from typing import Any
+
+from analysis import captions
+from analysis.page import Section
+from analysis.run import Run
+from analysis.sections import data_facts, failures
+from analysis.stats import BASELINE, change
+from analysis.summary import relative_difference
+from analysis.summary_table import AGAINST_DEVICEREC, HIT, HIT_SD, NDCG, NDCG_SD, OTHER_MEASURES, SERVED
+from analysis.tables import Table, build, method_column
+from analysis.text import best_row, join, number, p_text, percent, quality, records, signed_percent
+
+TITLE = "Results"
+READING = (
+    "Intervals are 95 % bootstrap intervals over devices; differences are paired: the same devices, the same events. "
+    "They say how far the result depends on which devices were simulated"
+)
+ONE_SEED = ", not how far it depends on the training, which was done with one seed."
+SEEDS = "; ± is the standard deviation over the seeds, that is, over trainings."
+
+
+def section(run: Run) -> Section:
+    """What the methods achieve, as a table."""
+    several = len(run.seeds) > 1
+    columns = [method_column(run.title), NDCG, *((NDCG_SD, HIT_SD) if several else (HIT,)), *AGAINST_DEVICEREC, SERVED]
+    caption = f"● best of its column; small: 95 % intervals. {captions.caption(run)}"
+    table: Table = build(run.summary.assign(relative=relative_difference(run.summary)), columns, caption)
+    return Section("results", TITLE, READING + (SEEDS if several else ONE_SEED), tables=[table, *_others(run)])
+
+
+def _others(run: Run) -> list[Table]:
+    """The same at other cut-offs, where the run has them."""
+    if run.summary["mrr"].isna().all():
+        return []
+    among = captions.sampled(run)
+    words = (
+        f" Sampled: the item ranked among {among}, itself and others drawn uniformly from the candidates, by the seed "
+        "and the same for all methods; such numbers cannot be compared with those against all candidates."
+    )
+    caption = f"● best of its column.{words if among else ''} {captions.caption(run, 'the cut-offs that columns name')}"
+    return [build(run.summary, [method_column(run.title), *OTHER_MEASURES], caption)]
+
+
+def in_short(run: Run) -> list[str]:
+    """The findings at the head of a report."""
+    rows = records(run.summary.assign(relative=relative_difference(run.summary)))
+    best = best_row(rows)
+    if len(rows) > 1:
+        found = [
+            f"{run.title(best['method'])} has the highest NDCG@10 of {len(rows)} methods: {quality(best['ndcg@10'])} "
+            f"(95 % interval {quality(best['ndcg@10_low'])} to {quality(best['ndcg@10_high'])}), with Hit@10 "
+            f"{quality(best['hit@10'])}."
+        ]
+    else:
+        found = [
+            f"{run.title(best['method'])} reaches NDCG@10 {quality(best['ndcg@10'])} and Hit@10 "
+            f"{quality(best['hit@10'])}."
+        ]
+    compared = [_difference(run, row) for row in rows if math.isfinite(row["ndcg@10_delta"])]
+    if compared:
+        found.append(f"NDCG@10 against DeviceRec: {'; '.join(compared)}.")
+    found += _cheaper(run, rows)
+    unserved = [f"{run.title(row['method'])} {percent(1 - row['served'])}" for row in rows if row["served"] < 1]
+    if unserved:
+        found.append(f"Device-sessions that could not run the method's network: {join(unserved)}.")
+    else:
+        found.append("Every device could run every method's network in every session.")
+    return found
+
+
+def _difference(run: Run, row: dict[str, Any]) -> str:
+    """One method against DeviceRec: a row of a summary, with ``relative``."""
+    text = p_text(row["ndcg@10_p"])
+    p = f"p\u00a0{text}" if text.startswith("<") else f"p\u00a0=\u00a0{text}"
+    if row["ndcg@10_delta_low"] <= 0 <= row["ndcg@10_delta_high"]:
+        return f"{run.title(row['method'])} not told apart ({signed_percent(row['relative'])}, {p})"
+    return f"{run.title(row['method'])} {signed_percent(row['relative'])} ({p})"
+
+
+def _cheaper(run: Run, rows: list[dict[str, Any]]) -> list[str]:
+    """Who computes less than DeviceRec, and what that takes."""
+    base = next((row["macs_m"] for row in rows if row["method"] == BASELINE), 0.0)
+    return [
+        f"{run.title(row['method'])} runs {number(row['macs_m'])} million MACs per inference, "
+        f"{percent(-change(row['macs_m'], base))} fewer than DeviceRec, and receives {number(row['downlink_mbit'])} "
+        "Mbit per session."
+        for row in rows
+        if row["macs_m"] < 0.995 * base
+    ]
+
+
+def warnings(run: Run) -> list[str]:
+    """What a reader of the results must know first."""
+    found = [*data_facts.warnings(run), *failures.warnings(run)]
+    events = run.summary.set_index("method")["events"]
+    if events.nunique() > 1:
+        parts = ", ".join(f"{run.title(str(method))} {count:,}" for method, count in events.items())
+        found.append(f"The methods did not play the same number of events ({parts}): some device-sessions are missing.")
+    if BASELINE not in run.methods:
+        found.append("DeviceRec was not played, so there are no differences to it.")
+    return found

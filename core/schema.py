@@ -1,0 +1,253 @@
+"""Every column of a run's tables, once: name, type, unit, meaning, and what stands in for it where a run lacks it.
+
+    python -m core.schema          # the tables as Markdown, for docs/run-folder.md
+
+``sim`` writes its rows in this order and with these types; ``analysis`` checks and explains them. A new column is one
+entry here and its value in the row.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+NEEDED = object()
+"""Stands for nothing: a run without this column cannot be read."""
+
+STATUSES = {
+    "ok": "the device played its session and answered",
+    "late": "the request came after the deadline, so the device ranked by popularity",
+    "dropped": "no answer at all",
+    "vanished": "gone in mid-session with its measurements; what had been sent is counted",
+    "rejected": "a message broke the protocol",
+    "failed": "the device's program raised an error, a fault of the simulator or the engine",
+    "lost": "the engine never answered for the device",
+}
+"""What can become of a device-session, in the order of tables."""
+
+FAULTS = ("failed", "lost")
+"""The statuses that are faults of the software: the scenario lets none of them happen."""
+
+PHASES = ("stationary", "before", "during", "after")
+"""Where a session lies against its device's change of interest."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table; numbers are finite and not negative unless the column says otherwise."""
+
+    name: str
+    dtype: str
+    """As pandas calls it; ``text`` for words, which keep the type that pandas gives them."""
+    unit: str
+    meaning: str
+    stands_in: object = NEEDED
+    """The value where a run lacks the column."""
+    optional: str = ""
+    """The option without which a run has no such column."""
+    missing: bool = False
+    """Single values may be NaN."""
+    infinite: bool = False
+    """Values may be infinite."""
+    signed: bool = False
+    """Values may be negative."""
+
+
+_NUMBER, _COUNT, _MASK, _MACS = "number", "count", "bit mask", "multiply-accumulates"
+_NAN = float("nan")
+_SUM, _SHARE, _CHANGE = "0 to 1, summed over events", "0 to 1", "-1 to 1"
+_COMPARED, _SAMPLED = "--compare-stale", "--evaluate sampled:N"
+_STALE, _FRESH = "the network of the last adaptation", "the network that an adaptation before this session gives"
+
+SESSIONS = (
+    Column("seed", "int64", _NUMBER, "seed of training and of the devices' draws"),
+    Column("device", "int32", _NUMBER, "number of the device, from 0"),
+    Column("method", "text", "text", "name of the method, as on the command line"),
+    Column("session", "int32", _NUMBER, "number of the session, from 0"),
+    Column("events", "int32", _COUNT, "predictions of the session: its interactions whose item is a candidate"),
+    Column("repeats", "int32", _COUNT, "interactions whose item is no candidate, since the device has seen it", 0),
+    Column("hits", "int32", _COUNT, "events whose item was among the first 10, counted"),
+    Column("ndcg", "float64", _SUM, "NDCG at cut-off 10, summed over the events"),
+    Column("requested", "bool", "yes or no", "whether the device asked the cloud for a network before the session"),
+    Column("path", "int64", _MASK, "bit mask of the blocks that the device ran; bit 0 is the first block"),
+    Column("blocks", "int32", _COUNT, "number of blocks that the device ran"),
+    Column("macs", "int64", _MACS, "multiply-accumulates of one inference, counted from the layers that ran"),
+    Column("macs_paper", "int64", _MACS, "multiply-accumulates of one inference, counted as the paper does"),
+    Column(
+        "macs_session", "int64", _MACS,
+        "multiply-accumulates of the device in a session: predictions, extractors, own training",
+        stands_in=_NAN, missing=True,
+    ),
+    Column("param_bits", "int64", "bit", "bits of the weights of the network that the device ran (32 a weight)"),
+    Column("bits_down", "int64", "bit", "bits from the cloud to the device"),
+    Column("bits_up", "int64", "bit", "bits from the device to the cloud"),
+    Column("seconds_adapt", "float64", "s", "seconds until the device had its network (simulated clock)"),
+    Column("seconds_wait", "float64", "s", "of them, seconds that the request waited in the cloud's queue", 0.0),
+    Column("seconds_inference", "float64", "s", "seconds of one inference (simulated clock)"),
+    Column("joules", "float64", "J", "energy of the device over the whole session (simulated)"),
+    Column(
+        "budget_macs", "float64", _MACS,
+        "multiply-accumulates of one inference that the device could afford; infinite without a ceiling",
+        stands_in=float("inf"), infinite=True,
+    ),
+    Column(
+        "served", "bool", "yes or no",
+        "whether the device could run the method's network; if not, it ranked by popularity",
+    ),
+    Column(
+        "status", "text", "text",
+        "what became of the device: " + "; ".join(f"{name} ({meaning})" for name, meaning in STATUSES.items()), "ok",
+    ),
+    Column("tier", "text", "text", "kind of device"),
+    Column("phase", "text", "text", "stationary, or before, during or after the device's change of interest"),
+    Column(
+        "adapted", "bool", "yes or no", "whether the device got or made a network for this session", False,
+    ),
+    Column("hits_1", "int32", _COUNT, "events whose item was ranked first, counted", _NAN, missing=True),
+    Column("hits_5", "int32", _COUNT, "events whose item was among the first 5, counted", _NAN, missing=True),
+    Column("hits_20", "int32", _COUNT, "events whose item was among the first 20, counted", _NAN, missing=True),
+    Column("ndcg_5", "float64", _SUM, "NDCG at cut-off 5, summed over the events", _NAN, missing=True),
+    Column("ndcg_20", "float64", _SUM, "NDCG at cut-off 20, summed over the events", _NAN, missing=True),
+    Column("mrr", "float64", _SUM, "1 / rank, summed over the events, without a cut-off", _NAN, missing=True),
+    Column("hits_stale", "float64", _COUNT, f"with {_COMPARED}: hits with {_STALE}", optional=_COMPARED, missing=True),
+    Column(
+        "ndcg_stale", "float64", _SUM, f"with {_COMPARED}: NDCG, summed over the events, with {_STALE}",
+        optional=_COMPARED, missing=True,
+    ),
+    Column("hits_fresh", "float64", _COUNT, f"with {_COMPARED}: hits with {_FRESH}", optional=_COMPARED, missing=True),
+    Column(
+        "ndcg_fresh", "float64", _SUM, f"with {_COMPARED}: NDCG, summed over the events, with {_FRESH}",
+        optional=_COMPARED, missing=True,
+    ),
+    Column(
+        "hits_sampled", "float64", _COUNT,
+        f"with {_SAMPLED}: events whose item was among the first 10 of 1 + N sampled candidates, counted",
+        optional=_SAMPLED, missing=True,
+    ),
+    Column(
+        "ndcg_sampled", "float64", _SUM,
+        f"with {_SAMPLED}: NDCG at cut-off 10 among 1 + N sampled candidates, summed over the events",
+        optional=_SAMPLED, missing=True,
+    ),
+)  # fmt: skip
+"""Of ``sessions.parquet``, in this order: one row per seed, method, device and session."""
+
+SUMMARY = (
+    Column("method", "text", "text", "name of the method"),
+    Column("devices", "int64", _COUNT, "devices that played"),
+    Column("sessions", "int64", _COUNT, "device-sessions, over all seeds"),
+    Column("events", "int64", _COUNT, "predicted interactions, over all seeds"),
+    Column("hit@10", "float64", _SHARE, "hits divided by events"),
+    Column("ndcg@10", "float64", _SHARE, "summed NDCG divided by events"),
+    Column("macs_m", "float64", f"10^6 {_MACS}", "multiply-accumulates of one inference, mean over events"),
+    Column("param_mbit", "float64", "10^6 bit", "weights of the network that ran, mean over device-sessions"),
+    Column("requests_per_session", "float64", "requests a session", "requests to the cloud, mean over device-sessions"),
+    Column("uplink_kbit", "float64", "10^3 bit", "bits sent, mean over device-sessions"),
+    Column("downlink_mbit", "float64", "10^6 bit", "bits received, mean over device-sessions"),
+    Column("served", "float64", "share", "share of device-sessions in which the device could run the network"),
+    Column("seconds_adapt", "float64", "s", "seconds until the device had its network, mean over device-sessions"),
+    Column("joules", "float64", "J", "energy of the device, mean over device-sessions"),
+    Column("macs_paper_m", "float64", f"10^6 {_MACS}", "as macs_m, counted as the paper does"),
+    Column(
+        "macs_session_m", "float64", f"10^6 {_MACS}",
+        "multiply-accumulates of the device (extractors, training too), mean over device-sessions", missing=True,
+    ),
+    Column("blocks", "float64", _COUNT, "blocks that ran, mean over device-sessions"),
+    Column("seconds_inference", "float64", "s", "seconds of one inference, mean over events"),
+    Column("seeds", "int64", _COUNT, "seeds that were played"),
+    Column("hit@10_sd", "float64", _SHARE, "standard deviation of hit@10 over seeds; NaN of one", missing=True),
+    Column("ndcg@10_sd", "float64", _SHARE, "standard deviation of ndcg@10 over seeds; NaN of one", missing=True),
+    Column("ndcg@10_low", "float64", _SHARE, "lower end of the 95 % bootstrap interval over devices", missing=True),
+    Column("ndcg@10_high", "float64", _SHARE, "upper end of the 95 % bootstrap interval over devices", missing=True),
+    Column(
+        "ndcg@10_delta", "float64", _CHANGE, "ndcg@10 minus DeviceRec's, over the devices that both have",
+        missing=True, signed=True,
+    ),
+    Column(
+        "ndcg@10_delta_low", "float64", _CHANGE, "lower end of the 95 % paired bootstrap interval of the difference",
+        missing=True, signed=True,
+    ),
+    Column(
+        "ndcg@10_delta_high", "float64", _CHANGE, "upper end of the 95 % paired bootstrap interval of the difference",
+        missing=True, signed=True,
+    ),
+    Column(
+        "ndcg@10_p", "float64", _SHARE, "two-sided p-value of the difference, paired bootstrap over devices",
+        missing=True,
+    ),
+    Column("hit@1", "float64", _SHARE, "hits at cut-off 1 divided by events", missing=True),
+    Column("hit@5", "float64", _SHARE, "hits at cut-off 5 divided by events", missing=True),
+    Column("hit@20", "float64", _SHARE, "hits at cut-off 20 divided by events", missing=True),
+    Column("ndcg@1", "float64", _SHARE, "NDCG at cut-off 1, which equals hit@1", missing=True),
+    Column("ndcg@5", "float64", _SHARE, "summed NDCG at cut-off 5 divided by events", missing=True),
+    Column("ndcg@20", "float64", _SHARE, "summed NDCG at cut-off 20 divided by events", missing=True),
+    Column("mrr", "float64", _SHARE, "mean reciprocal rank of the events, without a cut-off", missing=True),
+    Column(
+        "hit@10_sampled", "float64", _SHARE, f"with {_SAMPLED}: hit@10 among 1 + N sampled candidates", missing=True,
+    ),
+    Column(
+        "ndcg@10_sampled", "float64", _SHARE, f"with {_SAMPLED}: ndcg@10 among 1 + N sampled candidates", missing=True,
+    ),
+    Column(
+        "coverage", "float64", _SHARE,
+        "share of all items that is among the first 10 before at least one event of any device; mean over seeds",
+        missing=True,
+    ),
+    Column(
+        "mdac", "float64", "ratio",
+        "largest gap of a tier to all devices, as a share of theirs: max over tiers of |ndcg@10 of the tier - ndcg@10| "
+        "/ ndcg@10; NaN of one tier",
+        missing=True,
+    ),
+)  # fmt: skip
+"""Of ``summary.csv``, in this order: one row per method. The first fourteen are the contract that other tools read."""
+
+COVERAGE = (
+    Column("seed", "int64", _NUMBER, "seed of training and of the devices' draws"),
+    Column("method", "text", "text", "name of the method"),
+    Column(
+        "recommended", "float64", _COUNT,
+        "items among the first 10 before at least one event of any device; empty where it is not known", missing=True,
+    ),
+    Column("items", "int64", _COUNT, "items of the data set"),
+)  # fmt: skip
+"""Of ``coverage.csv``: one row per seed and method, which the simulator itself measures."""
+
+TRAINING = (
+    Column("method", "text", "text", "whose cloud model was trained"),
+    Column("seed", "int64", _NUMBER, "seed of the training"),
+    Column("epoch", "int64", _NUMBER, "number of the epoch, from 1"),
+    Column("loss", "float64", "nats", "training loss, mean over the epoch", signed=True),
+    Column("valid_ndcg@10", "float64", _SHARE, "NDCG@10 on the devices' validation items, against all items"),
+    Column("valid_hit@10", "float64", _SHARE, "Hit@10 on the devices' validation items, against all items"),
+    Column("seconds", "float64", "s", "seconds that the epoch took (measured)"),
+    Column("best", "bool", "yes or no", "whether this epoch's weights were kept"),
+)
+"""Of ``training.csv``: one row per trained cloud model, seed and epoch."""
+
+FILES = {"sessions.parquet": SESSIONS, "summary.csv": SUMMARY, "training.csv": TRAINING, "coverage.csv": COVERAGE}
+"""The columns of a run folder's tables, by file."""
+
+
+def names(columns: Iterable[Column]) -> list[str]:
+    """The names of the columns, in order."""
+    return [column.name for column in columns]
+
+
+def dtypes(columns: Iterable[Column]) -> dict[str, str]:
+    """The types of the columns that are not text, by name."""
+    return {column.name: column.dtype for column in columns if column.dtype != "text"}
+
+
+def markdown() -> str:
+    """All tables as Markdown: column, type, unit, meaning, and what stands in for a column that a run lacks."""
+    lines: list[str] = []
+    for file, columns in FILES.items():
+        lines += [f"### `{file}`", "", "| column | type | unit | meaning | where a run lacks it |", "| --- " * 5 + "|"]
+        for one in columns:
+            absent = "left out" if one.optional else "" if one.stands_in is NEEDED else f"`{one.stands_in}`"
+            lines.append(f"| `{one.name}` | {one.dtype} | {one.unit} | {one.meaning} | {absent} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")
