@@ -119,8 +119,7 @@ def mdac(rows: pd.DataFrame) -> float:
 
     ``max over tiers t of |q_t - q| / q``, where ``q_t`` is the NDCG@10 over all events of the tier's devices and ``q``
     that over all events (the mean over tiers by their numbers of events). 0 would be the same quality for all tiers.
-    RF2 calls it MDAC and takes the largest difference of a group of clients to the average of all. NaN if all events are
-    of one tier, or if ``q`` is 0.
+    Named as in RF2. NaN if all events are of one tier, or if ``q`` is 0.
     """
     sums = rows.groupby("tier", observed=True)[["ndcg", "events"]].sum()
     sums = sums[sums["events"] > 0]
