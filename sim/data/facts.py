@@ -180,7 +180,7 @@ def _warnings(facts: DataFacts, *, odd_times: bool, cut_by_pauses: bool) -> Iter
             f"{_percent(facts.share_repeats)} of the live events repeat an item of the device's own past: where all "
             "items are candidates, remembering predicts them; where only unseen ones are, they are not scored"
         )
-    if facts.share_duplicates > MOST_DUPLICATES:
+    if facts.share_duplicates > MOST_DUPLICATES and facts.span_days > 0:  # else a repeat looks like a duplicate
         yield (
             f"{facts.duplicate_rows:,} of {facts.interactions:,} rows are exact duplicates (user, item and time of "
             "another row): the next item is then often the last one, which raises every metric; remove them"

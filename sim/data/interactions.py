@@ -13,8 +13,9 @@ from core.errors import UserError
 class Interactions:
     """All interactions of a data set, user by user, each user's in time order.
 
-    Users and items are renumbered in the order of their raw ids: that of the numbers where all of them are numbers,
-    else alphabetical. Item 0 is the padding id and never occurs. U users, N interactions, G genres.
+    Users and items are renumbered in the order of their raw ids: that of the numbers where all of them are numbers, or
+    numbers behind one prefix (u1, u2, ..., u10), so that both forms of an id give the same run; else alphabetical. Item
+    0 is the padding id and never occurs. U users, N interactions, G genres.
     """
 
     name: str  # a data set's own name, or a file's with its suffix
@@ -171,9 +172,14 @@ def _renumber(codes: np.ndarray, ids: Sequence[str]) -> tuple[np.ndarray, list[s
     """New codes 0.. for the ids that occur, in the order of the ids; returns (codes, ids that occur)."""
     used: list[int] = np.flatnonzero(np.bincount(codes, minlength=len(ids))).tolist()
     texts = [ids[code] for code in used]
-    if all(text.isascii() and text.isdecimal() for text in texts):
+    prefix = texts[0].rstrip("0123456789")
+    numbers = [text.removeprefix(prefix) for text in texts]
+    if all(
+        text.startswith(prefix) and part.isascii() and part.isdecimal()
+        for text, part in zip(texts, numbers, strict=True)
+    ):
         # A number of any length: the longer one is larger. The text breaks the tie between "7" and "07", two ids.
-        values = [text.lstrip("0") for text in texts]
+        values = [part.lstrip("0") for part in numbers]
         ranks = sorted(range(len(used)), key=lambda place: (len(values[place]), values[place], texts[place]))
     else:
         ranks = sorted(range(len(used)), key=texts.__getitem__)

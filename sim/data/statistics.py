@@ -68,7 +68,8 @@ def write_csv(path: Path, found: dict[str, Interactions]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the tables; returns the exit status, 2 if a data set cannot be had."""
     parser = argparse.ArgumentParser(prog="python -m sim.data.statistics", description="Table 6 beside ours.")
-    parser.add_argument("datasets", nargs="+", help=f"{', '.join(DATASETS)}, or the path of a CSV file")
+    parser.add_argument("datasets", nargs="+", help=f"{', '.join(DATASETS)}, or the path of a table of interactions")
+    parser.add_argument("--columns", help="of such a file: user=NAME,item=NAME,time=NAME, or indices from 0")
     parser.add_argument("--data-dir", type=Path, help="folder that is searched for raw files first")
     parser.add_argument("--columns", help="which columns of a file hold user, item and time, as for sim.run")
     parser.add_argument("--csv", type=Path, help="also write our numbers to this file")

@@ -1,6 +1,7 @@
 """A fault of this program or of its engine stops the run with one line; after the mend the same command continues."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +14,9 @@ from flwr.server.superlink.linkstate.utils import create_message_error_unavailab
 from clients.device_batch import DeviceBatch
 from clients.session import shared
 from core.errors import UserError
-from sim import play, run
+from sim import experiment, play, run
 from sim.backends.inprocess import InProcessGrid
 from sim.config import Config
-from sim.experiment import prepare
 from tests.support import untrained
 from tests.support.runs import sessions, without_report, write_csv
 
@@ -98,25 +98,32 @@ def test_a_few_lost_devices_are_counted_and_cost_nobody_else_anything(
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "short"])
-def test_a_damaged_disk_of_the_simulation_is_no_fault_of_the_devices(
-    config: Config, tmp_path: Path, damage: str
+def test_a_disk_that_is_damaged_during_the_run_is_no_fault_of_the_devices(
+    config: Config, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
     """The file is that of all devices: their sessions were ``rejected``, and the run ended with a table."""
-    config = replace(config, methods="devicerec", epochs=1, sessions=1)
-    prepare(config)
+    config = replace(config, methods="devicerec", sessions=1)
     items = config.folder / "world" / "items.npy"
-    whole = items.read_bytes()
-    if damage == "missing":
-        items.unlink()
-    elif damage == "truncated":
-        items.write_bytes(whole[:-40])
-    else:
-        np.save(items, np.load(items)[:-10])
-    with pytest.raises(UserError, match=r"12 of 12 .* DeviceRec, device 0 .* session 0: failed: .*(items|world)"):
-        run.main(config)
+    whole = []
+
+    def play_all(*args: object) -> None:
+        whole.append(items.read_bytes())
+        if damage == "missing":
+            items.unlink()
+        elif damage == "truncated":
+            items.write_bytes(whole[0][:-40])
+        else:
+            np.save(items, np.load(items)[:-10])
+        real(*args)
+
+    real: Callable[..., None] = experiment.play_all
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment, "play_all", play_all)
+        with pytest.raises(UserError, match=r"12 of 12 .* DeviceRec, device 0 .* session 0: failed: .*(items|world)"):
+            run.main(config)
     assert not config.folder.joinpath("sessions.parquet").exists()
     assert (config.folder / "run.log").read_text().count("Traceback") < 3
-    items.write_bytes(whole)
+    items.write_bytes(whole[0])
     run.main(config)
     assert (sessions(config.folder).status == "ok").all()
 
