@@ -107,16 +107,6 @@ SESSIONS = (
     Column("ndcg_5", "float64", _SUM, "NDCG at cut-off 5, summed over the events", _NAN, missing=True),
     Column("ndcg_20", "float64", _SUM, "NDCG at cut-off 20, summed over the events", _NAN, missing=True),
     Column("mrr", "float64", _SUM, "1 / rank, summed over the events, without a cut-off", _NAN, missing=True),
-    Column("hits_stale", "float64", _COUNT, f"with {_COMPARED}: hits with {_STALE}", optional=_COMPARED, missing=True),
-    Column(
-        "ndcg_stale", "float64", _SUM, f"with {_COMPARED}: NDCG, summed over the events, with {_STALE}",
-        optional=_COMPARED, missing=True,
-    ),
-    Column("hits_fresh", "float64", _COUNT, f"with {_COMPARED}: hits with {_FRESH}", optional=_COMPARED, missing=True),
-    Column(
-        "ndcg_fresh", "float64", _SUM, f"with {_COMPARED}: NDCG, summed over the events, with {_FRESH}",
-        optional=_COMPARED, missing=True,
-    ),
     Column(
         "hits_sampled", "float64", _COUNT,
         f"with {_SAMPLED}: events whose item was among the first 10 of 1 + N sampled candidates, counted",
@@ -126,6 +116,16 @@ SESSIONS = (
         "ndcg_sampled", "float64", _SUM,
         f"with {_SAMPLED}: NDCG at cut-off 10 among 1 + N sampled candidates, summed over the events",
         optional=_SAMPLED, missing=True,
+    ),
+    Column("hits_stale", "float64", _COUNT, f"with {_COMPARED}: hits with {_STALE}", optional=_COMPARED, missing=True),
+    Column(
+        "ndcg_stale", "float64", _SUM, f"with {_COMPARED}: NDCG, summed over the events, with {_STALE}",
+        optional=_COMPARED, missing=True,
+    ),
+    Column("hits_fresh", "float64", _COUNT, f"with {_COMPARED}: hits with {_FRESH}", optional=_COMPARED, missing=True),
+    Column(
+        "ndcg_fresh", "float64", _SUM, f"with {_COMPARED}: NDCG, summed over the events, with {_FRESH}",
+        optional=_COMPARED, missing=True,
     ),
 )  # fmt: skip
 """Of ``sessions.parquet``, in this order: one row per seed, method, device and session."""
@@ -193,8 +193,8 @@ SUMMARY = (
     ),
     Column(
         "mdac", "float64", "ratio",
-        "largest gap of a tier to all devices, as a share of theirs: max over tiers of |ndcg@10 of the tier - ndcg@10| "
-        "/ ndcg@10; NaN of one tier",
+        "largest gap of a tier to all devices: the largest absolute difference of a tier's ndcg@10 to ndcg@10, divided "
+        "by ndcg@10; NaN of one tier",
         missing=True,
     ),
 )  # fmt: skip

@@ -77,12 +77,16 @@ class Expectation:
         Of the events whose rank lies above one cut-off, ``j``, and not above the next, ``k``, each adds between
         ``1 / log2(1 + k)`` and ``1 / log2(2 + j)`` to the NDCG, and between ``1 / k`` and ``1 / (1 + j)`` to ``mrr``.
         """
-        low = high = float(told[HITS[1]])
         ends = sorted(HITS)
         for j, k in pairwise(ends):
-            more = told[HITS[k]] - told[HITS[j]]
-            if more < 0:
+            if told[HITS[k]] < told[HITS[j]]:
                 raise BadMessage(f"{HITS[k]} is {told[HITS[k]]}, less than {HITS[j]}, which is {told[HITS[j]]}")
+        last, items = ends[-1], self.networks.backbone.num_items
+        if (rest := self.events - told[HITS[last]]) < 0:
+            raise BadMessage(f"{HITS[last]} is {told[HITS[last]]}, the session has {self.events} events")
+        low = high = float(told[HITS[1]])
+        for j, k in pairwise(ends):
+            more = told[HITS[k]] - told[HITS[j]]
             gain = told[NDCGS[k]] - told[NDCGS[j]]
             slack = ROUNDING * (1 + told[HITS[k]])
             if not more / math.log2(1 + k) - slack <= gain <= more / math.log2(2 + j) + slack:
@@ -91,9 +95,6 @@ class Expectation:
                     f"among the first {j} cannot give"
                 )
             low, high = low + more / k, high + more / (1 + j)
-        last, items = ends[-1], self.networks.backbone.num_items
-        if (rest := self.events - told[HITS[last]]) < 0:
-            raise BadMessage(f"{HITS[last]} is {told[HITS[last]]}, the session has {self.events} events")
         low, high = low + rest / max(items, last + 1), high + rest / (last + 1)
         if not low * (1 - ROUNDING) <= told["mrr"] <= high * (1 + ROUNDING):
             raise BadMessage(f"mrr is {shown(told['mrr'])}, which these hits cannot give ({low:g} to {high:g})")

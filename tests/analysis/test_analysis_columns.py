@@ -19,7 +19,15 @@ from strategies.base import Status
 from strategies.registry import METHODS
 
 CONFIG = Config(
-    devices=6, blocks=1, epochs=1, sessions=2, methods="devicerec,duet", compare_stale=True, drift="abrupt", quiet=True
+    devices=6,
+    blocks=1,
+    epochs=1,
+    sessions=2,
+    methods="devicerec,duet",
+    compare_stale=True,
+    drift="abrupt",
+    quiet=True,
+    evaluate="sampled:20",
 )
 
 
@@ -41,6 +49,7 @@ def test_every_column_of_a_run_is_documented_with_its_unit(folder: Path) -> None
         "sessions.parquet": pd.read_parquet(folder / "sessions.parquet"),
         "summary.csv": pd.read_csv(folder / "summary.csv"),
         "training.csv": pd.read_csv(folder / "training.csv"),
+        "coverage.csv": pd.read_csv(folder / "coverage.csv"),
     }
     for file, frame in written.items():
         mine = listed[listed["file"] == file]

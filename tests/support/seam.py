@@ -31,7 +31,8 @@ def measured(**values: float) -> dict[str, MetricRecord]:
     The measures at other cut-offs are such as these can stand beside: no hit is beyond rank 5, all else is at rank 20.
     """
     events, hits, ndcg = (values.get(name, default) for name, default in (("events", 1), ("hits", 0), ("ndcg", 0.0)))
-    first = next(n for n in range(int(hits) + 1) if ndcg - n <= (hits - n) / math.log2(3) + 1e-9)
+    possible = (n for n in range(int(hits) + 1) if ndcg - n <= (hits - n) / math.log2(3) + 1e-9)
+    first = next(possible, 0)
     beyond = events - hits
     values = {
         "hits_1": first,
