@@ -90,6 +90,7 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
         able=len(able),
         needed=SHORTEST[config.protocol],
         ties=config.ties,
+        candidates=config.resolved_candidates,
         session_gap=config.session_gap,
         session_length=config.session_length,
     )

@@ -56,6 +56,8 @@ class DataFacts:
     """Of the rows of the data set: another row of the same user has the same time."""
     ties: str
     """How such rows are ordered: ``file`` or ``shuffled``."""
+    candidates: str
+    """What a device chooses from: ``unseen`` or ``all`` items."""
     share_one_event_sessions: float
     median_pause_minutes: float
     """Between two interactions of a device, one after the other."""
@@ -105,6 +107,7 @@ def data_facts(
     able: int,
     needed: int,
     ties: str,
+    candidates: str,
     session_gap: float,
     session_length: int,
 ) -> DataFacts:
@@ -117,6 +120,7 @@ def data_facts(
         able: Users with enough interactions to be a device.
         needed: Interactions that a device needs.
         ties: How rows of one user with equal times are ordered.
+        candidates: What a device chooses from, ``unseen`` or ``all`` items.
         session_gap: Minutes without an interaction that end a session.
         session_length: Most events of a session.
     """
@@ -144,6 +148,7 @@ def data_facts(
         share_duplicates=round(duplicates / interactions.num_interactions, 6),
         share_tied=_share(neighbours),
         ties=ties,
+        candidates=candidates,
         share_one_event_sessions=_share(streams.session_ends - streams.session_starts == 1),
         median_pause_minutes=round(float(np.median(pauses)) / 60, 4) if len(pauses) else 0.0,
         session_gap_minutes=session_gap,
@@ -177,8 +182,12 @@ def _warnings(facts: DataFacts, *, odd_times: bool, cut_by_pauses: bool) -> Iter
         )
     if facts.share_repeats > MOST_REPEATS:
         yield (
-            f"{_percent(facts.share_repeats)} of the live events repeat an item of the device's own past: where all "
-            "items are candidates, remembering predicts them; where only unseen ones are, they are not scored"
+            f"{_percent(facts.share_repeats)} of the live events repeat an item of the device's own past: "
+            + (
+                "they are no predictions and are not scored; --candidates all scores them"
+                if facts.candidates == "unseen"
+                else "remembering predicts them; --candidates unseen leaves them out"
+            )
         )
     if facts.share_duplicates > MOST_DUPLICATES and facts.span_days > 0:  # else a repeat looks like a duplicate
         yield (

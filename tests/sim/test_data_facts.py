@@ -50,7 +50,9 @@ def history_items(streams: Streams) -> np.ndarray:
     return np.concatenate([streams.items[start : start + live - 1] for start, live in parts])
 
 
-def facts_of(data: Interactions, ties: str = "file", gap: float = 30.0, length: int = 10) -> DataFacts:
+def facts_of(
+    data: Interactions, ties: str = "file", gap: float = 30.0, length: int = 10, candidates: str = "all"
+) -> DataFacts:
     able = eligible_users(data)
     streams = build_streams(data, able, session_gap_minutes=gap, session_length=length)
     return data_facts(
@@ -60,6 +62,7 @@ def facts_of(data: Interactions, ties: str = "file", gap: float = 30.0, length: 
         able=len(able),
         needed=5,
         ties=ties,
+        candidates=candidates,
         session_gap=gap,
         session_length=length,
     )
@@ -91,9 +94,17 @@ def test_facts_by_hand() -> None:
 def test_histories_of_others_count_as_known() -> None:
     data = built(small())
     streams = build_streams(data, eligible_users(data))
-    options = {"able": 2, "needed": 5, "ties": "file", "session_gap": 30.0, "session_length": 10}
+    options = {"able": 2, "needed": 5, "ties": "file", "candidates": "all", "session_gap": 30.0, "session_length": 10}
     known = np.append(history_items(streams), 8)  # another user's history has item 8
     assert data_facts(data, streams, known, **options).share_cold_live == pytest.approx(1 / 3, abs=1e-6)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("candidates", "words"), [("unseen", "--candidates all scores them"), ("all", "remembering")])
+def test_repeats_are_told_with_what_becomes_of_them(candidates: str, words: str) -> None:
+    rows = [(user, item, 60 * place) for user in "ab" for place, item in enumerate([1, 2, 3, 4, 5, 6, 7, 8, 9, 9])]
+    (line,) = [one for one in facts_of(built(rows), candidates=candidates).warnings if "repeat" in one]
+    assert line.startswith("50.0 % of the live events repeat an item of the device's own past: ")
+    assert words in line
 
 
 def test_a_repeat_is_one_of_the_same_device_and_of_its_live_past_too() -> None:
@@ -197,6 +208,7 @@ def test_the_papers_protocol_has_one_event_a_device_by_itself() -> None:
         able=12,
         needed=3,
         ties="file",
+        candidates="all",
         session_gap=30.0,
         session_length=10,
     )
