@@ -27,6 +27,7 @@ CONFIG = Config(
     compare_stale=True,
     drift="abrupt",
     quiet=True,
+    references="none",
     evaluate="sampled:20",
 )
 
@@ -89,7 +90,9 @@ def test_the_command_that_a_report_names_gives_this_run(folder: Path) -> None:
     words = captions.command(analysis.load(folder).options).split()
     assert words[:3] == ["python", "-m", "sim.run"]
     again = tyro.cli(Config, args=words[3:], config=(tyro.conf.AvoidSubcommands,))
-    assert again == replace(CONFIG, context=10, memory=50, quiet=False)  # the defaults are spelled out
+    assert again == replace(
+        CONFIG, context=10, memory=50, candidates="unseen", quiet=False
+    )  # the defaults are spelled out
     plain = captions.command(analysis.load(folder).options | {"compare_stale": False}).split()
     assert not tyro.cli(Config, args=plain[3:], config=(tyro.conf.AvoidSubcommands,)).compare_stale
 

@@ -84,6 +84,7 @@ def plausible_rows(
                     "method": method,
                     "session": np.tile(np.arange(sessions, dtype=np.int32), devices),
                     "events": events.ravel().astype(np.int32),
+                    "repeats": np.int32(0),
                     "hits": hits.ravel().astype(np.int32),
                     "ndcg": gain.ravel(),
                     "requested": (served & asks).ravel(),
