@@ -77,6 +77,12 @@ def candidates(run: Run) -> str:
     return f"all {count}items"
 
 
+def sampled(run: Run) -> str:
+    """``1 + 100 sampled candidates``; empty of a run that ranks among all candidates alone."""
+    kind, _, count = str(run.options.get("evaluate", "full")).partition(":")
+    return f"1 + {int(count):,} sampled candidates" if kind == "sampled" else ""
+
+
 def sizes(run: Run) -> dict[str, int]:
     """Seeds, devices, and the device-sessions and events of one method, over all seeds (at most)."""
     return {
@@ -98,7 +104,7 @@ def played(run: Run) -> str:
     )
 
 
-def caption(run: Run) -> str:
+def caption(run: Run, cutoff: str = "cut-off 10") -> str:
     """The protocol in one sentence, for below a table."""
     memory = f" (to adapt: {run.options['memory']})" if "memory" in run.options else ""
     limit = sessions_limit(run.options)
@@ -106,7 +112,7 @@ def caption(run: Run) -> str:
         f"{dataset_title(run)}, {backbone_title(run.options)}, "
         f"context {run.options.get('context', '?')}{memory}; "
         f"split: {split(run.options, short=True)}; {f'{limit}; ' if limit else ''}"
-        f"candidates: {candidates(run)}; cut-off 10; {played(run)}."
+        f"candidates: {candidates(run)}; {cutoff}; {played(run)}."
     )
 
 

@@ -14,6 +14,7 @@ from flwr.serverapp import Grid
 from rich.markup import escape
 
 import analysis
+from clients.evaluation import Evaluation
 from core import atomic
 from core.errors import UserError
 from core.run_folder import RunFolder
@@ -22,6 +23,7 @@ from core.threads import one_thread
 from sim import data as datasets
 from sim.backends.messaging import register
 from sim.config import Config
+from sim.coverage import drop_lists, lists_name, save_coverage
 from sim.data.facts import DataFacts, data_facts
 from sim.data.interactions import Interactions
 from sim.model_cache import in_order, model_path, recipe_of, train_model, training_set
@@ -183,7 +185,10 @@ def execute(
             )
             with one_thread():  # training takes as many as there are
                 play_all(config, run, world, device_sessions, grid, display)
-            run.finish(run.gather(config.seed_list, config.method_names, len(device_sessions)))
+            rows = run.gather(config.seed_list, config.method_names, len(device_sessions))
+            save_coverage(run, rows, world.interactions.num_items, display.warn)
+            run.finish(rows)
+            drop_lists(run)
         display.phase("drawing figures and report")
         analysis.build_report(run.path)
     display.say(f"finished in {clock(time.monotonic() - started)}: {run.path}")
@@ -213,6 +218,7 @@ def play_all(
                     policy_setup = prepare_policy(
                         config, run, world.interactions, world.streams, method, model, seed, display.warn
                     )
+                    evaluation = Evaluation(config.sampled, lists_name(seed, name))
                     play(
                         strategy,
                         grid,
@@ -220,6 +226,7 @@ def play_all(
                         rows_of,
                         seed=seed,
                         policy_setup=policy_setup,
+                        evaluation=evaluation,
                         observers=[Interrupts(), work, *curves.playing(name, seed)],
                         say=display.warn,
                     )

@@ -64,8 +64,9 @@ def training_set(interactions: Interactions, streams: Streams, config: Config) -
     data = TrainingSet(offsets, np.concatenate(pieces), validation, interactions.num_items, np.concatenate(times))
     if config.resolved_candidates == "unseen" and data.targets and not _new_items(data):
         raise UserError(
-            f"--dataset {config.dataset}: nothing to train on: every item after a user's first one repeats an earlier "
-            "one, so that none is a candidate; use --candidates all"
+            f"--dataset {config.dataset}: nothing to train on, or to choose an epoch by: of the items that "
+            f"{len(history):,} users' histories and validation hold, those after the first repeat earlier ones and are "
+            "no candidates; use --candidates all, or more devices"
         )
     if data.targets == 0:
         more = ", or --cloud-users all" if config.cloud_users == "simulated" else ""

@@ -1,9 +1,11 @@
 """From the result of a device-session to its row in ``sessions.parquet``."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
-from clients.messages import COMPARED
+from clients.fields import QUALITY_FIELDS
 from core import schema
 from models.candidates import Candidates
 from sim.world.costs import Counts, cost, waits
@@ -20,14 +22,15 @@ class RowMaker:
         self.repeats = fleet.streams.session_repeats * (candidates == "unseen")
         self.phases = session_phase(fleet.streams)
 
-    def __call__(self, played: list[SessionResult], method: str, seed: int, compared: bool = False) -> pd.DataFrame:
+    def __call__(self, played: list[SessionResult], method: str, seed: int, more: Sequence[str] = ()) -> pd.DataFrame:
         """One row a device-session of a round; where measurements are missing it is not served and has no hits.
 
-        ``compared`` adds the quality with the stale and with the fresh network.
+        ``more`` names measurements that only some runs have: the quality with the stale and with the fresh network, or
+        among sampled candidates.
         """
         waiting = self._waiting(played)
-        rows = [self._row(one, method, seed, wait, compared) for one, wait in zip(played, waiting, strict=True)]
-        columns = [column for column in schema.SESSIONS if compared or not column.optional]
+        rows = [self._row(one, method, seed, wait, more) for one, wait in zip(played, waiting, strict=True)]
+        columns = [column for column in schema.SESSIONS if not column.optional or column.name in more]
         return pd.DataFrame(rows)[schema.names(columns)].astype(schema.dtypes(columns))
 
     def _waiting(self, played: list[SessionResult]) -> list[float | None]:
@@ -41,13 +44,13 @@ class RowMaker:
         return [found.get(one.device_session) for one in played]
 
     def _row(
-        self, result: SessionResult, method: str, seed: int, wait: float | None, compared: bool
+        self, result: SessionResult, method: str, seed: int, wait: float | None, more: Sequence[str]
     ) -> dict[str, object]:
         device_session = result.device_session
         index = self.fleet.index(device_session)
         events = int(self.fleet.events[index])
         measured = result.measured or dict.fromkeys(
-            ("hits", "ndcg", "served", "macs", "macs_paper", "macs_adapt", "param_bits", "path"), 0
+            (*_QUALITY, "served", "macs", "macs_paper", "macs_adapt", "param_bits", "path"), 0
         )
         tier = self.fleet.tier(device_session)
         counts = Counts(
@@ -69,8 +72,7 @@ class RowMaker:
             "session": device_session.session,
             "events": events - int(self.repeats[index]),
             "repeats": int(self.repeats[index]),
-            "hits": int(measured["hits"]),
-            "ndcg": float(measured["ndcg"]),
+            **{name: kind(measured[name]) for name, kind in _QUALITY.items()},
             "requested": result.requested,
             "path": int(measured["path"]),
             "blocks": int(measured["path"]).bit_count(),
@@ -90,5 +92,8 @@ class RowMaker:
             "tier": tier.name,
             "phase": str(self.phases[index]),
             "adapted": result.bits_down > 0 or counts.macs_adapt > 0,
-            **({name: float(measured.get(name, 0.0)) for name in COMPARED} if compared else {}),
+            **{name: float(measured.get(name, 0.0)) for name in more},
         }
+
+
+_QUALITY = {field.name: field.kind for field in QUALITY_FIELDS}

@@ -102,6 +102,8 @@ class WaveRules:
     """Whether devices keep their networks from session to session, as those with a request policy do."""
     compares: bool = False
     """Whether the stale network is compared with the fresh one in every session."""
+    sampled: bool = False
+    """Whether items are ranked among sampled candidates, too."""
     late: Callable[[DeviceSession, DeviceRequest], bool] = lambda device_session, request: False
     """Whether a request arrives too late."""
 
@@ -269,7 +271,7 @@ class SessionStrategy(Strategy):
                 log.warning("%s: device %d, session %d: message %s: %s", self.name, *where, result.status, error)
 
     def _read_report(self, result: SessionResult, reply: Message) -> None:
-        told = read_measured(reply, self.rules.compares)
+        told = read_measured(reply, self.rules.compares, self.rules.sampled)
         device_session = result.device_session
         Expectation(
             device_session.events,
