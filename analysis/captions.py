@@ -85,6 +85,12 @@ def candidates(run: Run) -> str:
     return f"all {count}items"
 
 
+def sampled(run: Run) -> str:
+    """``1 + 100 sampled candidates``; empty of a run that ranks among all candidates alone."""
+    kind, _, count = str(run.options.get("evaluate", "full")).partition(":")
+    return f"1 + {int(count):,} sampled candidates" if kind == "sampled" else ""
+
+
 def sizes(run: Run) -> dict[str, int]:
     """Seeds, devices, and the device-sessions and events of one method, over all seeds (at most)."""
     return {
@@ -106,7 +112,7 @@ def played(run: Run) -> str:
     )
 
 
-def caption(run: Run) -> str:
+def caption(run: Run, cutoff: str = "cut-off 10") -> str:
     """The protocol in one sentence, for below a table."""
     memory = f" (to adapt: {run.options['memory']})" if "memory" in run.options else ""
     limit = sessions_limit(run.options)
@@ -114,7 +120,7 @@ def caption(run: Run) -> str:
         f"{dataset_title(run)}, {backbone_title(run.options)}, "
         f"context {run.options.get('context', '?')}{memory}; "
         f"split: {split(run.options, short=True)}{_of_the_split(run)}; {f'{limit}; ' if limit else ''}"
-        f"candidates: {candidates(run)}; cut-off 10; {played(run)}."
+        f"candidates: {candidates(run)}; {cutoff}; {played(run)}."
     )
 
 
@@ -122,10 +128,12 @@ def _of_the_split(run: Run) -> str:
     """What of the training lies later than what is played, or who could be played, as far as the run recorded it."""
     facts = run.config.get("data_facts", {})
     if facts.get("split") == "time":
+        days = run.options.get("retrain")
+        again = f"; the cloud trains again every {days:g} days" if days else ""
         return (
             f" ({facts['split_day']}; {facts['users_qualifying']:,} of {facts['users']:,} users qualify, "
             f"{facts['users_without_history']:,} have fewer than {facts['interactions_needed']} interactions before, "
-            f"{facts['users_without_future']:,} others none after)"
+            f"{facts['users_without_future']:,} others none after){again}"
         )
     if "training_share_later" in facts:
         return (

@@ -12,9 +12,12 @@ import pandas as pd
 from analysis.summary import summarise
 from core import schema
 from core.errors import UserError
-from core.run_folder import read_config, read_sessions
+from core.run_folder import COVERAGE, read_config, read_sessions
 
-QUALITY = (("hits", "ndcg"), ("hits_stale", "ndcg_stale"), ("hits_fresh", "ndcg_fresh"))
+QUALITY = (
+    *(("hits", "ndcg"), ("hits_stale", "ndcg_stale"), ("hits_fresh", "ndcg_fresh"), ("hits_sampled", "ndcg_sampled")),
+    *(("hits_5", "ndcg_5"), ("hits_20", "ndcg_20"), ("hits_1", "hits_1")),
+)
 """Columns of a row that hold quality: hits are at most its events, and NDCG is at most its hits."""
 ROUNDING = 1e-6
 """By how much a sum of rounded numbers may pass its bound."""
@@ -25,6 +28,8 @@ class Played:
 
     sessions: pd.DataFrame
     """One row per seed, method, device and session; see :data:`core.schema.SESSIONS`."""
+    coverage: pd.DataFrame | None = None
+    """One row per seed and method; see :data:`core.schema.COVERAGE`; None if nothing was recorded."""
 
     @property
     def methods(self) -> list[str]:
@@ -56,7 +61,7 @@ class Played:
     @cached_property
     def summary(self) -> pd.DataFrame:
         """One row per method, as in ``summary.csv``; see :data:`core.schema.SUMMARY`."""
-        return summarise(self.sessions, self.methods)
+        return summarise(self.sessions, self.methods, coverage=self.coverage)
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,7 @@ class Run(Played):
     sessions: pd.DataFrame
     training: pd.DataFrame
     """One row per trained model and epoch; see :data:`core.schema.TRAINING`; empty if nothing was recorded."""
+    coverage: pd.DataFrame | None = None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -105,7 +111,8 @@ def load(run: str | Path) -> Run:
     sessions = _sessions(path)
     training = _training(path)
     _check_finished(path, config, sessions)
-    return Run(path, config, sessions, training)
+    coverage = _table(path / COVERAGE, schema.COVERAGE, "delete it and do without")
+    return Run(path, config, sessions, training, coverage)
 
 
 def method_names(options: dict[str, Any]) -> list[str]:
@@ -135,18 +142,23 @@ def _sessions(path: Path) -> pd.DataFrame:
 
 
 def _training(path: Path) -> pd.DataFrame:
-    file = path / "training.csv"
+    frame = _table(path / "training.csv", schema.TRAINING, "delete it and do without")
+    return pd.DataFrame(columns=schema.names(schema.TRAINING)) if frame is None else frame.astype({"best": bool})
+
+
+def _table(file: Path, columns: Sequence[schema.Column], mend: str) -> pd.DataFrame | None:
+    """A table that a run can do without; None if there is none. Raises :class:`UserError` if it is damaged."""
     if not file.is_file():
-        return pd.DataFrame(columns=schema.names(schema.TRAINING))
+        return None
     try:
         frame = pd.read_csv(file)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is damaged: {_first_line(error)}; delete it and do without") from error
-    missing = [name for name in schema.names(schema.TRAINING) if name not in frame.columns]
+        raise UserError(f"{file} is damaged: {_first_line(error)}; {mend}") from error
+    missing = [name for name in schema.names(columns) if name not in frame.columns]
     if missing:
-        raise UserError(f"{file} lacks the columns {', '.join(missing)}; delete it and do without")
-    _check_numbers(file, frame, schema.TRAINING, "delete it and do without")
-    return frame.astype({"best": bool})
+        raise UserError(f"{file} lacks the columns {', '.join(missing)}; {mend}")
+    _check_numbers(file, frame, columns, mend)
+    return frame
 
 
 def _check_numbers(file: Path, frame: pd.DataFrame, columns: Sequence[schema.Column], mend: str) -> None:
@@ -211,7 +223,7 @@ def _first_line(error: Exception) -> str:
 
 
 def columns() -> pd.DataFrame:
-    """Every column of ``sessions.parquet``, ``summary.csv`` and ``training.csv``: ``file, column, unit, meaning``.
+    """Every column of ``sessions.parquet``, ``summary.csv``, ...: ``file, column, unit, meaning``.
 
     They are the columns of ``run.sessions``, ``run.summary`` and ``run.training`` of ``run = analysis.load(RUN)``.
     """

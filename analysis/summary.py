@@ -1,7 +1,8 @@
 """One row per method: what it achieved and what it cost.
 
-Protocol of every quality number: the live sessions of all devices, each event ranked among the candidates, cut-off 10;
-a device that could not run a method's network counts with the popularity ranking it fell back to.
+Protocol of every quality number: the live sessions of all devices, each event ranked among the candidates, at the
+cut-off that the column names; a device that could not run a method's network counts with the popularity ranking it
+fell back to.
 """
 
 from collections.abc import Sequence
@@ -12,13 +13,28 @@ import pandas as pd
 from analysis.stats import BASELINE, interval, paired, quotients, ratio, ratios
 from core import schema
 
+SUMS = {
+    **{f"hit@{k}": name for k, name in ((1, "hits_1"), (5, "hits_5"), (10, "hits"), (20, "hits_20"))},
+    **{f"ndcg@{k}": name for k, name in ((1, "hits_1"), (5, "ndcg_5"), (10, "ndcg"), (20, "ndcg_20"))},
+    "mrr": "mrr",
+    "hit@10_sampled": "hits_sampled",
+    "ndcg@10_sampled": "ndcg_sampled",
+}
+"""Measures of quality, and the columns of rows that hold their sums over events."""
 
-def summarise(sessions: pd.DataFrame, methods: Sequence[str] | None = None, baseline: str = BASELINE) -> pd.DataFrame:
+
+def summarise(
+    sessions: pd.DataFrame,
+    methods: Sequence[str] | None = None,
+    baseline: str = BASELINE,
+    coverage: pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """Summarise the rows of ``sessions.parquet``, one row per method, with the columns
     :data:`core.schema.SUMMARY`.
 
     ``methods`` gives the order (default: of appearance). Differences are NaN for the baseline itself, and for
-    all if it was not played. The same rows always give the same numbers.
+    all if it was not played. ``coverage`` has the columns :data:`core.schema.COVERAGE`; what is not known of it is NaN.
+    The same rows always give the same numbers.
     """
     order = list(methods) if methods is not None else sessions["method"].unique().tolist()
     rows = [_means(method, sessions[sessions["method"] == method]) for method in order]
@@ -26,6 +42,7 @@ def summarise(sessions: pd.DataFrame, methods: Sequence[str] | None = None, base
     per_device = device_sums(sessions)
     frame = frame.merge(_intervals(per_device, order), on="method")
     frame = frame.merge(_differences(per_device, order, baseline), on="method")
+    frame["coverage"] = frame["method"].map(covered_shares(coverage)) if coverage is not None else np.nan
     return frame[schema.names(schema.SUMMARY)]
 
 
@@ -74,8 +91,10 @@ def _means(method: str, rows: pd.DataFrame) -> dict[str, object]:
         "devices": rows["device"].nunique(),
         "sessions": len(rows),
         "events": int(total),
-        "hit@10": ratio(rows["hits"].sum(), total),
-        "ndcg@10": ratio(rows["ndcg"].sum(), total),
+        **{
+            name: ratio(rows[column].to_numpy(float).sum(), total) if column in rows else np.nan
+            for name, column in SUMS.items()
+        },
         "macs_m": by_event("macs") / 1e6,
         "param_mbit": by_session("param_bits") / 1e6,
         "requests_per_session": by_session("requested"),
@@ -91,7 +110,29 @@ def _means(method: str, rows: pd.DataFrame) -> dict[str, object]:
         "seeds": len(sums),
         "hit@10_sd": spread("hits"),
         "ndcg@10_sd": spread("ndcg"),
+        "mdac": mdac(rows),
     }
+
+
+def mdac(rows: pd.DataFrame) -> float:
+    """The largest gap of a tier to all devices, in relative quality, of the rows of one method.
+
+    ``max over tiers t of |q_t - q| / q``, where ``q_t`` is the NDCG@10 over all events of the tier's devices and ``q``
+    that over all events (the mean over tiers by their numbers of events). 0 would be the same quality for all tiers.
+    Named as in RF2. NaN if all events are of one tier, or if ``q`` is 0.
+    """
+    sums = rows.groupby("tier", observed=True)[["ndcg", "events"]].sum()
+    sums = sums[sums["events"] > 0]
+    whole = ratio(sums["ndcg"].sum(), sums["events"].sum())
+    if len(sums) < 2 or not whole > 0:
+        return float("nan")
+    return float((sums["ndcg"] / sums["events"] - whole).abs().max() / whole)
+
+
+def covered_shares(coverage: pd.DataFrame) -> pd.Series:
+    """By method the share of the items that it recommended, mean over seeds; NaN if it is not known of one of them."""
+    shares = coverage["recommended"] / coverage["items"]
+    return shares.groupby(coverage["method"]).agg(lambda share: share.mean(skipna=False))
 
 
 def _intervals(per_device: pd.DataFrame, order: list[str]) -> pd.DataFrame:

@@ -46,6 +46,21 @@ AGAINST_DEVICEREC = (
     Column("in %", "relative", signed_percent, optional=True),
     Column("p", "ndcg@10_p", p_text, optional=True),
 )
+OTHER_MEASURES = (
+    *(Column(f"Hit@{k}", f"hit@{k}", quality, best=max) for k in (1, 5, 20)),
+    *(Column(f"NDCG@{k}", f"ndcg@{k}", quality, best=max) for k in (5, 20)),
+    Column("MRR", "mrr", quality, best=max, explanation="MRR: mean of 1 / rank, without a cut-off."),
+    Column("Hit@10", "hit@10_sampled", quality, "sampled", best=max, optional=True),
+    Column("NDCG@10", "ndcg@10_sampled", quality, "sampled", best=max, optional=True),
+    Column(
+        "Coverage",
+        "coverage",
+        percent,
+        "of all items",
+        explanation="Coverage: share of all items that was among the first 10 before at least one event of any device.",
+    ),
+)
+"""Quality at other cut-offs and without one, and what is recommended at all; NDCG@1 is Hit@1."""
 SERVED = Column("Served", "served", percent, "of sessions", best=max)
 GAIN = Column(
     "Gain",

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.stats import interval, quotients, ratio, ratios
-from analysis.summary import device_sums
+from analysis.summary import device_sums, mdac
 from core.schema import STATUSES
 
 TIER_COLUMNS = {
@@ -45,6 +45,7 @@ FAIRNESS_COLUMNS = {
     "ratio": "worst divided by best",
     "low": "lower end of the ratio's 95 % bootstrap interval over devices",
     "high": "upper end",
+    "mdac": "largest gap of a kind of device to all, as a share of the NDCG@10 of all (analysis.summary.mdac)",
 }
 """Of the fairness view, in this order: one row per method."""
 
@@ -123,6 +124,7 @@ def fairness(sessions: pd.DataFrame, tiers: Sequence[str], methods: Sequence[str
                 "ratio": ratio(level[worst], level[best]),
                 "low": float(low[0]),
                 "high": float(high[0]),
+                "mdac": mdac(mine),
             }
         )
     return pd.DataFrame(rows, columns=list(FAIRNESS_COLUMNS))

@@ -267,6 +267,13 @@ def _believable_report(honest: dict[str, Any], told: dict[str, Any], victim: Dev
     if set(honest) != set(told) or any(type(told[name]) is not type(honest[name]) for name in honest):
         return False
     free = {"hits", "ndcg", "hits_stale", "ndcg_stale", "hits_fresh", "ndcg_fresh", "macs_adapt", "macs_decide"}
+    free |= {"hits_1", "hits_5", "hits_20", "ndcg_5", "ndcg_20", "mrr"}
+    counts = [0, *(told[name] for name in ("hits_1", "hits_5", "hits", "hits_20")), victim.events]
+    sums = [told[name] for name in ("hits_1", "ndcg_5", "ndcg", "ndcg_20")]
+    if counts != sorted(counts) or sums != sorted(sums) or sums[-1] > counts[-2] * 1.000001:
+        return False
+    if not counts[1] * 0.999999 <= told["mrr"] <= sums[-1] + (victim.events - counts[-2]) / 21 + 1e-6:
+        return False  # 1 / rank is at most 1 / log2(1 + rank)
     for kind in ("", "_stale", "_fresh"):
         if f"hits{kind}" in told:
             hits, ndcg = told[f"hits{kind}"], told[f"ndcg{kind}"]

@@ -5,19 +5,22 @@ computed (:func:`honour`): one that cannot be honoured is refused in one line an
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from torch import Tensor
 
 from clients.budget import BUDGET, Budget
 from clients.decision import POLICY, PolicyConfig
 from clients.device_state import DeviceState, Weights
+from clients.evaluation import EVALUATION, LISTS, Evaluation, negatives, note_lists
 from clients.fields import BadMessage, shown
+from clients.inference import Beside
 from clients.local_data import SessionEvents, Storage, open_storage, recent, session_events
 from clients.messages import NETWORK, SESSION, SessionConfig, pack_refusal, read_network
 from models.checkpoint import Installed, load_device
@@ -50,12 +53,14 @@ class Order:
     """What the device can afford today."""
     policy: PolicyConfig | None
     """By what it decides whether to adapt; None: it always does, and remembers nothing."""
+    evaluation: Evaluation
+    """What the simulator measures besides."""
     received: tuple[np.ndarray, Weights] | None
     """Path ``(L,)`` bool and blocks of the network that came with it."""
 
 
 class DeviceBatch:
-    """``D`` devices with one session each; all of them name the same world, model and lengths."""
+    """``D`` devices with one session each; all of them name the same world, model, lengths and evaluation."""
 
     def __init__(self, orders: list[Order], installed: Installed) -> None:
         self.messages = [order.message for order in orders]
@@ -67,6 +72,7 @@ class DeviceBatch:
         self.installed = installed
         self.part: DevicePart = installed.part
         self.context = self.configs[0].context
+        self.evaluation = orders[0].evaluation
 
     def __len__(self) -> int:
         return len(self.messages)
@@ -96,6 +102,36 @@ class DeviceBatch:
         """The events of the session to play."""
         return session_events(self.past, self.during, self.context, self.installed.candidates)
 
+    @cached_property
+    def beside(self) -> Beside:
+        """What is measured in the session beside the ranks among all candidates."""
+        count, sampled = self.evaluation.sampled, None
+        if count:
+            drawn = [
+                negatives(
+                    count,
+                    self.part.backbone.num_items,
+                    config.seed,
+                    device,
+                    config.session,
+                    np.concatenate([past, now]),
+                    targets[: len(now)],
+                    unseen=self.installed.candidates == "unseen",
+                )
+                for device, config, past, now, targets in zip(
+                    self.devices, self.configs, self.past, self.during, self.events.targets.numpy(), strict=True
+                )
+            ]
+            sampled = torch.zeros(*self.events.targets.shape, count, dtype=torch.long)
+            for row, mine in enumerate(drawn):
+                sampled[row, : len(mine)] = torch.from_numpy(mine)
+        return Beside(sampled, bool(self.evaluation.lists))
+
+    def note_lists(self, lists: Tensor) -> None:
+        """File what the devices recommended, ``(D, R, 10)``, on their own disks."""
+        folder = Path(self.configs[0].world) / LISTS / self.evaluation.lists
+        note_lists(folder, self.devices, [config.session for config in self.configs], lists)
+
     def replies(self, records: list[Records]) -> list[Message]:
         """One answer per device, in their order."""
         return [reply(message, mine) for message, mine in zip(self.messages, records, strict=True)]
@@ -118,11 +154,11 @@ def honour(
 ) -> list[Message]:
     """Answer each message on its own terms: by ``handler``, or by a refusal if it breaks the protocol.
 
-    Devices go to the handler together where their messages name the same world, model and lengths. ``network`` says
-    whether one may come with the message.
+    Devices go to the handler together where their messages name the same world, model, lengths and evaluation.
+    ``network`` says whether one may come with the message.
     """
     replies: dict[int, Message] = {}
-    groups: dict[tuple[str, str, int, int], list[int]] = {}
+    groups: dict[tuple[SessionConfig, Evaluation], list[int]] = {}
     orders: dict[int, Order] = {}
     for row, (message, context) in enumerate(zip(messages, contexts, strict=True)):
         try:
@@ -131,9 +167,10 @@ def honour(
             replies[row] = reply(message, pack_refusal(str(error)))
             continue
         config = orders[row].config
-        groups.setdefault((config.world, config.model, config.context, config.history_length), []).append(row)
-    for (_, model, *_), rows in groups.items():
-        answers = handler(DeviceBatch([orders[row] for row in rows], _install(model)))
+        shared = replace(config, session=0, seed=0)
+        groups.setdefault((shared, orders[row].evaluation), []).append(row)
+    for (shared, _), rows in groups.items():
+        answers = handler(DeviceBatch([orders[row] for row in rows], _install(shared.model)))
         replies.update(zip(rows, answers, strict=True))
     return [replies[row] for row in range(len(messages))]
 
@@ -142,9 +179,10 @@ def _read(message: Message, device: int, needs: Needs, network: bool) -> Order:
     """Check a message against the protocol, and against what is on the device."""
     if not message.has_content():
         raise BadMessage("the message has no content")
-    if unknown := sorted(set(message.content) - {SESSION, BUDGET, POLICY, NETWORK}):
+    if unknown := sorted(set(message.content) - {SESSION, BUDGET, POLICY, EVALUATION, NETWORK}):
         raise BadMessage(f"the record {shown(unknown[0])} is none that the protocol names")
     config, budget, policy = SessionConfig.of(message), Budget.of(message), PolicyConfig.of(message)
+    evaluation = Evaluation.of(message)
     try:
         installed, storage = _install(config.model), open_storage(config.world)
         decided = True
@@ -173,7 +211,7 @@ def _read(message: Message, device: int, needs: Needs, network: bool) -> Order:
         received = read_network(message, part.backbone.blocks, part.backbone.block_size)
     if not decided:
         raise BadMessage(f"session is {config.session}, for which the device has decided nothing yet")
-    return Order(message, device, config, budget, policy, received)
+    return Order(message, device, config, budget, policy, evaluation, received)
 
 
 @lru_cache(maxsize=8)

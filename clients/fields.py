@@ -85,14 +85,37 @@ POLICY_FIELDS = (
 )
 """Down: by what the device decides whether to ask."""
 
+EVALUATION_FIELDS = (
+    Field("sampled", int, "other candidates that each item is ranked among, too; 0: none", high=10**6),
+    Field("lists", str, "name of the folder on the device's disk for what it recommends, or nothing", 0, 200),
+)
+"""Down: what the simulator measures beside the ranks among all candidates."""
+
 REQUEST_FIELDS = (Field("macs", int, "multiply-accumulates of the extractors and of deciding"),)
 """Up, with a request, and all there is without one."""
 PROBE_FIELD = Field("probe", int, "1: no request of the device, but one that the simulator makes to compare", 1, 1)
 
-MEASURED_FIELDS = (
-    Field("events", int, "interactions of the session", high=2**31 - 1),
-    Field("hits", int, "of these, whose item was among the first 10", high=2**31 - 1),
+QUALITY_FIELDS = (
+    Field("hits_1", int, "events whose item was ranked first", high=2**31 - 1),
+    Field("hits_5", int, "whose item was among the first 5", high=2**31 - 1),
+    Field("hits", int, "whose item was among the first 10", high=2**31 - 1),
+    Field("hits_20", int, "whose item was among the first 20", high=2**31 - 1),
+    Field("ndcg_5", float, "sum over the events of NDCG@5"),
     Field("ndcg", float, "sum over the events of NDCG@10"),
+    Field("ndcg_20", float, "sum over the events of NDCG@20"),
+    Field("mrr", float, "sum over the events of 1 / rank"),
+)
+"""Up, in every report: sums over the events, by the names of :func:`models.metrics.measures`."""
+
+SAMPLED_FIELDS = (
+    Field("hits_sampled", int, "whose item was among the first 10 of itself and sampled candidates", high=2**31 - 1),
+    Field("ndcg_sampled", float, "sum over the events of NDCG@10 among them"),
+)
+"""Up, beside that, where the items are ranked among sampled candidates, too."""
+
+MEASURED_FIELDS = (
+    Field("events", int, "interactions of the session that are predictions", high=2**31 - 1),
+    *QUALITY_FIELDS,
     Field("served", int, "1 if a network was run, 0 if the device ranked by popularity", high=1),
     Field("macs", int, "multiply-accumulates of one inference"),
     Field("macs_paper", int, "the same as the paper counts"),

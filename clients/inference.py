@@ -14,7 +14,7 @@ from torch import Tensor
 from clients.local_data import SessionEvents
 from models.backbones.base import BlockWeights
 from models.device_part import DevicePart, chosen_path
-from models.metrics import hits, ndcg, ranks
+from models.metrics import CUTOFF, hits, listed, measures, ndcg, ranks, sampled_ranks
 
 PREDICTIONS = 512
 """Predictions scored at once: with 3,000 items, 6 MB of scores."""
@@ -31,14 +31,38 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """What is measured beside the ranks among all candidates, for ``D`` devices with up to ``R`` events."""
+
+    negatives: Tensor | None = None
+    """``(D, R, S)``: the candidates that each item is ranked among, too; 0 fills up. None: nothing of that."""
+    lists: bool = False
+    """Whether the first ten items of each prediction are noted."""
+
+
+@dataclass(frozen=True)
 class Quality:
-    """What ``D`` devices measured over a session: sums over its predictions, at cut-off 10 against all candidates."""
+    """What ``D`` devices measured over a session, against all candidates."""
 
     events: Tensor
-    hits: Tensor
-    ndcg: Tensor
+    """``(D,)``: predictions."""
+    sums: dict[str, Tensor]
+    """Sums ``(D,)`` float64 over the predictions, by the names of :func:`models.metrics.measures`, and where candidates
+    were sampled ``hits_sampled`` and ``ndcg_sampled``, at cut-off 10."""
     ranks: Tensor
     """``(D, R)`` of each event, 0 where there is no prediction."""
+    lists: Tensor | None = None
+    """``(D, R, 10)``: what was recommended before each event, best first; 0 where nothing was."""
+
+    @property
+    def hits(self) -> Tensor:
+        """``(D,)``: predictions whose item was among the first 10."""
+        return self.sums["hits"].long()
+
+    @property
+    def ndcg(self) -> Tensor:
+        """``(D,)``: the sum of NDCG@10."""
+        return self.sums["ndcg"]
 
 
 @torch.inference_mode()
@@ -100,32 +124,57 @@ def rerank(
     weights: BlockWeights,
     keep: Tensor | None,
     units: Tensor | None = None,
+    beside: Beside | None = None,
 ) -> Quality:
     """Play a session with each device's own network.
 
     ``weights``, ``keep`` and ``units`` as in :meth:`models.backbones.base.Backbone.encode`.
     """
     states = part.backbone.encode(events.windows, weights, keep=keep, units=units)[:, :, -1][events.targets > 0]
-    return judge(events, lambda some: part.backbone.score(states[some]))
+    return judge(events, lambda some: part.backbone.score(states[some]), beside)
 
 
 @torch.inference_mode()
-def popular(part: DevicePart, events: SessionEvents) -> Quality:
+def popular(part: DevicePart, events: SessionEvents, beside: Beside | None = None) -> Quality:
     """Play a session without any network: the most popular candidates, always in the same order."""
     order = -part.popularity[1:].to(torch.float32)
     count = int((events.targets > 0).sum())
-    return judge(events, lambda some: order.repeat(len(range(count)[some]), 1))
+    return judge(events, lambda some: order.repeat(len(range(count)[some]), 1), beside)
 
 
-def judge(events: SessionEvents, score: Callable[[slice], Tensor]) -> Quality:
+def judge(events: SessionEvents, score: Callable[[slice], Tensor], beside: Beside | None = None) -> Quality:
     """Rank what happened among the candidates; ``score`` gives ``(N, num_items)`` of a slice of the predictions."""
+    beside = beside or Beside()
     real, wanted, seen = events.predictions()
-    found = [wanted[:0]]
+    negatives = None if beside.negatives is None else beside.negatives[real]
+    found, sampled, recommended = [wanted[:0]], [wanted[:0]], [torch.zeros(0, CUTOFF, dtype=torch.long)]
     for start in range(0, len(wanted), PREDICTIONS):
         some = slice(start, start + PREDICTIONS)
         scores = score(some)
-        found.append(ranks(scores if seen is None else seen[some].exclude(scores), wanted[some]))
+        if seen is not None:
+            scores = seen[some].exclude(scores)
+        found.append(ranks(scores, wanted[some]))
+        if negatives is not None:
+            sampled.append(sampled_ranks(scores, wanted[some], negatives[some]))
+        if beside.lists:
+            best = listed(scores)
+            recommended.append(torch.nn.functional.pad(best, (0, CUTOFF - best.shape[1])))
     rank = torch.cat(found)
-    out = torch.zeros(3, *real.shape, dtype=torch.float64)
-    out[0][real], out[1][real], out[2][real] = hits(rank), ndcg(rank), rank.to(torch.float64)
-    return Quality(real.sum(1), out[0].sum(1).long(), out[1].sum(1), out[2].long())
+    each = measures(rank)
+    if negatives is not None:
+        among = torch.cat(sampled)
+        each |= {"hits_sampled": hits(among), "ndcg_sampled": ndcg(among)}
+    out = torch.zeros(len(each), *real.shape, dtype=torch.float64)
+    out[:, real] = torch.stack(list(each.values()))
+    lists = None
+    if beside.lists:
+        lists = torch.zeros(*real.shape, CUTOFF, dtype=torch.long)
+        lists[real] = torch.cat(recommended)
+    return Quality(real.sum(1), dict(zip(each, out.sum(2), strict=True)), _placed(rank, real), lists)
+
+
+def _placed(values: Tensor, real: Tensor) -> Tensor:
+    """``values`` ``(N,)`` at the true entries of ``real`` ``(D, R)``, 0 elsewhere."""
+    out = torch.zeros(real.shape, dtype=values.dtype)
+    out[real] = values
+    return out

@@ -7,6 +7,7 @@ record                 kind            content
 ``budget`` (down)      ConfigRecord    what the device can afford today (:mod:`clients.budget`); the simulation adds it,
                                        the cloud never reads it
 ``policy`` (down)      ConfigRecord    by what the device decides whether to ask (:mod:`clients.decision`), likewise
+``evaluation`` (down)  ConfigRecord    what the simulator measures besides (:mod:`clients.evaluation`), likewise
 ``request`` (up)       ArrayRecord     ``path``: the wanted blocks, one bit each; ``latent``: 64 float32
 ``network`` (down)     ArrayRecord     ``path``, and ``block.k``: float32 weights of each block in it
 ``measured`` (up)      MetricRecord    the device's own measurements, numbers only
@@ -30,6 +31,7 @@ from clients.fields import (
     PROBE_FIELD,
     REFUSED_FIELDS,
     REQUEST_FIELDS,
+    SAMPLED_FIELDS,
     SESSION_FIELDS,
     BadMessage,
     check,
@@ -42,6 +44,8 @@ PROBE = PROBE_FIELD.name
 """Accompanies what is no request of the device but a measurement of the simulator's (``--compare-stale``)."""
 COMPARED = tuple(field.name for field in COMPARED_FIELDS)
 """What a device reports beside its measurements where the simulator compares the stale network with the fresh one."""
+SAMPLED = tuple(field.name for field in SAMPLED_FIELDS)
+"""What it reports of ranks among sampled candidates."""
 Measured = dict[str, int | float]
 """What a device measured over a session, by the names of :data:`clients.fields.MEASURED_FIELDS`."""
 
@@ -236,15 +240,17 @@ def array_bits(record: ArrayRecord) -> int:
     return sum(8 * int(np.prod(a.shape)) * np.dtype(a.dtype).itemsize for a in record.values())
 
 
-def read_measured(reply: Message, compared: bool) -> Measured:
-    """Check and read what a device measured over a session, with the comparisons if it was ``compared``.
+def read_measured(reply: Message, compared: bool, sampled: bool = False) -> Measured:
+    """Check and read what a device measured over a session, with the comparisons if it was ``compared``, and with the
+    ranks among ``sampled`` candidates if there are such.
 
     Every field is there, of its type and in its range; :mod:`strategies.expectation` checks the rest. Raises as
     :func:`read_request`.
     """
     content = content_of(reply)
     _only(content, {MEASURED})
-    return check(MEASURED, content[MEASURED], (*MEASURED_FIELDS, *(COMPARED_FIELDS if compared else ())))
+    fields = (*MEASURED_FIELDS, *(COMPARED_FIELDS if compared else ()), *(SAMPLED_FIELDS if sampled else ()))
+    return check(MEASURED, content[MEASURED], fields)
 
 
 def _line(text: str) -> str:

@@ -41,8 +41,8 @@ class Column:
     meaning: str
     stands_in: object = NEEDED
     """The value where a run lacks the column."""
-    optional: bool = False
-    """Only some runs have it (with ``--compare-stale`` or ``--retrain``)."""
+    optional: str = ""
+    """The option without which a run has no such column."""
     missing: bool = False
     """Single values may be NaN."""
     infinite: bool = False
@@ -52,7 +52,9 @@ class Column:
 
 
 _NUMBER, _COUNT, _MASK, _MACS = "number", "count", "bit mask", "multiply-accumulates"
+_NAN = float("nan")
 _SUM, _SHARE, _CHANGE = "0 to 1, summed over events", "0 to 1", "-1 to 1"
+_COMPARED, _SAMPLED, _RETRAIN = "--compare-stale", "--evaluate sampled:N", "--retrain"
 _STALE, _FRESH = "the network of the last adaptation", "the network that an adaptation before this session gives"
 
 SESSIONS = (
@@ -72,7 +74,7 @@ SESSIONS = (
     Column(
         "macs_session", "int64", _MACS,
         "multiply-accumulates of the device in a session: predictions, extractors, own training",
-        stands_in=float("nan"), missing=True,
+        stands_in=_NAN, missing=True,
     ),
     Column("param_bits", "int64", "bit", "bits of the weights of the network that the device ran (32 a weight)"),
     Column("bits_down", "int64", "bit", "bits from the cloud to the device"),
@@ -99,21 +101,37 @@ SESSIONS = (
     Column(
         "adapted", "bool", "yes or no", "whether the device got or made a network for this session", False,
     ),
-    Column("hits_stale", "float64", _COUNT, f"with --compare-stale: hits with {_STALE}", optional=True, missing=True),
+    Column("hits_1", "int32", _COUNT, "events whose item was ranked first, counted", _NAN, missing=True),
+    Column("hits_5", "int32", _COUNT, "events whose item was among the first 5, counted", _NAN, missing=True),
+    Column("hits_20", "int32", _COUNT, "events whose item was among the first 20, counted", _NAN, missing=True),
+    Column("ndcg_5", "float64", _SUM, "NDCG at cut-off 5, summed over the events", _NAN, missing=True),
+    Column("ndcg_20", "float64", _SUM, "NDCG at cut-off 20, summed over the events", _NAN, missing=True),
+    Column("mrr", "float64", _SUM, "1 / rank, summed over the events, without a cut-off", _NAN, missing=True),
     Column(
-        "ndcg_stale", "float64", _SUM, f"with --compare-stale: NDCG, summed over the events, with {_STALE}",
-        optional=True, missing=True,
+        "hits_sampled", "float64", _COUNT,
+        f"with {_SAMPLED}: events whose item was among the first 10 of 1 + N sampled candidates, counted",
+        optional=_SAMPLED, missing=True,
     ),
-    Column("hits_fresh", "float64", _COUNT, f"with --compare-stale: hits with {_FRESH}", optional=True, missing=True),
     Column(
-        "ndcg_fresh", "float64", _SUM, f"with --compare-stale: NDCG, summed over the events, with {_FRESH}",
-        optional=True, missing=True,
+        "ndcg_sampled", "float64", _SUM,
+        f"with {_SAMPLED}: NDCG at cut-off 10 among 1 + N sampled candidates, summed over the events",
+        optional=_SAMPLED, missing=True,
     ),
-    Column("version", "int32", _NUMBER, "with --retrain: version of the cloud model, from 0", optional=True),
+    Column("version", "int32", _NUMBER, f"with {_RETRAIN}: version of the cloud model, from 0", optional=_RETRAIN),
     Column(
         "bits_installed", "int64", "bit",
-        "with --retrain: bits of the model that was installed anew for the session, apart from bits_down",
-        optional=True,
+        f"with {_RETRAIN}: bits of the model that was installed anew for the session, apart from bits_down",
+        optional=_RETRAIN,
+    ),
+    Column("hits_stale", "float64", _COUNT, f"with {_COMPARED}: hits with {_STALE}", optional=_COMPARED, missing=True),
+    Column(
+        "ndcg_stale", "float64", _SUM, f"with {_COMPARED}: NDCG, summed over the events, with {_STALE}",
+        optional=_COMPARED, missing=True,
+    ),
+    Column("hits_fresh", "float64", _COUNT, f"with {_COMPARED}: hits with {_FRESH}", optional=_COMPARED, missing=True),
+    Column(
+        "ndcg_fresh", "float64", _SUM, f"with {_COMPARED}: NDCG, summed over the events, with {_FRESH}",
+        optional=_COMPARED, missing=True,
     ),
 )  # fmt: skip
 """Of ``sessions.parquet``, in this order: one row per seed, method, device and session."""
@@ -161,8 +179,43 @@ SUMMARY = (
         "ndcg@10_p", "float64", _SHARE, "two-sided p-value of the difference, paired bootstrap over devices",
         missing=True,
     ),
+    Column("hit@1", "float64", _SHARE, "hits at cut-off 1 divided by events", missing=True),
+    Column("hit@5", "float64", _SHARE, "hits at cut-off 5 divided by events", missing=True),
+    Column("hit@20", "float64", _SHARE, "hits at cut-off 20 divided by events", missing=True),
+    Column("ndcg@1", "float64", _SHARE, "NDCG at cut-off 1, which equals hit@1", missing=True),
+    Column("ndcg@5", "float64", _SHARE, "summed NDCG at cut-off 5 divided by events", missing=True),
+    Column("ndcg@20", "float64", _SHARE, "summed NDCG at cut-off 20 divided by events", missing=True),
+    Column("mrr", "float64", _SHARE, "mean reciprocal rank of the events, without a cut-off", missing=True),
+    Column(
+        "hit@10_sampled", "float64", _SHARE, f"with {_SAMPLED}: hit@10 among 1 + N sampled candidates", missing=True,
+    ),
+    Column(
+        "ndcg@10_sampled", "float64", _SHARE, f"with {_SAMPLED}: ndcg@10 among 1 + N sampled candidates", missing=True,
+    ),
+    Column(
+        "coverage", "float64", _SHARE,
+        "share of all items that is among the first 10 before at least one event of any device; mean over seeds",
+        missing=True,
+    ),
+    Column(
+        "mdac", "float64", "ratio",
+        "largest gap of a tier to all devices: the largest absolute difference of a tier's ndcg@10 to ndcg@10, divided "
+        "by ndcg@10; NaN of one tier",
+        missing=True,
+    ),
 )  # fmt: skip
 """Of ``summary.csv``, in this order: one row per method. The first fourteen are the contract that other tools read."""
+
+COVERAGE = (
+    Column("seed", "int64", _NUMBER, "seed of training and of the devices' draws"),
+    Column("method", "text", "text", "name of the method"),
+    Column(
+        "recommended", "float64", _COUNT,
+        "items among the first 10 before at least one event of any device; empty where it is not known", missing=True,
+    ),
+    Column("items", "int64", _COUNT, "items of the data set"),
+)  # fmt: skip
+"""Of ``coverage.csv``: one row per seed and method, which the simulator itself measures."""
 
 TRAINING = (
     Column("method", "text", "text", "whose cloud model was trained"),
@@ -176,7 +229,7 @@ TRAINING = (
 )
 """Of ``training.csv``: one row per trained cloud model, seed and epoch."""
 
-FILES = {"sessions.parquet": SESSIONS, "summary.csv": SUMMARY, "training.csv": TRAINING}
+FILES = {"sessions.parquet": SESSIONS, "summary.csv": SUMMARY, "training.csv": TRAINING, "coverage.csv": COVERAGE}
 """The columns of a run folder's tables, by file."""
 
 

@@ -61,6 +61,17 @@ def seen_before(sequences: list[np.ndarray], known: np.ndarray) -> Seen:
     return Seen(torch.from_numpy(items), torch.from_numpy(np.broadcast_to(starts, known.shape).copy()), lengths)
 
 
+def draw_negatives(rng: np.random.Generator, count: int, num_items: int, excluded: np.ndarray) -> np.ndarray:
+    """Draw ``count`` of the items 1 to ``num_items`` that are not ``excluded``, each set equally likely; all of them
+    where there are no more. ``excluded`` may be in any order and name an item twice."""
+    out = np.unique(excluded)
+    free = num_items - len(out)
+    places = rng.choice(free, count, replace=False, shuffle=False) if count < free else np.arange(free)
+    # of the ids below out[j], out[j] - 1 - j are free
+    found: np.ndarray = places + 1 + np.searchsorted(out - 1 - np.arange(len(out)), places, side="right")
+    return found
+
+
 def repeats(offsets: np.ndarray, items: np.ndarray) -> np.ndarray:
     """Which entries of many sequences repeat an earlier entry of the same one, ``(N,)`` bool.
 

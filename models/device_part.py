@@ -142,6 +142,16 @@ class DevicePart(nn.Module):
         head = self.controller.head
         return max(1.0, float((head.weight.abs().sum(dim=1) + head.bias.abs()).max()))
 
+    def latent_on_path(self, history: Tensor, lengths: Tensor, path: Tensor) -> Tensor:
+        """Latent interest ``(D, 64)`` of devices with recent items ``(D, m)`` that will run ``path`` ``(D, L)``.
+
+        A part without a controller always runs all blocks, and its latent interest knows of none.
+        """
+        embedded = self.embed_history(history)
+        if self.controller is None:
+            return self.latent(embedded, lengths, None)
+        return self.latent(embedded, lengths, self.controller(embedded, lengths), path)
+
     def latent(self, embedded: Tensor, lengths: Tensor, logits: Tensor | None, path: Tensor | None = None) -> Tensor:
         """Latent interest ``(D, 64)`` of devices with structure ``logits`` and ``path`` ``(D, L)``, both zero-padded.
 

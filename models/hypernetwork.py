@@ -13,11 +13,14 @@ et al. 2022), there without an interest.
 """
 
 import math
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from models.backbones.base import DIM, Backbone, Layers
+from models.device_part import DevicePart
 from models.kernels.deviation import DeviatingLinear, Deviations
 
 HEAD_SCALE = 0.1 / DIM
@@ -120,3 +123,24 @@ class LowRankMapper(nn.Module):
 
 AnyMapper = Mapper | LowRankMapper
 """What may stand in the cloud."""
+
+Made = TypeVar("Made", Tensor, Tensor | Layers)
+
+
+def block_weights(make: Callable[[int, Tensor], Made], latent: Tensor) -> Callable[[int, Tensor | None], Made]:
+    """Give the :data:`models.backbones.base.BlockWeights` of devices with latent interests ``latent`` ``(D, 64)``.
+
+    ``make`` is ``block`` of a mapper, or ``applied`` in training. Nothing is made before a block is asked for, and then
+    only for the devices that run it.
+    """
+    return lambda k, rows: make(k, latent if rows is None else latent[rows])
+
+
+def generate(
+    part: DevicePart, mapper: AnyMapper, history: Tensor, lengths: Tensor, path: Tensor
+) -> Callable[[int, Tensor | None], Tensor]:
+    """Give the weights that the cloud makes for devices with this ``history`` and ``path`` ``(D, L)``.
+
+    ``history`` ``(D, m)`` are the recent items, right-padded; ``lengths`` ``(D,)`` of them are real.
+    """
+    return block_weights(mapper.block, part.latent_on_path(history, lengths, path))

@@ -47,6 +47,7 @@ from core.run_folder import RunFolder, finished_options, of_one_model
 from models.backbones.base import BlockWeights
 from models.checkpoint import Installed, check_model, load_device, load_mapper
 from models.device_part import DevicePart
+from models.hypernetwork import block_weights
 from models.metrics import best_items, hits, ndcg, ranks
 from sim import data
 from sim.data.interactions import Interactions
@@ -123,9 +124,10 @@ def look(storage: Storage, installed: Installed, memory: int, context: int) -> S
     part = installed.part
     history, lengths = recent(past, memory)
     wanted = inference.request(part, history, lengths)
-    full = inference.request(part, history, lengths, redraw=np.ones_like)
+    with torch.inference_mode():
+        full = part.latent_on_path(history, lengths, torch.ones_like(wanted.path))
     items = torch.tensor([int(now[0]) for now in following])
-    return Scene(past, events, items, wanted.path, wanted.latent, full.latent)
+    return Scene(past, events, items, wanted.path, wanted.latent, full)
 
 
 def pick(paths: np.ndarray, count: int = STUDIED) -> list[int]:
@@ -150,8 +152,7 @@ def _answers(scene: Scene, part: DevicePart, model: Path, dense: Path) -> dict[s
     mapper = load_mapper(model)
 
     def generated(who: Tensor, whose: Tensor, paths: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
-        latent = latents[whose]
-        return _rank(scene, part, who, lambda k, r: mapper.block(k, latent if r is None else latent[r]), paths[whose])
+        return _rank(scene, part, who, block_weights(mapper.block, latents[whose]), paths[whose])
 
     everything = torch.ones_like(scene.paths)
     answers: dict[str, Answer] = {

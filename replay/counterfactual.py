@@ -28,7 +28,7 @@ from core.run_folder import RunFolder, finished_options, of_one_model, read_sess
 from core.seeds import numpy_generator
 from models.candidates import Candidates
 from models.checkpoint import check_model, load_device, load_mapper
-from models.device_part import DevicePart
+from models.hypernetwork import block_weights, generate
 
 NETWORKS = ("own", "swapped", "all-blocks", "other")
 CHUNK = 256
@@ -53,7 +53,7 @@ def replay(run: Path, method: str, seed: int) -> pd.DataFrame:
     storage = Storage(run / "world")
     rows = read_sessions(run)
     device_sessions = rows[(rows["method"] == method) & (rows["seed"] == seed)][["device", "session"]].to_numpy()
-    asked = [_request(storage, part, some, options["memory"]) for some in _chunks(device_sessions)]
+    asked = [inference.request(part, *_recent(storage, s, options["memory"])) for s in _chunks(device_sessions)]
     paths, latents = np.concatenate([one.path for one in asked]), torch.cat([one.latent for one in asked])
     whose = partners(device_sessions[:, 0], numpy_generator(seed, "swaps"))
     frames = []
@@ -61,18 +61,17 @@ def replay(run: Path, method: str, seed: int) -> pd.DataFrame:
         these = slice(start, start + CHUNK)
         events = _sessions(storage, device_sessions[these], options["context"], installed.candidates)
         for network in NETWORKS:
-            wanted, latent = paths[these], latents[these]
-            if network == "other":
-                wanted, latent = paths[whose[these]], latents[whose[these]]
-            elif network != "own":
-                wanted = paths[whose[these]] if network == "swapped" else np.ones_like(wanted)
-                latent = _request(storage, part, device_sessions[these], options["memory"], wanted).latent
-
-            def weights(k: int, rows: Tensor | None, latent: Tensor = latent) -> Tensor:
-                return mapper.block(k, latent if rows is None else latent[rows])
-
+            own, other = paths[these], paths[whose[these]]
+            path = {"own": own, "swapped": other, "all-blocks": np.ones_like(own), "other": other}[network]
+            keep = torch.from_numpy(path)
             with torch.inference_mode():
-                quality = inference.rerank(part, events, weights, torch.from_numpy(wanted))
+                if network in ("own", "other"):
+                    latent = latents[these] if network == "own" else latents[whose[these]]
+                    weights = block_weights(mapper.block, latent)
+                else:
+                    history, lengths = _recent(storage, device_sessions[these], options["memory"])
+                    weights = generate(part, mapper, history, lengths, keep)
+                quality = inference.rerank(part, events, weights, keep)
             frames.append(
                 pd.DataFrame(
                     {
@@ -82,8 +81,8 @@ def replay(run: Path, method: str, seed: int) -> pd.DataFrame:
                         "events": quality.events.numpy(),
                         "hits": quality.hits.numpy(),
                         "ndcg": quality.ndcg.numpy(),
-                        "path": path_bits(wanted),
-                        "blocks": wanted.sum(1),
+                        "path": path_bits(path),
+                        "blocks": path.sum(1),
                     }
                 )
             )
@@ -106,11 +105,8 @@ def partners(devices: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return out
 
 
-def _request(
-    storage: Storage, part: DevicePart, device_sessions: np.ndarray, memory: int, paths: np.ndarray | None = None
-) -> inference.Request:
-    history, lengths = recent([np.asarray(storage.before(d, s)) for d, s in device_sessions.tolist()], memory)
-    return inference.request(part, history, lengths, redraw=None if paths is None else lambda chosen: paths.copy())
+def _recent(storage: Storage, device_sessions: np.ndarray, memory: int) -> tuple[Tensor, Tensor]:
+    return recent([np.asarray(storage.before(d, s)) for d, s in device_sessions.tolist()], memory)
 
 
 def _sessions(storage: Storage, device_sessions: np.ndarray, context: int, candidates: Candidates) -> SessionEvents:

@@ -17,6 +17,7 @@ from clients.local_data import SessionEvents, Storage, recent, session_events
 from core.errors import UserError
 from core.run_folder import RunFolder, read_config, read_sessions
 from models.checkpoint import Installed, check_model, load_device, load_mapper
+from models.hypernetwork import generate
 from models.standalone import Standalone
 
 TRAINS = ("evaluate.finetune", "evaluate.litepred")
@@ -116,13 +117,8 @@ def _weights(
     if network is None:
         assert past is not None
         history, lengths = recent([past], memory)
-        mapper = load_mapper(file)
-        embedded = part.embed_history(history)
-        if part.controller is None:
-            latent = part.latent(embedded, lengths, None)
-        else:
-            latent = part.latent(embedded, lengths, part.controller(embedded, lengths), keep)
-        return [mapper.block(k, latent) for k in path]
+        made = generate(part, load_mapper(file), history, lengths, keep)
+        return [made(k, None) for k in path]
     if action in TRAINS and past is not None and path:
         tuned = local_training.tune(part, network, [past], keep, installed.candidates).weights
         return [tuned[k] for k in path]

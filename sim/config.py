@@ -27,6 +27,9 @@ DEFAULT_MEMORY = {"stream": 50, "paper": 5}
 LARGEST = 1e30
 """Numbers beyond this are infinite for training, which computes in single precision."""
 
+MOST_SAMPLED = 10**6
+"""Sampled candidates of one event."""
+
 NOT_IDENTITY = {"data_dir", "out", "quiet", "accelerator", "tensorboard"}
 """Options that decide where and how, not what: the same run without them."""
 
@@ -69,6 +72,9 @@ class Config:
     candidates: Literal["unseen", "all"] | None = None
     """what a device chooses from: unseen (not what it has interacted with before) or all items (default: unseen; all
     with --protocol paper)"""
+    evaluate: str = "full"
+    """full: the item is ranked among all candidates; sampled:N: beside that among itself and N others, drawn at random
+    by the seed and the same for all methods"""
     session_length: int = 10
     """most interactions in a session"""
     session_gap: float = 30.0
@@ -162,6 +168,18 @@ class Config:
         return self.candidates or ("unseen" if self.protocol == "stream" else "all")
 
     @property
+    def sampled(self) -> int:
+        """How many other candidates an item is ranked among beside the full ranking; 0: no sample."""
+        kind, _, count = self.evaluate.partition(":")
+        if self.evaluate == "full":
+            return 0
+        if kind != "sampled" or not (count.isascii() and count.isdigit()) or not 1 <= int(count) <= MOST_SAMPLED:
+            raise UserError(
+                f"--evaluate is '{self.evaluate}'; it must be full, or sampled:N with N from 1 to 1,000,000"
+            )
+        return int(count)
+
+    @property
     def seed_list(self) -> list[int]:
         """The seeds to train and play with."""
         return list(range(self.seed, self.seed + self.seeds))
@@ -249,6 +267,7 @@ class Config:
             if value is not None and value < 1:
                 raise UserError(f"--{option.replace('_', '-')} is {value}; it must be at least 1")
         self._check_policy()
+        _ = self.sampled
         if self.columns is not None:
             from sim.data.columns import parse_option
 

@@ -5,6 +5,7 @@ Everything here can be repeated: what an earlier, killed run has finished is fou
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from flwr.serverapp import Grid
 from rich.markup import escape
 
 import analysis
-from core import atomic, interrupts
+from clients.evaluation import Evaluation
+from core import atomic
 from core.errors import UserError
 from core.run_folder import RunFolder
 from core.seeds import numpy_generator
@@ -21,11 +23,13 @@ from core.threads import one_thread
 from sim import data as datasets
 from sim.backends.messaging import register
 from sim.config import Config
+from sim.coverage import drop_lists, lists_name, save_coverage
 from sim.data.facts import DataFacts, data_facts
 from sim.data.interactions import Interactions
 from sim.data.times import day
 from sim.model_cache import RETRAINING_EPOCHS, in_order, model_path, recipe_of, train_model, training_set
-from sim.observers.progress import Display, clock
+from sim.observers.interrupts import Interrupts
+from sim.observers.progress import Display, Expected, clock, epochs_expected
 from sim.observers.tensorboard import check_tensorboard, curves_in
 from sim.play import play, sessions_by_round
 from sim.policy.setup import prepare_policy
@@ -38,7 +42,6 @@ from sim.world.streams import SHORTEST, Streams, build_streams, eligible_users, 
 from sim.world.versions import Versions, versions
 from strategies.base import DeviceSession
 from strategies.registry import METHODS
-from strategies.training.learner import Recipe
 from strategies.training.loop import EpochRecord
 from strategies.training.windows import TrainingSet
 
@@ -102,6 +105,14 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
         session_length=config.session_length,
         instant=instant,
     )
+    world = World(interactions, streams, scenario, training, facts, again)
+    _begin(run, config, world, drift.description)
+    return run, world
+
+
+def _begin(run: RunFolder, config: Config, world: World, drift: str) -> None:
+    """Write into the folder what this run is, and its devices' disks; or check that it is the one begun there."""
+    interactions, streams = world.interactions, world.streams
     data: dict[str, object] = {
         "users": interactions.num_users,
         "items": interactions.num_items,
@@ -112,8 +123,8 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
         "events": streams.num_events,
         "sessions": streams.num_sessions,
         "streams": fingerprint(streams),
-        "scenario": scenario.description,
-        "drift": drift.description,
+        "scenario": world.scenario.description,
+        "drift": drift,
     }
     if run.begun:
         run.check_data(data)
@@ -122,8 +133,7 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
     elif not run.sessions.exists():
         run.check_world()
     if not run.begun:
-        describe_run(run, config, data, facts.table())
-    return run, World(interactions, streams, scenario, training, facts, again)
+        describe_run(run, config, data, world.facts.table())
 
 
 def tell_data(world: World, display: Display) -> None:
@@ -137,29 +147,23 @@ def tell_data(world: World, display: Display) -> None:
 def train_all(config: Config, run: RunFolder, world: World, display: Display) -> None:
     """Train every cloud model that the methods of this run deploy, or find it in the cache."""
     logs = []
+    needed = in_order(config.method_names)
     with curves_in(run.path, config.tensorboard) as curves:
         for seed in config.seed_list:
-            needed = in_order(config.method_names)
             for reference in [name for name in needed if METHODS[name].learner().counts]:
-                train_model(reference, world.training, config, run, seed, lambda *batch: None, display.warn)
+                train_model(reference, world.training, config, run, seed, say=display.warn)
             works = {
-                name: display.training(METHODS[name].title) for name in needed if not METHODS[name].learner().counts
+                name: display.training(METHODS[name].title, _expected(name, config))
+                for name in needed
+                if not METHODS[name].learner().counts
             }
             display.phase(f"training the cloud models{_of_seeds(config, seed)}", list(works.values()))
             for cloud_model, work in works.items():
-                learner = METHODS[cloud_model].learner()
-                recipe = learner.adjust(recipe_of(config))
-                search = learner.search_epochs(recipe)
-
-                def on_batch(step: int, steps: int, records: list[EpochRecord]) -> None:
-                    interrupts.check()
-                    work.batch(step, steps, records, epochs_expected(recipe, search, records))  # noqa: B023
-                    curves.epochs(cloud_model, seed, records)  # noqa: B023
-
+                observers = [Interrupts(), work, *curves.training(cloud_model, seed)]
                 with display.doing(work):
-                    log, fresh = train_model(cloud_model, world.training, config, run, seed, on_batch, display.warn)
-                    work.end(records := _records(log), fresh)
-                curves.epochs(cloud_model, seed, records)
+                    log, fresh = train_model(cloud_model, world.training, config, run, seed, observers, display.warn)
+                    for observer in observers:
+                        observer.on_end(_records(log), fresh)
                 logs.append(log)
     atomic.write(run.path / "training.csv", pd.concat(logs, ignore_index=True).to_csv(index=False))
     if world.versions is not None:
@@ -170,29 +174,40 @@ def _train_again(config: Config, run: RunFolder, world: World, versions: Version
     """Train the later versions of every cloud model, each from what lies before its instant; log them apart."""
     logs = [pd.DataFrame()]
     for seed in config.seed_list:
-        works = {k: display.training(f"until {day(versions.instants[k])}") for k in range(1, len(versions))}
+        works = {
+            k: display.training(f"until {day(versions.instants[k])}", lambda records: RETRAINING_EPOCHS)
+            for k in range(1, len(versions))
+        }
         display.phase(f"training them again as time goes on{_of_seeds(config, seed)}", list(works.values()))
         for version, work in works.items():
             until = int(versions.instants[version])
             data = training_set(world.interactions, world.streams, config, until)
-
-            def on_batch(step: int, steps: int, records: list[EpochRecord]) -> None:
-                interrupts.check()
-                work.batch(step, steps, records, RETRAINING_EPOCHS)  # noqa: B023
-
+            observers = [Interrupts(), work]
             with display.doing(work):
                 for cloud_model in in_order(config.method_names):
-                    log, fresh = train_model(cloud_model, data, config, run, seed, on_batch, display.warn, version)
-                    work.end(_records(log), fresh)
+                    log, fresh = train_model(cloud_model, data, config, run, seed, observers, display.warn, version)
+                    work.on_end(_records(log), fresh)
                     logs.append(log.assign(version=version, until=until, interactions=len(data.items)))
     atomic.write(run.path / "retraining.csv", pd.concat(logs, ignore_index=True).to_csv(index=False))
 
 
-def execute(config: Config, grid: Grid, display: Display | None = None) -> None:
-    """Run everything: prepare, train, play, summarise. What the ServerApp does, on every backend."""
+def _expected(cloud_model: str, config: Config) -> Expected:
+    """Give the guess of how many epochs the training of a model takes."""
+    learner = METHODS[cloud_model].learner()
+    recipe = learner.adjust(recipe_of(config))
+    return partial(epochs_expected, recipe, learner.search_epochs(recipe))
+
+
+def execute(
+    config: Config, grid: Grid, display: Display | None = None, prepared: tuple[RunFolder, World] | None = None
+) -> None:
+    """Run everything: prepare, train, play, summarise. What the ServerApp does, on every backend.
+
+    ``prepared`` is what :func:`prepare` gave for ``config``, where this process has called it before.
+    """
     display = display or Display(quiet=config.quiet)
     started = time.monotonic()
-    run, world = prepare(config)
+    run, world = prepared or prepare(config)
     tell_data(world, display)
     finished = run.sessions.exists()
     phases = (2 if config.retrain is None else 3) * config.seeds + 1
@@ -204,7 +219,10 @@ def execute(config: Config, grid: Grid, display: Display | None = None) -> None:
             )
             with one_thread():  # training takes as many as there are
                 play_all(config, run, world, device_sessions, grid, display)
-            run.finish(run.gather(config.seed_list, config.method_names, len(device_sessions)))
+            rows = run.gather(config.seed_list, config.method_names, len(device_sessions))
+            save_coverage(run, rows, world.interactions.num_items, display.warn)
+            run.finish(rows)
+            drop_lists(run)
         display.phase("drawing figures and report")
         analysis.build_report(run.path)
     display.say(f"finished in {clock(time.monotonic() - started)}: {run.path}")
@@ -228,14 +246,8 @@ def play_all(
             }
             display.phase(f"playing the sessions{_of_seeds(config, seed)}", list(works.values()))
             for name, work in works.items():
-
-                def on_round(rows: pd.DataFrame, fresh: bool) -> None:
-                    interrupts.check()
-                    work.round(rows, fresh)  # noqa: B023
-                    curves.quality(name, seed, work)  # noqa: B023
-
+                method = METHODS[name]
                 with display.doing(work):
-                    method = METHODS[name]
                     model = model_path(run, method.cloud_model, seed)
                     later = [
                         model_path(run, method.cloud_model, seed, k)
@@ -253,6 +265,7 @@ def play_all(
                         display.warn,
                         since=None if again is None else again.since,
                     )
+                    evaluation = Evaluation(config.sampled, lists_name(seed, name))
                     play(
                         strategy,
                         grid,
@@ -260,8 +273,8 @@ def play_all(
                         rows_of,
                         seed=seed,
                         policy_setup=policy_setup,
-                        on_wave=work.wave,
-                        on_round=on_round,
+                        evaluation=evaluation,
+                        observers=[Interrupts(), work, *curves.playing(name, seed)],
                         say=display.warn,
                     )
 
@@ -279,12 +292,3 @@ def describe(config: Config) -> str:
 
 def _of_seeds(config: Config, seed: int) -> str:
     return f", seed {seed} ({seed - config.seed + 1} of {config.seeds})" if config.seeds > 1 else ""
-
-
-def epochs_expected(recipe: Recipe, search: int, records: list[EpochRecord]) -> int:
-    """A guess for the estimate: as if no epoch were better than the best so far, and at least one more."""
-    counted = records[search:]
-    if not counted:
-        return search + recipe.max_epochs
-    best = max(counted, key=lambda record: record.valid_ndcg).epoch
-    return min(search + recipe.max_epochs, max(recipe.ends(best, search), len(records) + 1))

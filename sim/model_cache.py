@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from sim.data.interactions import Interactions
 from sim.world.streams import SHORTEST, Streams, count_before, eligible_users, live_starts
 from strategies.registry import METHODS
 from strategies.training.learner import Learner, Recipe
-from strategies.training.loop import Diverged, EpochRecord, cache_key, train
+from strategies.training.loop import Diverged, EpochRecord, TrainingObserver, cache_key, train
 from strategies.training.presets import recipe_for
 from strategies.training.windows import TrainingSet
 
@@ -32,8 +32,6 @@ log = logging.getLogger(__name__)
 
 RETRAINING_EPOCHS = 3
 """Of a later version: it goes on from trained weights, and there is one after every few days."""
-
-OnBatch = Callable[[int, int, list[EpochRecord]], None]
 
 
 def cache_folder() -> Path:
@@ -76,8 +74,9 @@ def training_set(interactions: Interactions, streams: Streams, config: Config, u
     data = TrainingSet(offsets, items[rows], validation, interactions.num_items, interactions.times[rows])
     if config.resolved_candidates == "unseen" and data.targets and not _new_items(data):
         raise UserError(
-            f"--dataset {config.dataset}: nothing to train on: every item after a user's first one repeats an earlier "
-            "one, so that none is a candidate; use --candidates all"
+            f"--dataset {config.dataset}: nothing to train on, or to choose an epoch by: of the items that "
+            f"{len(history):,} users' histories and validation hold, those after the first repeat earlier ones and are "
+            "no candidates; use --candidates all, or more devices"
         )
     if data.targets == 0:
         more = ", or --cloud-users all" if config.cloud_users == "simulated" else ""
@@ -146,7 +145,7 @@ def train_model(
     config: Config,
     run: RunFolder,
     seed: int,
-    on_batch: OnBatch,
+    observers: Sequence[TrainingObserver] = (),
     say: Callable[[str], None] = log.warning,
     version: int = 0,
 ) -> tuple[pd.DataFrame, bool]:
@@ -178,7 +177,7 @@ def train_model(
             with locks.alone(lock, say, f"{cloud_model} is being trained"):
                 fresh = not right(cached, lambda line: None)  # another process may have trained it in the meantime
                 if fresh:
-                    _train(cloud_model, data, config, run, seed, version, on_batch, say, key, cached)
+                    _train(cloud_model, data, config, run, seed, version, observers, say, key, cached)
         atomic.link(cached, target)
     return training_log(target, cloud_model, seed), fresh
 
@@ -202,7 +201,7 @@ def _train(
     run: RunFolder,
     seed: int,
     version: int,
-    on_batch: OnBatch,
+    observers: Sequence[TrainingObserver],
     say: Callable[[str], None],
     key: str,
     cached: Path,
@@ -241,7 +240,7 @@ def _train(
             checkpoint=checkpoint,
             key=key,
             say=say,
-            on_batch=on_batch,
+            observers=observers,
         )
     except Diverged as error:
         raise UserError(_how_to_mend(error, cloud_model, recipe, config, seed)) from None

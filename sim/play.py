@@ -4,7 +4,7 @@ Devices go in waves, so that the networks of one wave exist at a time, not those
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +15,14 @@ from flwr.serverapp import Grid
 
 from clients.budget import BUDGET
 from clients.decision import POLICY
+from clients.evaluation import EVALUATION, Evaluation
+from clients.messages import COMPARED, SAMPLED
 from core import atomic
 from core.errors import Damaged, UserError
 from core.run_folder import RunFolder, reason
 from models.candidates import Candidates
 from sim.backends.messaging import exchange
+from sim.observers.base import PlayObserver
 from sim.policy.setup import PolicySetup
 from sim.rows import RowMaker
 from sim.world.fleet import Fleet
@@ -74,34 +77,42 @@ def play(
     *,
     seed: int,
     policy_setup: PolicySetup | None = None,
-    on_wave: Callable[[int], None] = lambda sessions: None,
-    on_round: Callable[[pd.DataFrame, bool], None] = lambda rows, fresh: None,
+    evaluation: Evaluation | None = None,
+    observers: Sequence[PlayObserver] = (),
     say: Callable[[str], None] = log.warning,
 ) -> None:
     """Play all sessions of one method; rounds that an earlier, killed run has finished are not played again.
 
     ``policy_setup`` has the devices' request policies; without one they ask before every session and remember nothing.
-    ``on_wave`` is called with the number of sessions just played, ``on_round`` with the rows of a round and whether it
-    was played now. Raises :class:`UserError` if too many devices of a wave failed; its round is not saved.
+    ``evaluation`` says what is measured beside the ranks among all candidates; nothing by default. ``observers`` are
+    told of every wave and every round.
+
+    Raises :class:`UserError` if too many devices of a wave failed; its round is not saved.
     """
     played_before = _played_before(strategy, run, seed, policy_setup, say)
     for server_round, device_sessions in strategy.device_sessions.items():
         if server_round in played_before:
-            on_round(run.read_part(seed, strategy.name, server_round), False)
+            rows = run.read_part(seed, strategy.name, server_round)
+            for observer in observers:
+                observer.on_round(rows, fresh=False)
             continue
         results: list[SessionResult] = []
         # Devices with one version go together, so that few versions are open at a time.
         for wave in _waves(sorted(device_sessions, key=lambda one: one.version)):
-            played = play_wave(strategy, grid, server_round, wave, rows_of.fleet, policy_setup)
+            played = play_wave(strategy, grid, server_round, wave, rows_of.fleet, policy_setup, evaluation)
             stop_if_failing(played, strategy, run.log)
             results += played
-            on_wave(len(wave))
+            for observer in observers:
+                observer.on_wave(len(wave))
         results.sort(key=lambda result: result.device_session.device)
-        rows = rows_of(results, strategy.name, seed, policy_setup is not None and policy_setup.compare)
+        compared = policy_setup is not None and policy_setup.compare
+        sampled = evaluation is not None and evaluation.sampled > 0
+        rows = rows_of(results, strategy.name, seed, (*COMPARED * compared, *SAMPLED * sampled))
         if policy_setup is not None:
             atomic.flush_all()  # rows on the disk without what the devices remember of them would be continued wrongly
         run.save_part(seed, strategy.name, server_round, rows)
-        on_round(rows, True)
+        for observer in observers:
+            observer.on_round(rows, fresh=True)
     if policy_setup is not None:
         policy_setup.close()
 
@@ -138,12 +149,14 @@ def play_wave(
     wave: list[DeviceSession],
     fleet: Fleet,
     policy_setup: PolicySetup | None = None,
+    evaluation: Evaluation | None = None,
 ) -> list[SessionResult]:
     """One session of the devices of a wave, in the four calls of Flower's own loop.
 
-    What the strategy sends, the simulation completes with what a device knows of itself: its budget for today and its
-    request policy. What the scenario lets fail does not arrive: no message at a device that has dropped out, no
-    measurements of a device that has vanished; a late request is not answered. The round goes on with the others.
+    What the strategy sends, the simulation completes with what a device knows of itself, its budget for today and its
+    request policy, and with what is measured besides. What the scenario lets fail does not arrive: no message at a
+    device that has dropped out, no measurements of a device that has vanished; a late request is not answered. The
+    round goes on with the others.
     """
     nothing, config = ArrayRecord(), ConfigRecord()
     failures = {one.node: fleet.failure(one) for one in wave}
@@ -151,6 +164,10 @@ def play_wave(
     if policy_setup is not None:
         for one in wave:
             known[one.node][POLICY] = policy_setup.config(one).record()
+
+    if evaluation is not None:
+        for one in wave:
+            known[one.node][EVALUATION] = evaluation.record()
 
     def deliver(messages: Iterable[Message]) -> list[Message]:
         sent = [message for message in messages if failures[message.metadata.dst_node_id] != "dropped"]
@@ -161,6 +178,7 @@ def play_wave(
     rules = WaveRules(
         remembers=policy_setup is not None,
         compares=policy_setup is not None and policy_setup.compare,
+        sampled=evaluation is not None and evaluation.sampled > 0,
         late=lambda one, asked: failures[one.node] == "late" or fleet.misses_deadline(one, asked.macs, asked.bits),
     )
     strategy.begin(wave, rules)

@@ -1,9 +1,11 @@
 """From the result of a device-session to its row in ``sessions.parquet``."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
-from clients.messages import COMPARED
+from clients.fields import QUALITY_FIELDS
 from core import schema
 from models.candidates import Candidates
 from sim.world.costs import Counts, cost, waits
@@ -21,13 +23,14 @@ class RowMaker:
         self.repeats = fleet.streams.session_repeats * (candidates == "unseen")
         self.phases = session_phase(fleet.streams)
 
-    def __call__(self, played: list[SessionResult], method: str, seed: int, compared: bool = False) -> pd.DataFrame:
+    def __call__(self, played: list[SessionResult], method: str, seed: int, more: Sequence[str] = ()) -> pd.DataFrame:
         """One row a device-session of a round; where measurements are missing it is not served and has no hits.
 
-        ``compared`` adds the quality with the stale and with the fresh network.
+        ``more`` names measurements that only some runs have: the quality with the stale and with the fresh network, or
+        among sampled candidates.
         """
         waiting = self._waiting(played)
-        rows = [self._row(one, method, seed, wait, compared) for one, wait in zip(played, waiting, strict=True)]
+        rows = [self._row(one, method, seed, wait, more) for one, wait in zip(played, waiting, strict=True)]
         columns = [column for column in schema.SESSIONS if not column.optional or column.name in rows[0]]
         return pd.DataFrame(rows)[schema.names(columns)].astype(schema.dtypes(columns))
 
@@ -42,13 +45,13 @@ class RowMaker:
         return [found.get(one.device_session) for one in played]
 
     def _row(
-        self, result: SessionResult, method: str, seed: int, wait: float | None, compared: bool
+        self, result: SessionResult, method: str, seed: int, wait: float | None, more: Sequence[str]
     ) -> dict[str, object]:
         device_session = result.device_session
         index = self.fleet.index(device_session)
         events = int(self.fleet.events[index])
         measured = result.measured or dict.fromkeys(
-            ("hits", "ndcg", "served", "macs", "macs_paper", "macs_adapt", "param_bits", "path"), 0
+            (*_QUALITY, "served", "macs", "macs_paper", "macs_adapt", "param_bits", "path"), 0
         )
         tier = self.fleet.tier(device_session)
         counts = Counts(
@@ -70,8 +73,7 @@ class RowMaker:
             "session": device_session.session,
             "events": events - int(self.repeats[index]),
             "repeats": int(self.repeats[index]),
-            "hits": int(measured["hits"]),
-            "ndcg": float(measured["ndcg"]),
+            **{name: kind(measured[name]) for name, kind in _QUALITY.items()},
             "requested": result.requested,
             "path": int(measured["path"]),
             "blocks": int(measured["path"]).bit_count(),
@@ -91,6 +93,9 @@ class RowMaker:
             "tier": tier.name,
             "phase": str(self.phases[index]),
             "adapted": result.bits_down > 0 or counts.macs_adapt > 0,
-            **({name: float(measured.get(name, 0.0)) for name in COMPARED} if compared else {}),
+            **{name: float(measured.get(name, 0.0)) for name in more},
             **({"version": device_session.version, "bits_installed": result.bits_installed} if self.retrains else {}),
         }
+
+
+_QUALITY = {field.name: field.kind for field in QUALITY_FIELDS}

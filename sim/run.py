@@ -43,15 +43,17 @@ def _play(run: "RunFolder", world: "World", config: Config, earlier: Sequence[Co
     from sim.backends.launch import run_apps
     from sim.experiment import tell_data
     from sim.observers.progress import Display
+    from sim.server import server_app
 
     borrow(run, config, earlier)
-    if config.backend == "deployment":  # the cloud is another process, and this one shows nothing of it
+    separate = config.backend == "deployment"
+    if separate:  # the cloud is another process, and this one shows nothing of it
         display = Display(quiet=config.quiet)
         tell_data(world, display)
         display.say(f"the SuperLink and its SuperNodes write their progress to {run.log}")
     run_apps(
         config.backend,
-        "sim.server:app",
+        "sim.server:app" if separate else server_app((run, world)),
         "clients.app:app",
         num_devices=config.devices,
         run_config=config.to_flat(),

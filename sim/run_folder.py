@@ -23,6 +23,7 @@ def describe_run(run: RunFolder, config: Config, data: Mapping[str, object], fac
         "identity": config.identity(),
         **{key.replace("-", "_"): value for key, value in config.to_flat().items()},
         "methods": config.method_names,
+        "references": "none",  # they are among the methods
         "blocks": config.resolved_blocks,
         "context": config.resolved_context,
         "memory": config.resolved_memory,

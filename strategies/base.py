@@ -18,7 +18,6 @@ import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, Metadata, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
-from torch import Tensor
 
 from clients.fields import BadMessage
 from clients.messages import (
@@ -38,7 +37,7 @@ from clients.messages import (
     sent_path,
 )
 from models.checkpoint import load_device, load_mapper, read_header
-from models.hypernetwork import AnyMapper
+from models.hypernetwork import AnyMapper, block_weights
 from models.misrecommendation import Detector
 from strategies.expectation import Counts, Expectation, Networks
 from strategies.training.learner import Learner
@@ -112,6 +111,8 @@ class WaveRules:
     """Whether devices keep their networks from session to session, as those with a request policy do."""
     compares: bool = False
     """Whether the stale network is compared with the fresh one in every session."""
+    sampled: bool = False
+    """Whether items are ranked among sampled candidates, too."""
     late: Callable[[DeviceSession, DeviceRequest], bool] = lambda device_session, request: False
     """Whether a request arrives too late."""
 
@@ -296,7 +297,7 @@ class SessionStrategy(Strategy):
                 log.warning("%s: device %d, session %d: message %s: %s", self.name, *where, result.status, error)
 
     def _read_report(self, result: SessionResult, reply: Message) -> None:
-        told = read_measured(reply, self.rules.compares)
+        told = read_measured(reply, self.rules.compares, self.rules.sampled)
         device_session = result.device_session
         Expectation(
             device_session.events,
@@ -381,11 +382,12 @@ class AdaptiveStrategy(SessionStrategy):
         nodes, mapper = list(requests), self._mapper(model)
         latent = torch.from_numpy(np.stack([requests[node].latent for node in nodes]))
         paths = torch.from_numpy(np.stack([requests[node].path for node in nodes]))
+        generated = block_weights(mapper.block, latent)
         weights: list[dict[int, np.ndarray]] = [{} for _ in nodes]
         for k in range(self.blocks):
             rows = paths[:, k].nonzero().squeeze(1)
             if len(rows):
-                made: Tensor = mapper.block(k, latent[rows])
+                made = generated(k, rows)
                 for row, value in zip(rows.tolist(), made.numpy(), strict=True):
                     weights[row][k] = value
         for node, mine in zip(nodes, weights, strict=True):

@@ -8,15 +8,16 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import torch
 
 from clients.fields import BadMessage, shown
-from clients.messages import Measured
+from clients.messages import SAMPLED, Measured
 from models.backbones.base import DIM
 from models.checkpoint import Installed
-from models.metrics import CUTOFF
+from models.metrics import CUTOFF, HITS, NDCGS
 from models.shared.plain import Footprint, footprint
 
 LEAST_GAIN = 1 / math.log2(1 + CUTOFF)
@@ -48,6 +49,9 @@ class Expectation:
         if told["events"] != self.events:
             raise BadMessage(f"events is {told['events']}, the session has {self.events}")
         self._quality("hits", "ndcg", told)
+        self._cutoffs(told)
+        if SAMPLED[0] in told:
+            self._sampled(told)
         if "hits_stale" in told:
             for kind in ("stale", "fresh"):
                 self._quality(f"hits_{kind}", f"ndcg_{kind}", told)
@@ -66,6 +70,41 @@ class Expectation:
         low, high = told[hits] * LEAST_GAIN * (1 - ROUNDING), told[hits] * (1 + ROUNDING)
         if not low <= told[ndcg] <= high:
             raise BadMessage(f"{ndcg} is {shown(told[ndcg])}, which {told[hits]} hits cannot give")
+
+    def _cutoffs(self, told: Measured) -> None:
+        """The measures at all cut-offs have to come from one list of ranks.
+
+        Of the events whose rank lies above one cut-off, ``j``, and not above the next, ``k``, each adds between
+        ``1 / log2(1 + k)`` and ``1 / log2(2 + j)`` to the NDCG, and between ``1 / k`` and ``1 / (1 + j)`` to ``mrr``.
+        """
+        ends = sorted(HITS)
+        for j, k in pairwise(ends):
+            if told[HITS[k]] < told[HITS[j]]:
+                raise BadMessage(f"{HITS[k]} is {told[HITS[k]]}, less than {HITS[j]}, which is {told[HITS[j]]}")
+        last, items = ends[-1], self.networks.backbone.num_items
+        if (rest := self.events - told[HITS[last]]) < 0:
+            raise BadMessage(f"{HITS[last]} is {told[HITS[last]]}, the session has {self.events} events")
+        low = high = float(told[HITS[1]])
+        for j, k in pairwise(ends):
+            more = told[HITS[k]] - told[HITS[j]]
+            gain = told[NDCGS[k]] - told[NDCGS[j]]
+            slack = ROUNDING * (1 + told[HITS[k]])
+            if not more / math.log2(1 + k) - slack <= gain <= more / math.log2(2 + j) + slack:
+                raise BadMessage(
+                    f"{NDCGS[k]} is {shown(told[NDCGS[k]])}, which {told[HITS[k]]} hits of which {told[HITS[j]]} are "
+                    f"among the first {j} cannot give"
+                )
+            low, high = low + more / k, high + more / (1 + j)
+        low, high = low + rest / max(items, last + 1), high + rest / (last + 1)
+        if not low * (1 - ROUNDING) <= told["mrr"] <= high * (1 + ROUNDING):
+            raise BadMessage(f"mrr is {shown(told['mrr'])}, which these hits cannot give ({low:g} to {high:g})")
+
+    def _sampled(self, told: Measured) -> None:
+        """Among a part of the candidates no item ranks later than among all."""
+        hits, ndcg = SAMPLED
+        self._quality(hits, ndcg, told)
+        if told[hits] < told["hits"] or told[ndcg] < told["ndcg"] * (1 - ROUNDING):
+            raise BadMessage(f"{hits} and {ndcg} are worse among sampled candidates than among all")
 
     def _network(self, told: Measured) -> None:
         names = ("macs", "macs_paper", "param_bits")

@@ -5,9 +5,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.backbones.base import Backbone, Layers
+from models.backbones.base import Backbone
 from models.cloud_models import AdaptiveModel
 from models.device_part import Structure
+from models.hypernetwork import block_weights
 from strategies.base import AdaptiveStrategy
 from strategies.gates import gate
 from strategies.training.learner import Learner, Recipe
@@ -34,13 +35,9 @@ class AdaptiveLearner(Learner):
         logits = None if part.controller is None else part.controller(embedded, batch.lengths)
         gating = gate(logits, recipe, generator if model.training else None)
         latent = part.latent(embedded, batch.lengths, logits)
-
-        def weights(k: int, rows: Tensor | None) -> Tensor | Layers:
-            return model.mapper.applied(k, latent if rows is None else latent[rows])
-
         states = part.backbone.encode(
             batch.windows.unsqueeze(1),
-            weights,
+            block_weights(model.mapper.applied, latent),
             keep=gating.keep,
             gates=gating.gates,
             dropout=recipe.dropout if model.training else 0.0,

@@ -36,11 +36,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.backbones.base import Backbone, Layers
+from models.backbones.base import Backbone
 from models.checkpoint import load_device, load_mapper
 from models.cloud_models import AdaptiveModel
 from models.device_part import chosen_path, logistic
-from models.hypernetwork import RANK, LowRankMapper
+from models.hypernetwork import RANK, LowRankMapper, block_weights
 from models.kernels.dropout import dropout
 from models.kernels.precision import product_type
 from models.kernels.softmax_loss import full_softmax_loss
@@ -157,13 +157,9 @@ class PlusLearner(Learner):
             if learning:
                 extra = -DIVERSITY * diversity(logits[:, 1:])
         latent = dropout(part.latent(embedded, lengths, None, path), INTEREST_DROPOUT, model.training)
-
-        def weights(k: int, rows: Tensor | None) -> Tensor | Layers:
-            return model.mapper.applied(k, latent if rows is None else latent[rows])
-
         states = part.backbone.encode(
             windows.unsqueeze(1),
-            weights,
+            block_weights(model.mapper.applied, latent),
             keep=None if learning else path,
             gates=path if learning else None,
             dropout=recipe.dropout if model.training else 0.0,
@@ -187,7 +183,7 @@ class PlusLearner(Learner):
         most[torch.rand(windows, generator=generator) < UNBUDGETED_SHARE] = blocks
         noisy = logits + NOISE * logistic(logits, generator)
         soft = torch.sigmoid(noisy / TEMPERATURE)
-        # Straight through (equations 4 and 5): a block that is not run hears what it would have been worth.
+        # Straight through (equations 4 and 5): a block that is not run learns from what it would have been worth.
         gates = chosen_path(noisy, most).to(soft.dtype) + (soft - soft.detach())
         return torch.cat([gates, torch.ones_like(logits)])
 

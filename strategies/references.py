@@ -199,6 +199,7 @@ class PopularMethod(ReferenceStrategy):
     name: ClassVar[str] = "popular"
     title: ClassVar[str] = "Popular"
     cloud_model: ClassVar[str] = "popular"
+    note: ClassVar[str] = "no network: the items that the histories hold most often"
 
     @classmethod
     def learner(cls) -> Learner:
@@ -211,6 +212,7 @@ class RecentPopularMethod(ReferenceStrategy):
     name: ClassVar[str] = "recent-popular"
     title: ClassVar[str] = "Recently popular"
     cloud_model: ClassVar[str] = "recent-popular"
+    note: ClassVar[str] = "no network: the most popular items of the last part of the histories"
 
     @classmethod
     def learner(cls) -> Learner:
@@ -223,6 +225,7 @@ class CooccurrenceMethod(ReferenceStrategy):
     name: ClassVar[str] = "cooccurrence"
     title: ClassVar[str] = "Co-occurrence"
     cloud_model: ClassVar[str] = "cooccurrence"
+    note: ClassVar[str] = "no network: counts of what followed what in the histories"
 
     @classmethod
     def learner(cls) -> Learner:
@@ -235,6 +238,7 @@ class OwnRecentMethod(ReferenceStrategy):
     name: ClassVar[str] = "own-recent"
     title: ClassVar[str] = "Own recent"
     cloud_model: ClassVar[str] = "own-recent"
+    note: ClassVar[str] = "no network: what the device interacted with last"
 
     @classmethod
     def learner(cls) -> Learner:
@@ -247,6 +251,7 @@ class OwnFrequentMethod(ReferenceStrategy):
     name: ClassVar[str] = "own-frequent"
     title: ClassVar[str] = "Own frequent"
     cloud_model: ClassVar[str] = "own-frequent"
+    note: ClassVar[str] = "no network: what the device interacted with most often"
 
     @classmethod
     def learner(cls) -> Learner:

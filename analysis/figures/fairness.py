@@ -82,7 +82,13 @@ def finding(run: Run, frame: pd.DataFrame) -> str:
         f"{run.title(row['method'])} {percent(row['ratio'], 0)} ({row['worst_tier']} against {row['best_tier']})"
         for row in rows
     ]
-    return f"NDCG@10 of the worst kind of device as a share of the best: {'; '.join(parts)}."
+    gaps = sorted((row for row in rows if math.isfinite(row["mdac"])), key=lambda row: float(row["mdac"]))
+    gap = "; ".join(f"{run.title(row['method'])} {percent(row['mdac'])}" for row in gaps)
+    return f"NDCG@10 of the worst kind of device as a share of the best: {'; '.join(parts)}." + (
+        f" Largest gap of a kind of device to all devices (MDAC, as a share of the NDCG@10 of all): {gap}."
+        if gap
+        else ""
+    )
 
 
 def tables(run: Run, frame: pd.DataFrame) -> list[Table]:
@@ -97,9 +103,11 @@ def table(frame: pd.DataFrame, title: Callable[[str], str]) -> Table:
         Column("Worst", "worst", quality, "NDCG@10", note=lambda row: str(row["worst_tier"])),
         Column("Best", "best", quality, "NDCG@10", note=lambda row: str(row["best_tier"])),
         Column("Worst to best", "ratio", percent, unit="95 % interval", note=between("low", "high", percent)),
+        Column("Largest gap", "mdac", percent, unit="to all devices"),
     ]
     caption = (
         "The kind of device with the lowest quality against the one with the highest; 100 % would be the same quality "
-        "for all. Different kinds of devices are different users, so a part of the difference is theirs."
+        "for all. Largest gap (MDAC): the largest difference of a kind of device to all devices, as a share of the "
+        "NDCG@10 of all. Different kinds of devices are different users, so a part of the difference is theirs."
     )
     return build(frame, columns, caption)

@@ -9,7 +9,7 @@ from analysis.run import Run
 from analysis.sections import data_facts, failures
 from analysis.stats import BASELINE, change
 from analysis.summary import relative_difference
-from analysis.summary_table import AGAINST_DEVICEREC, HIT, HIT_SD, NDCG, NDCG_SD, SERVED
+from analysis.summary_table import AGAINST_DEVICEREC, HIT, HIT_SD, NDCG, NDCG_SD, OTHER_MEASURES, SERVED
 from analysis.tables import Table, build, method_column
 from analysis.text import best_row, join, number, p_text, percent, quality, records, signed_percent
 
@@ -28,7 +28,20 @@ def section(run: Run) -> Section:
     columns = [method_column(run.title), NDCG, *((NDCG_SD, HIT_SD) if several else (HIT,)), *AGAINST_DEVICEREC, SERVED]
     caption = f"● best of its column; small: 95 % intervals. {captions.caption(run)}"
     table: Table = build(run.summary.assign(relative=relative_difference(run.summary)), columns, caption)
-    return Section("results", TITLE, READING + (SEEDS if several else ONE_SEED), tables=[table])
+    return Section("results", TITLE, READING + (SEEDS if several else ONE_SEED), tables=[table, *_others(run)])
+
+
+def _others(run: Run) -> list[Table]:
+    """The same at other cut-offs, where the run has them."""
+    if run.summary["mrr"].isna().all():
+        return []
+    among = captions.sampled(run)
+    words = (
+        f" Sampled: the item ranked among {among}, itself and others drawn uniformly from the candidates, by the seed "
+        "and the same for all methods; such numbers cannot be compared with those against all candidates."
+    )
+    caption = f"● best of its column.{words if among else ''} {captions.caption(run, 'the cut-offs that columns name')}"
+    return [build(run.summary, [method_column(run.title), *OTHER_MEASURES], caption)]
 
 
 def in_short(run: Run) -> list[str]:

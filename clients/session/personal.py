@@ -86,5 +86,5 @@ def _play(
         """Block ``k`` of the devices that have it, one at a time from what they hold."""
         return torch.from_numpy(np.stack([mine[k] for mine in own if k in mine]))
 
-    quality = inference.rerank(batch.part, batch.events, weights, torch.from_numpy(paths))
+    quality = inference.rerank(batch.part, batch.events, weights, torch.from_numpy(paths), beside=batch.beside)
     return or_popular(batch, quality, served), paths, served

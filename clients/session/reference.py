@@ -26,7 +26,7 @@ def rerank(batch: DeviceBatch) -> list[Message]:
     ]
     served = np.array([budget.fits(one) for budget, one in zip(batch.budgets, taken, strict=True)])
     mine = past[real]
-    quality = inference.judge(events, lambda some: reference.scores(mine[some]))
+    quality = inference.judge(events, lambda some: reference.scores(mine[some]), batch.beside)
     paths = np.zeros((len(batch), batch.blocks), dtype=bool)
     return report(batch, or_popular(batch, quality, served), paths, served, footprints=taken)
 

@@ -41,7 +41,9 @@ def _play(batch: DeviceBatch, wanted: np.ndarray, spent: np.ndarray) -> list[Mes
     )
     paths = wanted & served[:, None]
     units = network.units(batch.part, events.windows)
-    quality = inference.rerank(batch.part, events, lambda k, rows: network[k], torch.from_numpy(paths), units)
+    quality = inference.rerank(
+        batch.part, events, lambda k, rows: network[k], torch.from_numpy(paths), units, batch.beside
+    )
     if units is not None:
         taken = [
             _footprint(batch, path, mine[real])

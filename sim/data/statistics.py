@@ -71,7 +71,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("datasets", nargs="+", help=f"{', '.join(DATASETS)}, or the path of a table of interactions")
     parser.add_argument("--columns", help="of such a file: user=NAME,item=NAME,time=NAME, or indices from 0")
     parser.add_argument("--data-dir", type=Path, help="folder that is searched for raw files first")
-    parser.add_argument("--columns", help="which columns of a file hold user, item and time, as for sim.run")
     parser.add_argument("--csv", type=Path, help="also write our numbers to this file")
     options = parser.parse_args(arguments)
     return run_command(lambda: _run(options))

@@ -7,7 +7,7 @@ that standard output holds the result only.
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,7 +19,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from strategies.training.loop import EpochRecord
+from sim.observers.base import PlayObserver
+from sim.observers.totals import Totals
+from strategies.training.learner import Recipe
+from strategies.training.loop import EpochRecord, TrainingObserver
 
 LINE_EVERY = 15.0
 """Seconds between plain lines of one piece of work."""
@@ -69,24 +72,27 @@ class Work(ABC):
             self._display.changed(self)
 
 
-class Training(Work):
+Expected = Callable[[Sequence[EpochRecord]], int]
+"""How many epochs a training will take, guessed from those it has taken."""
+
+
+class Training(Work, TrainingObserver):
     """The training of a cloud model; its length is a guess that is mended as it goes."""
 
     HEADER = ("model", "epochs", "left", "loss", "best validation\nNDCG@10")
 
-    def __init__(self, title: str, total: float = 1, display: "Display | None" = None) -> None:
-        super().__init__(title, total, display)
-        self.records: list[EpochRecord] = []
+    def __init__(self, title: str, expected: Expected, display: "Display | None" = None) -> None:
+        super().__init__(title, 1, display)
+        self.expected = expected
+        self.records: Sequence[EpochRecord] = []
 
-    def batch(self, step: int, steps: int, records: list[EpochRecord], expected: int) -> None:
-        """A step of the epoch that comes after ``records`` was taken; ``expected`` epochs are the guess."""
+    def on_batch(self, step: int, steps: int, records: Sequence[EpochRecord]) -> None:
         if self.done == 0:
             self.found = float(len(records))
-        self.records, self.total, self.done = records, expected, len(records) + step / steps
+        self.records, self.total, self.done = records, self.expected(records), len(records) + step / steps
         self._changed()
 
-    def end(self, records: list[EpochRecord], fresh: bool) -> None:
-        """The model is there, trained just now or found in the cache."""
+    def on_end(self, records: Sequence[EpochRecord], fresh: bool) -> None:
         self.records, self.done, self.total = records, len(records), len(records)
         self.note = "" if fresh else "from the cache"
 
@@ -104,54 +110,40 @@ class Training(Work):
         return f"loss {self.records[-1].loss:.3f}, best validation NDCG@10 {best:.4f}"
 
 
-class Playing(Work):
+class Playing(Work, PlayObserver):
     """The sessions of a method with one seed."""
 
     HEADER = ("method", "sessions", "left", "NDCG@10", "served\n%", "requests", "Mbit")
 
     def __init__(self, title: str, total: float, display: "Display | None" = None) -> None:
         super().__init__(title, total, display)
-        self.sums = dict.fromkeys(("sessions", "events", "ndcg", "served", "requested", "bits_down", "bits_up"), 0.0)
+        self.totals = Totals()
 
-    def wave(self, sessions: int) -> None:
-        """So many sessions of the present round have been played; their numbers come with the round."""
+    def on_wave(self, sessions: int) -> None:
         self.done += sessions
         self._changed()
 
-    def round(self, rows: pd.DataFrame, fresh: bool) -> None:
-        """A round is complete; ``fresh``: it was played now, else an earlier run had played it."""
-        self.sums["sessions"] += len(rows)
-        for name in self.sums.keys() - {"sessions"}:
-            self.sums[name] += float(rows[name].sum())
-        self.done = self.sums["sessions"]
+    def on_round(self, rows: pd.DataFrame, fresh: bool) -> None:
+        self.totals.add(rows)
+        self.done = self.totals.sessions
         if not fresh:
             self.found += len(rows)
         self._changed()
 
-    @property
-    def ndcg(self) -> float:
-        """NDCG@10 over the events so far, against all items."""
-        return self.sums["ndcg"] / max(self.sums["events"], 1)
-
-    @property
-    def megabits(self) -> float:
-        """Both directions."""
-        return (self.sums["bits_down"] + self.sums["bits_up"]) / 1e6
-
     def cells(self) -> list[str]:
-        sessions = f"{self.done:,.0f}/{self.total:,.0f}"
-        if not self.sums["sessions"]:
+        sessions, totals = f"{self.done:,.0f}/{self.total:,.0f}", self.totals
+        if not totals.sessions:
             return [sessions, self.state, "", "", "", ""]
-        served = f"{100 * self.sums['served'] / self.sums['sessions']:.1f}"
-        requests, megabits = f"{self.sums['requested']:,.0f}", f"{self.megabits:,.0f}"
-        return [sessions, self.state, f"{self.ndcg:.4f}", served, requests, megabits]
+        requests, megabits = f"{totals.sums['requested']:,.0f}", f"{totals.megabits:,.0f}"
+        return [sessions, self.state, f"{totals.ndcg:.4f}", f"{100 * totals.served:.1f}", requests, megabits]
 
     def words(self) -> str:
-        if not self.sums["sessions"]:
+        totals = self.totals
+        if not totals.sessions:
             return ""
         return (
-            f"NDCG@10 {self.ndcg:.4f}, served {100 * self.sums['served'] / self.sums['sessions']:.1f} %, "
-            f"{self.sums['requested']:,.0f} requests, {self.megabits:,.1f} Mbit"
+            f"NDCG@10 {totals.ndcg:.4f}, served {100 * totals.served:.1f} %, "
+            f"{totals.sums['requested']:,.0f} requests, {totals.megabits:,.1f} Mbit"
         )
 
 
@@ -210,9 +202,9 @@ class Display:
             self._past.append(f"{self._phase.title}: {clock(time.monotonic() - self._phase.began)}")
         self._phase, self._works = None, ()
 
-    def training(self, title: str) -> Training:
-        """A model to be trained."""
-        return Training(title, display=self)
+    def training(self, title: str, expected: Expected) -> Training:
+        """A model to be trained, for about as many epochs as ``expected`` says."""
+        return Training(title, expected, display=self)
 
     def playing(self, title: str, sessions: int) -> Playing:
         """A method to be played."""
@@ -266,6 +258,15 @@ class Display:
             bar = ProgressBar(work.total, work.done, complete_style="cyan", finished_style="green")
             table.add_row(work.title, bar, *work.cells(), style="dim" if work.started is None else "")
         return table
+
+
+def epochs_expected(recipe: Recipe, search: int, records: Sequence[EpochRecord]) -> int:
+    """A guess for the estimate: as if no epoch were better than the best so far, and at least one more."""
+    counted = records[search:]
+    if not counted:
+        return search + recipe.max_epochs
+    best = max(counted, key=lambda record: record.valid_ndcg).epoch
+    return min(search + recipe.max_epochs, max(recipe.ends(best, search), len(records) + 1))
 
 
 def clock(seconds: float) -> str:

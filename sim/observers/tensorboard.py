@@ -7,71 +7,82 @@ the same charts. A run that is continued writes its curves anew, from the beginn
 import importlib.util
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from core.errors import UserError
-from sim.observers.progress import Playing
-from strategies.training.loop import EpochRecord
+from sim.observers.base import PlayObserver
+from sim.observers.totals import Totals
+from strategies.training.loop import EpochRecord, TrainingObserver
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
+class TrainingCurves(TrainingObserver):
+    """Writes loss and validation metrics of one training, against its epochs."""
+
+    def __init__(self, writer: "SummaryWriter") -> None:
+        self.writer, self.written = writer, 0
+
+    def on_epoch(self, records: Sequence[EpochRecord]) -> None:
+        for record in records[self.written :]:
+            self.writer.add_scalar("training/loss", record.loss, record.epoch)
+            self.writer.add_scalar("validation/NDCG@10", record.valid_ndcg, record.epoch)
+            self.writer.add_scalar("validation/Hit@10", record.valid_hit, record.epoch)
+        self.written = len(records)
+
+    def on_end(self, records: Sequence[EpochRecord], fresh: bool) -> None:
+        self.on_epoch(records)
+
+
+class PlayCurves(PlayObserver):
+    """Writes what the sessions of one method gave so far, against the number of sessions."""
+
+    def __init__(self, writer: "SummaryWriter") -> None:
+        self.writer, self.totals = writer, Totals()
+
+    def on_round(self, rows: pd.DataFrame, fresh: bool) -> None:
+        self.totals.add(rows)
+        at = self.totals.sessions
+        self.writer.add_scalar("sessions/NDCG@10", self.totals.ndcg, at)
+        self.writer.add_scalar("sessions/served", self.totals.served, at)
+        self.writer.add_scalar("sessions/requests", self.totals.sums["requested"], at)
+        self.writer.add_scalar("sessions/megabits", self.totals.megabits, at)
+
+
 class Curves:
-    """The event files of a run; without a folder nothing is written."""
+    """Opens the event files of a run; without a folder there are none, and nothing observes."""
 
-    def __init__(self, folder: Path | None) -> None:
-        self.folder = folder
-        self._open: dict[str, tuple[SummaryWriter, int]] = {}
-        """Writers and how many points each has written."""
+    def __init__(self, folder: Path | None, opened: ExitStack) -> None:
+        """``opened`` closes the files."""
+        self.folder, self._opened = folder, opened
 
-    def epochs(self, model: str, seed: int, records: Sequence[EpochRecord]) -> None:
-        """The epochs of a training so far; those that were written before are passed over."""
-        if self.folder is None:
-            return
-        writer, written = self._writer(f"train-{model}-{seed}")
-        for record in records[written:]:
-            writer.add_scalar("training/loss", record.loss, record.epoch)
-            writer.add_scalar("validation/NDCG@10", record.valid_ndcg, record.epoch)
-            writer.add_scalar("validation/Hit@10", record.valid_hit, record.epoch)
-        self._open[f"train-{model}-{seed}"] = writer, len(records)
+    def training(self, model: str, seed: int) -> Sequence[TrainingObserver]:
+        """What observes the training of a model: one observer or none."""
+        return [] if self.folder is None else [TrainingCurves(self._writer(self.folder / f"train-{model}-{seed}"))]
 
-    def quality(self, method: str, seed: int, work: Playing) -> None:
-        """What a method's sessions gave so far, against the number of sessions."""
-        if self.folder is None:
-            return
-        writer, _ = self._writer(f"play-{method}-{seed}")
-        at = int(work.sums["sessions"])
-        writer.add_scalar("sessions/NDCG@10", work.ndcg, at)
-        writer.add_scalar("sessions/served", work.sums["served"] / at, at)
-        writer.add_scalar("sessions/requests", work.sums["requested"], at)
-        writer.add_scalar("sessions/megabits", work.megabits, at)
+    def playing(self, method: str, seed: int) -> Sequence[PlayObserver]:
+        """What observes the play of a method: one observer or none."""
+        return [] if self.folder is None else [PlayCurves(self._writer(self.folder / f"play-{method}-{seed}"))]
 
-    def close(self) -> None:
-        """Write what is still in memory."""
-        for writer, _ in self._open.values():
-            writer.close()
+    def _writer(self, folder: Path) -> "SummaryWriter":
+        from torch.utils.tensorboard import SummaryWriter
 
-    def _writer(self, name: str) -> "tuple[SummaryWriter, int]":
-        if name not in self._open:
-            from torch.utils.tensorboard import SummaryWriter
-
-            assert self.folder is not None
-            shutil.rmtree(self.folder / name, ignore_errors=True)
-            self._open[name] = SummaryWriter(str(self.folder / name)), 0
-        return self._open[name]
+        shutil.rmtree(folder, ignore_errors=True)
+        writer = SummaryWriter(str(folder))
+        self._opened.callback(writer.close)
+        return writer
 
 
 @contextmanager
 def curves_in(folder: Path, wanted: bool) -> Iterator[Curves]:
     """Curves below a run folder for as long as the block runs."""
-    curves = Curves(folder / "tensorboard" if wanted else None)
-    try:
-        yield curves
-    finally:
-        curves.close()
+    with ExitStack() as opened:
+        yield Curves(folder / "tensorboard" if wanted else None, opened)
 
 
 def check_tensorboard() -> None:

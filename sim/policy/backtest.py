@@ -16,7 +16,7 @@ from clients.decision import losses
 from clients.local_data import SessionEvents, recent, session_events
 from core.seeds import numpy_generator
 from models.checkpoint import Installed
-from models.hypernetwork import AnyMapper
+from models.hypernetwork import AnyMapper, block_weights
 from models.metrics import CUTOFF
 from sim.data.interactions import Interactions
 from sim.world.streams import SHORTEST, Streams, build_streams
@@ -123,10 +123,7 @@ class Backtest:
                 ).weights
             return inference.rerank(part, events, lambda k, r: tuned[k] if r is None else tuned[k][r], None).ranks
         wanted = inference.request(part, *recent(past, self.history_length))
-
-        def weights(k: int, rows: Tensor | None) -> Tensor:
-            return mapper.block(k, wanted.latent if rows is None else wanted.latent[rows])
-
+        weights = block_weights(mapper.block, wanted.latent)
         return inference.rerank(part, events, weights, wanted.path).ranks
 
     def _past(self, row: int) -> np.ndarray:

@@ -7,7 +7,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,19 @@ class EpochRecord:
     seconds: float
 
 
+class TrainingObserver:
+    """Is told how the training of one model gets on; a subclass overrides what it uses."""
+
+    def on_batch(self, step: int, steps: int, records: Sequence[EpochRecord]) -> None:
+        """Step ``step`` of ``steps`` was taken in the epoch that comes after ``records``."""
+
+    def on_epoch(self, records: Sequence[EpochRecord]) -> None:
+        """An epoch has ended and its state is saved; the last of ``records`` is its own."""
+
+    def on_end(self, records: Sequence[EpochRecord], fresh: bool) -> None:
+        """The model is there, after these epochs; ``fresh``: it was trained now, else it was found in a cache."""
+
+
 class Diverged(UserError):
     """A training gave a loss, a weight or a score that is not finite; its checkpoint is removed."""
 
@@ -81,14 +94,14 @@ def train(
     checkpoint: Path,
     key: str = "",
     say: Callable[[str], None] = log.warning,
-    on_batch: Callable[[int, int, list[EpochRecord]], None] = lambda step, steps, records: None,
+    observers: Sequence[TrainingObserver] = (),
 ) -> Trained:
     """Train ``model`` in place and leave the best epoch's weights in it.
 
     After every epoch the whole state goes to ``checkpoint``; a training that finds one there continues from it and ends
     with the same numbers, because all randomness is derived from (seed, epoch). A checkpoint that is damaged or not of
-    ``key``, which names the model, is not used, and ``say`` gets a line about it. ``on_batch`` hears
-    (step, steps in this epoch, finished epochs) for the progress display.
+    ``key``, which names the model, is not used, and ``say`` gets a line about it. ``observers`` are told of
+    every batch and every epoch; that the model is there (``on_end``) is told by who needs it, trained or not.
 
     Raises :class:`Diverged` with the first loss, weight or validation score that is not finite; a loss above
     :data:`IMPOSSIBLE` counts as one.
@@ -137,7 +150,8 @@ def train(
                 if average is not None:
                     average.note(step)
                 total, seen = total + loss * count, seen + count
-                on_batch(step, max(steps, step), records)
+                for observer in observers:
+                    observer.on_batch(step, max(steps, step), records)
         wrong = not_finite(model.state_dict())  # a last step may spoil the weights after its own loss was good
         require(wrong is None, f"weights of {wrong} that are not finite")
         learner.after_epoch(model, epoch, recipe)
@@ -155,6 +169,8 @@ def train(
         state = {"model": model.state_dict(), "optimizers": take.state_dict(), "best": best}
         state |= {"best_epoch": best_epoch, "records": [asdict(record) for record in records]}
         save_checkpoint(checkpoint, key, state if average is None else state | {"average": average.state_dict()})
+        for observer in observers:
+            observer.on_epoch(records)
 
     model.load_state_dict(best)
     _part(model).popularity.copy_(popularity_ranks(data))

@@ -19,7 +19,18 @@ from strategies.base import Status
 from strategies.registry import METHODS
 
 CONFIG = Config(
-    devices=6, blocks=1, epochs=1, sessions=2, methods="devicerec,duet", compare_stale=True, drift="abrupt", quiet=True
+    devices=6,
+    blocks=1,
+    epochs=1,
+    sessions=2,
+    methods="devicerec,duet",
+    compare_stale=True,
+    drift="abrupt",
+    quiet=True,
+    references="none",
+    evaluate="sampled:20",
+    split="time",
+    retrain=30.0,
 )
 
 
@@ -41,6 +52,7 @@ def test_every_column_of_a_run_is_documented_with_its_unit(folder: Path) -> None
         "sessions.parquet": pd.read_parquet(folder / "sessions.parquet"),
         "summary.csv": pd.read_csv(folder / "summary.csv"),
         "training.csv": pd.read_csv(folder / "training.csv"),
+        "coverage.csv": pd.read_csv(folder / "coverage.csv"),
     }
     for file, frame in written.items():
         mine = listed[listed["file"] == file]
@@ -80,7 +92,9 @@ def test_the_command_that_a_report_names_gives_this_run(folder: Path) -> None:
     words = captions.command(analysis.load(folder).options).split()
     assert words[:3] == ["python", "-m", "sim.run"]
     again = tyro.cli(Config, args=words[3:], config=(tyro.conf.AvoidSubcommands,))
-    assert again == replace(CONFIG, context=10, memory=50, quiet=False)  # the defaults are spelled out
+    assert again == replace(
+        CONFIG, context=10, memory=50, candidates="unseen", quiet=False
+    )  # the defaults are spelled out
     plain = captions.command(analysis.load(folder).options | {"compare_stale": False}).split()
     assert not tyro.cli(Config, args=plain[3:], config=(tyro.conf.AvoidSubcommands,)).compare_stale
 

@@ -14,6 +14,7 @@ import pytest
 import analysis
 from analysis import captions, figures
 from analysis.report import build_report, main
+from analysis.sections import results
 from tests.analysis.test_analysis_case_study import STUDY
 from tests.support import browser
 from tests.support.fake_run import plausible_rows, plausible_training, write_run
@@ -197,3 +198,24 @@ def test_links_lead_somewhere(full: Path) -> None:
 
     assert targets <= set(re.findall(r'id="(\w+)"', page))
     assert {"results", "protocol", "reproduce"} <= targets
+
+
+def test_other_measures_have_a_table_of_their_own_that_names_the_sample(tmp_path: Path) -> None:
+    rows = plausible_rows(devices=12, sessions=2)
+    rows["hits_sampled"] = rows["hits"].astype(float)
+    rows["ndcg_sampled"] = rows["ndcg"]
+    run = analysis.load(write_run(tmp_path / "sampled", rows, evaluate="sampled:1000"))
+    first, other = results.section(run).tables
+    names = [name for name, _ in other.header]
+    assert names == ["Method", "Hit@1", "Hit@5", "Hit@20", "NDCG@5", "NDCG@20", "MRR", "Hit@10", "NDCG@10", "Coverage"]
+    assert "1 + 1,000 sampled candidates" in other.caption
+    assert "the cut-offs that columns name" in other.caption
+    assert "sampled" not in first.caption
+    assert {row[-1].text for row in other.rows} == {"–"}  # no coverage was recorded
+    plain = rows.drop(columns=["hits_sampled", "ndcg_sampled"])
+    run = analysis.load(write_run(tmp_path / "plain", plain))
+    other = results.section(run).tables[1]
+    assert "Hit@10" not in [name for name, _ in other.header]
+    assert "sampled" not in other.caption.lower()
+    earlier = plain.drop(columns=["hits_1", "hits_5", "hits_20", "ndcg_5", "ndcg_20", "mrr"])
+    assert len(results.section(analysis.load(write_run(tmp_path / "earlier", earlier))).tables) == 1

@@ -10,7 +10,7 @@ from rich.console import Console
 
 import analysis
 from analysis.stats import p_value, paired, ratios
-from analysis.summary import compare_devices, device_sums, of_method, summarise
+from analysis.summary import compare_devices, device_sums, mdac, of_method, summarise
 from analysis.summary_table import terminal_table
 from core.schema import SUMMARY, names
 from tests.support.fake_run import plausible_rows, write_run
@@ -257,3 +257,58 @@ def test_two_methods_of_different_runs_are_compared_device_by_device() -> None:
     names = ("ndcg@10_delta", "ndcg@10_delta_low", "ndcg@10_delta_high")
     assert [ahead[name] for name in names] == [0.25, 0.25, 0.25]
     assert [level[name] for name in names] == [0.0, -0.125, 0.125]
+
+
+MEASURES = ("hits_1", "hits_5", "hits_20", "ndcg_5", "ndcg_20", "mrr", "hits_sampled", "ndcg_sampled")
+
+
+def _measured(frame: pd.DataFrame, values: list[tuple[float, ...]]) -> pd.DataFrame:
+    return frame.assign(
+        **{name: list(column) for name, column in zip(MEASURES, zip(*values, strict=True), strict=True)}
+    )
+
+
+def test_other_cut_offs_and_samples_are_sums_over_events_by_hand(two_devices: pd.DataFrame) -> None:
+    base = two_devices[two_devices["method"] == "devicerec"]
+    rows = _measured(
+        base, [(0, 1, 2, 0.5, 0.7, 0.6, 2, 1.2), (0, 0, 3, 0, 0.9, 0.5, 5, 2.8), (1, 1, 1, 1, 1, 1.1, 2, 1.6)]
+    )
+    (found,) = summarise(rows).to_dict("records")
+    expected = {
+        **{"hit@1": 0.1, "hit@5": 0.2, "hit@20": 0.6, "ndcg@1": 0.1, "ndcg@5": 0.15, "ndcg@20": 0.26},
+        **{"mrr": 0.22, "hit@10_sampled": 0.9, "ndcg@10_sampled": 0.56, "hit@10": 0.2, "ndcg@10": 0.08},
+    }
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+
+
+def test_a_run_of_an_earlier_version_has_no_other_cut_offs(two_devices: pd.DataFrame) -> None:
+    table = summarise(two_devices)
+    assert table[["hit@1", "ndcg@20", "mrr", "hit@10_sampled", "coverage"]].isna().all().all()
+    assert table["hit@10"].notna().all()
+
+
+def test_the_largest_gap_of_a_tier_by_hand(two_devices: pd.DataFrame) -> None:
+    """DeviceRec: 0.8 of 8 events on one device, 0 of 2 on the other; all: 0.08. The gaps are 0.02 and 0.08."""
+    rows = two_devices.assign(tier=np.where(two_devices["device"] == 0, "phone", "watch"))
+    table = summarise(rows).set_index("method")
+    assert table.loc["devicerec", "mdac"] == pytest.approx(0.08 / 0.08)
+    # Forward-OFA: 2.5 of 8 and 0.5 of 2; all: 0.3
+    assert table.loc["forward-ofa", "mdac"] == pytest.approx((0.3 - 0.25) / 0.3)
+    assert summarise(two_devices)["mdac"].isna().all()  # one tier
+    assert math.isnan(mdac(rows.assign(ndcg=0.0)))
+
+
+def test_coverage_is_the_mean_over_seeds_and_unknown_if_it_is_for_one(two_devices: pd.DataFrame) -> None:
+    nan = float("nan")
+    coverage = pd.DataFrame(
+        [
+            (0, "devicerec", 20.0, 80),
+            (1, "devicerec", 40.0, 80),
+            (0, "forward-ofa", 8.0, 80),
+            (1, "forward-ofa", nan, 80),
+        ],
+        columns=["seed", "method", "recommended", "items"],
+    )
+    found = summarise(two_devices, coverage=coverage).set_index("method")["coverage"]
+    assert found["devicerec"] == pytest.approx((0.25 + 0.5) / 2)
+    assert math.isnan(found["forward-ofa"])

@@ -392,8 +392,8 @@ def test_a_device_answers_the_same_alone_and_among_others(
     contexts = [context(device) for device in range(DEVICES)]
     for action in actions:
 
-        def sent(name: str) -> list[Message]:
-            return messages(crowd, model, action, tmp_path / name if remembers else None)  # noqa: B023
+        def sent(name: str, action: str = action) -> list[Message]:
+            return messages(crowd, model, action, tmp_path / name if remembers else None)
 
         alone = [app(message, one) for message, one in zip(sent("alone"), contexts, strict=True)]
         together = app.call_many(sent("together"), contexts)

@@ -7,7 +7,7 @@ import torch
 from models.backbones.sasrec import SASRec
 from models.cloud_models import AdaptiveModel
 from models.device_part import DevicePart, Extractor, chosen_path, compact_constraint, sample_gates
-from models.hypernetwork import Mapper
+from models.hypernetwork import Mapper, generate
 
 
 def backbone() -> SASRec:
@@ -86,3 +86,44 @@ def test_extractor_macs_against_torchs_own_counter_of_the_same_products() -> Non
     part = AdaptiveModel(backbone(), torch.Generator(), controller=True).device_part
     # two GRUs: 3 gates, input and state, 64 x 64 each, for every item; one layer H of 64 x 2
     assert part.request_macs(5) == 2 * 5 * 6 * 4096 + 128
+
+
+def test_the_network_for_a_history_and_a_path_is_the_heads_applied_to_the_interest_on_that_path() -> None:
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(1)
+    shape = backbone()
+    part = DevicePart(shape, controller=True, interest=True, structure="path").eval()
+    mapper = Mapper(shape, generator).eval()
+    history, lengths = torch.tensor([[3, 7, 0], [5, 1, 9]]), torch.tensor([2, 3])
+    path = torch.tensor([[True, False], [True, True]])
+    weights = generate(part, mapper, history, lengths, path)
+    assert part.interest is not None
+    for device, start in enumerate(([1.0, -1.0], [1.0, 1.0])):  # 1 for a block that runs, -1 for one that does not
+        items = part.embed_history(history[device : device + 1, : int(lengths[device])])
+        first = torch.zeros(1, 64)
+        first[0, :2] = torch.tensor(start)
+        interest = part.interest.gru(items, first.unsqueeze(0))[0][0, -1]
+        expected = interest / 8 @ mapper.heads[1] + mapper.base[1]
+        torch.testing.assert_close(weights(1, torch.tensor([device]))[0], expected)
+        torch.testing.assert_close(weights(1, None)[device], expected)
+
+
+def test_no_block_is_generated_that_no_device_runs() -> None:
+    torch.manual_seed(0)
+    shape = backbone()
+    part = DevicePart(shape, controller=True, interest=True).eval()
+    mapper = Mapper(shape, torch.Generator().manual_seed(1)).eval()
+    made: list[tuple[int, int]] = []
+    head = mapper.block
+
+    def counted(k: int, latent: torch.Tensor) -> torch.Tensor:
+        made.append((k, len(latent)))
+        return head(k, latent)
+
+    mapper.block = counted  # type: ignore[method-assign]
+    path = torch.tensor([[False, False], [False, True], [False, True]])
+    history, lengths = torch.tensor([[3], [4], [5]]), torch.tensor([1, 1, 1])
+    with torch.no_grad():
+        weights = generate(part, mapper, history, lengths, path)
+        shape.encode(torch.randint(1, 21, (3, 2, 5)), weights, keep=path)
+    assert made == [(1, 2)]

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.candidates import Seen, repeats, seen_before
+from models.candidates import Seen, draw_negatives, repeats, seen_before
 from models.kernels.softmax_loss import distillation_loss, full_softmax_loss
 from models.metrics import ranks
 
@@ -84,3 +84,23 @@ def test_repeats_are_found_within_each_sequence() -> None:
     items = np.array([5, 3, 5, 5, 3, 3, 5])
     assert repeats(np.array([0, 4, 4, 7]), items).tolist() == [False, False, True, True, False, True, False]
     assert repeats(np.array([0]), np.zeros(0, dtype=np.int64)).tolist() == []
+
+
+def test_negatives_are_distinct_candidates_and_all_of_them_where_there_are_no_more() -> None:
+    excluded = np.array([7, 1, 4, 1, 12])  # in any order, one of them twice
+    left = [2, 3, 5, 6, 8, 9, 10, 11]
+    for count in (8, 9, 100):
+        assert draw_negatives(np.random.default_rng(0), count, 12, excluded).tolist() == left
+    assert draw_negatives(np.random.default_rng(0), 5, 3, np.array([1, 2, 3])).tolist() == []
+    for seed in range(50):
+        drawn = draw_negatives(np.random.default_rng(seed), 5, 12, excluded).tolist()
+        assert len(set(drawn)) == 5
+        assert set(drawn) <= set(left)
+
+
+def test_every_candidate_is_drawn_equally_often() -> None:
+    rng, counts = np.random.default_rng(1), np.zeros(7)
+    for _ in range(6000):
+        counts[draw_negatives(rng, 2, 6, np.array([3]))] += 1
+    assert counts[0] == counts[3] == 0
+    assert np.abs(counts[[1, 2, 4, 5, 6]] / 6000 - 2 / 5).max() < 0.03  # 4.7 standard deviations

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.kernels.softmax_loss import full_softmax_loss
-from models.metrics import best_items, hits, ndcg, ranks
+from models.metrics import HITS, NDCGS, best_items, hits, listed, measures, ndcg, ranks, sampled_ranks
 
 
 @settings(max_examples=50, deadline=None)
@@ -80,3 +80,56 @@ def test_full_softmax_loss_and_its_gradients_equal_cross_entropy() -> None:
     for mine, theirs in zip(got, torch.autograd.grad(plain, (states, items)), strict=True):
         torch.testing.assert_close(mine, theirs)
     assert got[1][0].abs().sum() == 0  # padding is no candidate
+
+
+def test_every_measure_of_a_few_ranks_by_hand() -> None:
+    """Ranks on both sides of every cut-off, and an event that is no prediction."""
+    found = {name: float(each.sum()) for name, each in measures(torch.tensor([1, 3, 5, 6, 10, 11, 20, 21, 0])).items()}
+    log = math.log2
+    five = 1 + 1 / 2 + 1 / log(6)
+    ten = five + 1 / log(7) + 1 / log(11)
+    assert found == pytest.approx(
+        {
+            **{"hits_1": 1, "hits_5": 3, "hits": 5, "hits_20": 7},
+            **{"ndcg_5": five, "ndcg": ten, "ndcg_20": ten + 1 / log(12) + 1 / log(21)},
+            "mrr": 1 + 1 / 3 + 1 / 5 + 1 / 6 + 1 / 10 + 1 / 11 + 1 / 20 + 1 / 21,
+        }
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(1, 40), max_size=12))
+def test_all_cut_offs_measure_the_same_ranks(found: list[int]) -> None:
+    each = measures(torch.tensor(found, dtype=torch.long))
+    for cutoff in (1, 5, 10, 20):
+        inside = [rank for rank in found if rank <= cutoff]
+        assert each[HITS[cutoff]].tolist() == [float(rank <= cutoff) for rank in found]
+        assert float(each[NDCGS[cutoff]].sum()) == pytest.approx(sum(math.log(2) / math.log(1 + r) for r in inside))
+    assert float(each["mrr"].sum()) == pytest.approx(sum(1 / rank for rank in found))
+
+
+def test_the_rank_among_sampled_candidates_by_hand() -> None:
+    scores = torch.tensor([[0.9, 0.8, 0.7, 0.6, 0.5], [1.0, 1.0, 0.0, NAN, 2.0], [NAN, 1.0, 2.0, 3.0, 4.0]])
+    negatives = torch.tensor([[1, 2, 5], [2, 4, 3], [2, 0, 0]])
+    # item 4 scores less than 1 and 2; item 1 has a tie and a NaN before it; a NaN is the last of two
+    assert sampled_ranks(scores, torch.tensor([4, 1, 1]), negatives).tolist() == [3, 3, 2]
+    assert sampled_ranks(scores, torch.tensor([4, 1, 1]), torch.zeros(3, 4, dtype=torch.long)).tolist() == [1, 1, 1]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.sampled_from([0.0, 1.0, 2.0, 3.0, NAN, -INF]), min_size=3, max_size=30), st.data())
+def test_a_sample_of_all_candidates_gives_the_rank_among_all_and_a_part_no_later_one(
+    scores: list[float], data: st.DataObject
+) -> None:
+    target = data.draw(st.integers(1, len(scores)))
+    others = [item for item in range(1, len(scores) + 1) if item != target]
+    part = data.draw(st.lists(st.sampled_from(others), unique=True))
+    table, wanted = torch.tensor([scores]), torch.tensor([target])
+    full = int(ranks(table, wanted))
+    assert int(sampled_ranks(table, wanted, torch.tensor([others]))) == full
+    assert int(sampled_ranks(table, wanted, torch.tensor([part], dtype=torch.long))) <= min(full, 1 + len(part))
+
+
+def test_what_is_recommended_has_no_item_that_is_no_candidate() -> None:
+    scores = torch.tensor([[3.0, -INF, 1.0, 2.0], [NAN, INF, 0.0, 1.0], [-INF, -INF, -INF, 5.0]])
+    assert listed(scores, 3).tolist() == [[1, 4, 3], [4, 3, 0], [4, 0, 0]]

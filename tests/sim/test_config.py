@@ -35,6 +35,11 @@ def test_defaults_follow_backbone_and_protocol() -> None:
         ({"devices": 0}, "--devices is 0"),
         ({"session_gap": 0.0}, "--session-gap is 0"),
         ({"penalty": -1.0}, "--penalty is -1"),
+        ({"evaluate": "sampled"}, "--evaluate is 'sampled'; it must be full, or sampled:N"),
+        ({"evaluate": "sampled:0"}, "--evaluate is 'sampled:0'"),
+        ({"evaluate": "sampled:1e3"}, "--evaluate is 'sampled:1e3'"),
+        ({"evaluate": "sampled:1000001"}, "N from 1 to 1,000,000"),
+        ({"evaluate": "all:100"}, "--evaluate is 'all:100'"),
         *(
             ({item.name: value}, re.escape(f"--{item.name.replace('_', '-')} is {value}; it must be finite"))
             for item in fields(Config)
@@ -168,3 +173,8 @@ def test_a_mix_without_end_or_without_a_file_has_an_identity_too(tmp_path: Path)
     circle.write_text('base = "circle.toml"\n')
     names = [str(circle), str(tmp_path / "missing.toml"), "paper-devise"]
     assert all(len(Config(scenario=name).identity()) == 8 for name in names)
+
+
+def test_a_sample_of_candidates_is_part_of_what_a_run_is() -> None:
+    assert (Config().sampled, Config(evaluate="sampled:100").sampled) == (0, 100)
+    assert len({Config(evaluate=value).identity() for value in ("full", "sampled:100", "sampled:101")}) == 3

@@ -79,6 +79,7 @@ def played(device: int, session: int, status: Status = "ok", **facts: object) ->
 
 
 MEASURED = {"hits": 1, "ndcg": 0.5, "served": 1, "macs": 100_000, "macs_paper": 0, "macs_adapt": 0}
+MEASURED |= {"hits_1": 0, "hits_5": 1, "hits_20": 1, "ndcg_5": 0.5, "ndcg_20": 0.5, "mrr": 1 / 3}
 
 
 def test_rows_of_a_round_by_hand() -> None:

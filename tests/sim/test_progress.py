@@ -20,9 +20,9 @@ from clients.app import app
 from sim import run
 from sim.backends.inprocess import InProcessGrid
 from sim.config import Config
-from sim.experiment import epochs_expected, execute
+from sim.experiment import execute
 from sim.observers import progress
-from sim.observers.progress import Display, Playing, Training, clock
+from sim.observers.progress import Display, Training, clock, epochs_expected
 from sim.observers.tensorboard import curves_in
 from strategies.training.learner import Recipe
 from strategies.training.loop import EpochRecord
@@ -55,23 +55,23 @@ def test_the_display_has_phase_numbers_and_time_left_and_fits(width: int, monkey
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     it, _ = display(width)
     with it.open("ml1m, 1,000 devices", phases=3):
-        model = it.training("Forward-OFA")
+        model = it.training("Forward-OFA", lambda records: 6 if records else 60)
         it.phase("training the cloud models", [model])
         with it.doing(model):
-            model.batch(1, 10, [], expected=60)
+            model.on_batch(1, 10, [])
             now[0] += 30
-            model.batch(5, 10, [EpochRecord(1, 4.5, 0.031, 0.06, 1.0)], expected=6)
+            model.on_batch(5, 10, [EpochRecord(1, 4.5, 0.031, 0.06, 1.0)])
             text = "\n".join(shown(it, width))
             assert "1 of 3: training the cloud models" in text
             # 1.5 of 6 epochs in 30 s: 4.5 more take 90 s
             assert re.search(r"Forward-OFA +\S+ +2 of ~6 +1:30 min +4\.500 +0\.0310", text)
-            model.end([EpochRecord(1, 4.5, 0.031, 0.06, 1.0), EpochRecord(2, 4.0, 0.029, 0.06, 1.0)], fresh=True)
+            model.on_end([EpochRecord(1, 4.5, 0.031, 0.06, 1.0), EpochRecord(2, 4.0, 0.029, 0.06, 1.0)], fresh=True)
         works = [it.playing("DeviceRec", 1234), it.playing("w.o. structural vector", 31_999)]
         it.phase("playing the sessions", works)
         with it.doing(works[1]):
             now[0] += 10
-            works[1].round(rows(1000, ndcg=600.0, served=999, requested=500, bits=4_000_000_000), fresh=True)
-            works[1].wave(256)
+            works[1].on_round(rows(1000, ndcg=600.0, served=999, requested=500, bits=4_000_000_000), fresh=True)
+            works[1].on_wave(256)
             lines = shown(it, width)
         text = "\n".join(lines)
         assert "✓ training the cloud models: 30 s" in text
@@ -89,17 +89,17 @@ def test_what_an_earlier_run_had_done_says_nothing_about_the_speed_of_this_one(
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     it, _ = display(100, quiet=True)
-    work, model = it.playing("DUET", 40), it.training("DUET")
+    work, model = it.playing("DUET", 40), it.training("DUET", lambda records: 8)
     with it.doing(work):
-        work.round(rows(20, 1.0, 20, 20, 100), fresh=False)
+        work.on_round(rows(20, 1.0, 20, 20, 100), fresh=False)
         assert work.left is None
         now[0] = 5.0
-        work.round(rows(10, 1.0, 10, 10, 100), fresh=True)
+        work.on_round(rows(10, 1.0, 10, 10, 100), fresh=True)
         assert work.left == pytest.approx(5.0)  # 10 in 5 s, 10 to go
     with it.doing(model):
-        model.batch(1, 4, [EpochRecord(i, 1.0, 0.1, 0.1, 1.0) for i in (1, 2, 3)], expected=8)
+        model.on_batch(1, 4, [EpochRecord(i, 1.0, 0.1, 0.1, 1.0) for i in (1, 2, 3)])
         now[0] += 3.0
-        model.batch(2, 4, model.records, expected=8)
+        model.on_batch(2, 4, model.records)
         assert model.left == pytest.approx(3.0 * 4.5 / 0.5)
 
 
@@ -108,17 +108,17 @@ def test_elsewhere_than_on_a_terminal_there_is_a_line_for_each_piece_of_work(mon
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     it, out = display(80, terminal=False)
     with it.open("synthetic", phases=2):
-        model, work = it.training("DUET"), it.playing("DUET", 40)
+        model, work = it.training("DUET", len), it.playing("DUET", 40)
         it.phase("training the cloud models", [model])
         with it.doing(model):
-            model.end([EpochRecord(1, 4.25, 0.05, 0.1, 1.0)], fresh=False)
+            model.on_end([EpochRecord(1, 4.25, 0.05, 0.1, 1.0)], fresh=False)
         it.phase("playing the sessions", [work])
         with it.doing(work):
-            work.round(rows(10, 6.0, 9, 8, 2_500_000), fresh=True)
+            work.on_round(rows(10, 6.0, 9, 8, 2_500_000), fresh=True)
             now[0] += progress.LINE_EVERY
-            work.round(rows(10, 4.0, 9, 8, 2_500_000), fresh=True)
+            work.on_round(rows(10, 4.0, 9, 8, 2_500_000), fresh=True)
             now[0] += 1
-            work.round(rows(20, 10.0, 20, 16, 5_000_000), fresh=True)
+            work.on_round(rows(20, 10.0, 20, 16, 5_000_000), fresh=True)
             now[0] += 1
     assert out.getvalue().splitlines() == [
         "train DUET: from the cache; loss 4.250, best validation NDCG@10 0.0500",
@@ -133,7 +133,7 @@ def test_quiet_says_nothing() -> None:
         work = it.playing("DUET", 10)
         it.phase("playing the sessions", [work])
         with it.doing(work):
-            work.round(rows(10, 6.0, 9, 8, 1), fresh=True)
+            work.on_round(rows(10, 6.0, 9, 8, 1), fresh=True)
         it.say("finished")
     assert out.getvalue() == ""
 
@@ -210,6 +210,7 @@ def test_ctrl_c_in_training_and_in_playing_ends_with_the_same_rows(
         quiet=True,
     )
     options = ["--devices", "40", "--blocks", "1", "--epochs", "8", "--methods", "finetune,duet"]
+    options += ["--references", "none", "--candidates", "all"]
     command = [sys.executable, "-m", "sim.run", *options, "--out", str(tmp_path / "run")]
     for phase, until in (("training", r"[1-9] of ~8"), ("playing", r"[1-9]\d*/\d+ [^\n]*0\.\d{4}")):
         terminal = Terminal(command)
@@ -232,15 +233,14 @@ def test_tensorboard_finds_the_curves(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     records = [EpochRecord(epoch, 5.0 - epoch, 0.1 * epoch, 0.2 * epoch, 1.0) for epoch in (1, 2, 3)]
-    work = Playing("DUET", 30)
     for _ in range(2):  # the second time as a run that is continued
         with curves_in(tmp_path, wanted=True) as curves:
-            curves.epochs("duet", 7, records[:2])
-            curves.epochs("duet", 7, records)
-            work.sums = dict.fromkeys(work.sums, 0.0)
+            (training,), (playing,) = curves.training("duet", 7), curves.playing("duet", 7)
+            training.on_epoch(records[:2])
+            training.on_epoch(records)
+            training.on_end(records, fresh=True)
             for _ in range(2):
-                work.round(rows(10, 5.0, 9, 8, 2_000_000), fresh=True)
-                curves.quality("duet", 7, work)
+                playing.on_round(rows(10, 5.0, 9, 8, 2_000_000), fresh=True)
 
     def points(folder: str, tag: str) -> list[tuple[int, float]]:
         found = EventAccumulator(str(tmp_path / "tensorboard" / folder)).Reload().Scalars(tag)
@@ -254,8 +254,8 @@ def test_tensorboard_finds_the_curves(tmp_path: Path) -> None:
 
 def test_without_the_flag_nothing_is_written_for_tensorboard(tmp_path: Path) -> None:
     with curves_in(tmp_path, wanted=False) as curves:
-        curves.epochs("duet", 0, [EpochRecord(1, 1.0, 0.1, 0.1, 1.0)])
-        curves.quality("duet", 0, Playing("DUET", 3))
+        assert not curves.training("duet", 0)
+        assert not curves.playing("duet", 0)
     assert not list(tmp_path.iterdir())
 
 
@@ -272,4 +272,4 @@ def test_tensorboard_that_is_not_installed_is_one_line_and_nothing_half_written(
 
 def test_tensorboard_is_no_part_of_what_a_run_is() -> None:
     assert Config(tensorboard=True).identity() == Config().identity()
-    assert Training("DUET").left is None
+    assert Training("DUET", len).left is None

@@ -99,9 +99,9 @@ def test_every_version_learns_from_all_that_lies_before_it_and_from_nothing_late
     learnt: dict[tuple[str, int], TrainingSet] = {}
     real = experiment.train_model
 
-    def noted(name: str, data: TrainingSet, *rest: object) -> tuple[pd.DataFrame, bool]:
+    def noted(name: str, data: TrainingSet, *rest: object, **named: object) -> tuple[pd.DataFrame, bool]:
         learnt[name, int(str(rest[5])) if len(rest) > 5 else 0] = data
-        return real(name, data, *rest)  # type: ignore[arg-type]
+        return real(name, data, *rest, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(experiment, "train_model", noted)
     run.main(config)

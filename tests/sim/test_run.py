@@ -222,7 +222,7 @@ def test_the_model_of_an_earlier_version_in_the_run_folder_is_replaced(
         patch.setattr(model_cache, "derive", lambda *args: 7)
         folder, world = prepare(config)
         data = model_cache.training_set(world.interactions, world.streams, config)
-        model_cache.train_model("devicerec", data, config, folder, 0, lambda *args: None)
+        model_cache.train_model("devicerec", data, config, folder, 0)
     assert path.read_bytes() != right
     run.main(config)
     assert path.read_bytes() == right

@@ -1,5 +1,6 @@
 """What is compared of an epoch, and how epochs are compared."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from models.backbones.sasrec import SASRec
 from strategies.devicerec import DeviceRec
 from strategies.training.ema import EVERY, Average
 from strategies.training.learner import Recipe
-from strategies.training.loop import EpochRecord, Trained, is_best, smoothed_ndcg, train
+from strategies.training.loop import EpochRecord, Trained, TrainingObserver, is_best, smoothed_ndcg, train
 from strategies.training.presets import recipe_for
 from strategies.training.windows import TrainingSet
 
@@ -27,11 +28,25 @@ def small_model() -> nn.Module:
     return DeviceRec.learner().build(SASRec(20, 1, 5, generator), generator)
 
 
-def trained_small(model: nn.Module, recipe: Recipe, folder: Path, steps: list[int] | None = None) -> Trained:
-    """Train it on six histories of twelve items; which step of its epoch each was goes into ``steps``."""
+class Noted(TrainingObserver):
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, int, int]] = []
+
+    def on_batch(self, step: int, steps: int, records: Sequence[EpochRecord]) -> None:
+        self.events.append(("batch", step, len(records)))
+
+    def on_epoch(self, records: Sequence[EpochRecord]) -> None:
+        self.events.append(("epoch", records[-1].epoch, len(records)))
+
+
+def trained_small(
+    model: nn.Module, recipe: Recipe, folder: Path, observers: Sequence[TrainingObserver] = ()
+) -> Trained:
+    """Train it on six histories of twelve items."""
     histories = np.random.default_rng(0).integers(1, 21, (6, 12))
     data = TrainingSet(np.arange(7) * 12, histories.flatten(), np.arange(1, 7), 20)
-    taken = [] if steps is None else steps
     return train(
         DeviceRec.learner(),
         model,
@@ -41,7 +56,7 @@ def trained_small(model: nn.Module, recipe: Recipe, folder: Path, steps: list[in
         seed=0,
         device=torch.device("cpu"),
         checkpoint=folder / "checkpoint",
-        on_batch=lambda step, in_all, records: taken.append(step),
+        observers=observers,
     )
 
 
@@ -115,10 +130,25 @@ def test_epochs_of_few_steps_are_looked_at_twice_if_they_can_be() -> None:
 def test_a_training_of_two_steps_an_epoch_changes_the_weights_that_are_kept(tmp_path: Path) -> None:
     model = small_model()
     before = [parameter.detach().clone() for parameter in model.parameters()]
-    steps: list[int] = []
-    trained_small(model, Recipe(batch=10, max_epochs=2), tmp_path, steps)
-    assert max(steps) < 4
+    noted = Noted()
+    trained_small(model, Recipe(batch=10, max_epochs=2), tmp_path, [noted])
+    assert max(step for event, step, _ in noted.events if event == "batch") < 4
     assert all(bool((new != old).any()) for new, old in zip(model.parameters(), before, strict=True))
+
+
+def test_every_observer_is_told_of_every_batch_and_every_epoch_in_order(tmp_path: Path) -> None:
+    first, second = Noted(), Noted()
+    model = small_model()
+    done = trained_small(model, Recipe(batch=3, max_epochs=2, patience=0), tmp_path, [first, second])
+    assert len(done.records) == 2
+    steps = sum(event == "batch" for event, *_ in first.events) // 2
+    assert steps > 1
+    expected = []
+    for epoch in (1, 2):  # a batch belongs to the epoch after the finished ones
+        expected += [("batch", step, epoch - 1) for step in range(1, steps + 1)]
+        expected.append(("epoch", epoch, epoch))
+    assert first.events == expected
+    assert second.events == expected
 
 
 def test_what_is_no_weight_is_taken_as_it_is() -> None:

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -166,7 +167,7 @@ def try_all(scratch: Path) -> dict[str, str]:
             shutil.copytree(states / case.state, folder)
             move_identity(folder, states / case.state)
             one_file(folder, case.file).write_bytes(content)
-            out[f"{case.name}, {damage}"] = outcome(lambda: run.main(config(folder)), folder, rows)  # noqa: B023
+            out[f"{case.name}, {damage}"] = outcome(partial(run.main, config(folder)), folder, rows)
             print(case.name, damage, out[f"{case.name}, {damage}"], file=sys.stderr)
     return out
 

@@ -84,6 +84,7 @@ def plausible_rows(
                     "method": method,
                     "session": np.tile(np.arange(sessions, dtype=np.int32), devices),
                     "events": events.ravel().astype(np.int32),
+                    "repeats": np.int32(0),
                     "hits": hits.ravel().astype(np.int32),
                     "ndcg": gain.ravel(),
                     "requested": (served & asks).ravel(),
@@ -108,6 +109,12 @@ def plausible_rows(
             )
             adapts = asks or method == "finetune"
             rows["adapted"] = adapts & served.ravel()
+            for share, name in ((0.3, "hits_1"), (0.7, "hits_5")):
+                rows[name] = (share * rows["hits"]).astype(np.int32)
+            rows["hits_20"] = np.minimum(rows["hits"] + 1, rows["events"]).astype(np.int32)
+            rows["ndcg_5"] = np.minimum(0.9 * rows["ndcg"], rows["hits_5"])
+            rows["ndcg_20"] = rows["ndcg"] + 0.25 * (rows["hits_20"] - rows["hits"])
+            rows["mrr"] = 0.8 * rows["ndcg"]
             if drift and adapts:
                 chance = np.where(after >= 1, 0.6, 0.15).ravel()
                 rows["adapted"] &= (rows["session"] == 0) | (draw.random(len(rows)) < chance)

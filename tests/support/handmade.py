@@ -48,7 +48,7 @@ def install(groups: np.ndarray, counts: np.ndarray, keep: float, patch: pytest.M
     """Runs deploy this model instead of a trained one."""
 
     def train_model(
-        name: str, data: object, config: Config, run: RunFolder, seed: int, on_batch: object, *rest: object
+        name: str, data: object, config: Config, run: RunFolder, seed: int, *rest: object, **more: object
     ) -> tuple[pd.DataFrame, bool]:
         path = model_path(run, name, seed)
         path.parent.mkdir(exist_ok=True)

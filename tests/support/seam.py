@@ -1,5 +1,6 @@
 """Both sides of the seam between cloud and devices, made by hand: models, disks, messages and replies."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,7 +26,23 @@ def answer(message: Message, records: Mapping[str, ArrayRecord | MetricRecord | 
 
 
 def measured(**values: float) -> dict[str, MetricRecord]:
-    """The report of a session: of one event, not served and without a hit where ``values`` names nothing."""
+    """The report of a session: of one event, not served and without a hit where ``values`` names nothing.
+
+    The measures at other cut-offs are such as these can stand beside: no hit is beyond rank 5, all else is at rank 20.
+    """
+    events, hits, ndcg = (values.get(name, default) for name, default in (("events", 1), ("hits", 0), ("ndcg", 0.0)))
+    possible = (n for n in range(int(hits) + 1) if ndcg - n <= (hits - n) / math.log2(3) + 1e-9)
+    first = next(possible, 0)
+    beyond = events - hits
+    values = {
+        "hits_1": first,
+        "hits_5": hits,
+        "hits_20": events,
+        "ndcg_5": ndcg,
+        "ndcg_20": ndcg + beyond / math.log2(21),
+        "mrr": first + (hits - first) / 3 + beyond / 20,
+        **values,
+    }
     numbers = {field.name: field.kind(values.get(field.name, field.name == "events")) for field in MEASURED_FIELDS}
     return {MEASURED: MetricRecord(numbers)}  # type: ignore[arg-type]
 

@@ -1,0 +1,74 @@
+"""Which share of the catalogue a method recommends: the simulator's own look at the disks of the devices it simulates.
+
+Devices tell the cloud numbers and never items, so coverage is nothing that the cloud could measure. Each device notes
+on its own disk what it recommends (:mod:`clients.evaluation`); after a method has been played, the simulator unites
+what all of them noted: the first ten items before each prediction, of every device-session that was played. Where a
+device's disk cannot be reached, or a note is missing or damaged, the coverage is not known; it is never that of a part.
+"""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from clients.evaluation import LISTS
+from core import atomic, sealed
+from core.errors import Damaged
+from core.run_folder import COVERAGE, RunFolder, reason
+
+PLAYED = ("ok", "late", "vanished")
+"""The statuses of device-sessions that were played, whether or not the measurements arrived."""
+
+
+def lists_name(seed: object, method: object) -> str:
+    """The folder, on each device's disk, for what a method recommends."""
+    return f"{seed}-{method}"
+
+
+def save_coverage(run: RunFolder, rows: pd.DataFrame, num_items: int, say: Callable[[str], None]) -> None:
+    """Write ``coverage.csv``: of each seed and method the items recommended, and the items there are.
+
+    ``rows`` are those of the whole run. ``recommended`` is empty where it is not known, with a line to ``say``.
+    """
+    found = []
+    for (seed, method), mine in rows.groupby(["seed", "method"], sort=False):
+        folder = run.world / LISTS / lists_name(seed, method)
+        recommended: int | None = None
+        try:
+            recommended = len(recommended_items(folder, mine))
+        except Damaged as error:
+            say(f"the coverage of {method}, seed {seed}, is not known: {reason(error)}")
+        found.append({"seed": seed, "method": method, "recommended": recommended, "items": num_items})
+    frame = pd.DataFrame(found).astype({"recommended": "Int64"})
+    atomic.write(run.path / COVERAGE, frame.to_csv(index=False))
+
+
+def drop_lists(run: RunFolder) -> None:
+    """Remove what the devices noted: the run is finished."""
+    shutil.rmtree(run.world / LISTS, ignore_errors=True)
+
+
+def recommended_items(folder: Path, rows: pd.DataFrame) -> np.ndarray:
+    """The items that the device-sessions of a method recommended, ascending.
+
+    Raises :class:`core.errors.Damaged` if a note is not to be believed, or one is missing of the device-sessions in
+    ``rows`` that were played.
+    """
+    noted, items = [np.zeros((0, 2), dtype=np.int64)], [np.zeros(0, dtype=np.int32)]
+    for path in sorted(folder.glob("*.safetensors")):
+        facts, arrays = sealed.read_tensors(path, "")
+        sealed.expect(path, facts, {"kind": "recommended items", "of": folder.name}, "")
+        noted.append(np.stack([arrays["devices"], arrays["sessions"]], axis=1))
+        items.append(arrays["items"])
+    have = set(map(tuple, np.concatenate(noted).tolist()))
+    played = rows.loc[rows["status"].isin(PLAYED), ["device", "session"]]
+    missing = [place for place in played.itertuples(index=False, name=None) if place not in have]
+    if missing:
+        device, session = missing[0]
+        raise Damaged(
+            f"{folder} lacks the recommendations of {len(missing)} device-sessions (the first: device {device}, "
+            f"session {session}); "
+        )
+    return np.unique(np.concatenate(items))
