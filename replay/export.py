@@ -167,7 +167,7 @@ def _measure(runs: dict[str, Run], files: dict[str, Path], own: OwnNetwork) -> l
 def _hits(scores: Tensor, own: OwnNetwork) -> int:
     """Hits of the session's predictions ``(N, num_items)`` among the candidates, at cut-off 10."""
     _, wanted, seen = own.events.predictions()
-    return int(hits(ranks(scores if seen is None else seen.exclude(scores), wanted)).sum())
+    return int(hits(ranks(scores if seen is None else seen.exclude(scores.clone()), wanted)).sum())
 
 
 def table(own: OwnNetwork, measured: Sequence[Written]) -> Table:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from core.errors import UserError
 from core.sealed import write_arrays
 from models.checkpoint import Sizes, load_device, load_mapper, save_model
 from models.cloud_models import AdaptiveModel, StaticModel
-from replay.export import main
+from replay.export import _hits, main
 from replay.networks import own_network
 
 ITEMS, BLOCKS, CONTEXT, MEMORY = 40, 3, 5, 6
@@ -133,6 +134,16 @@ def test_files_are_written_checked_and_measured(run: Path, capsys: pytest.Captur
     assert [one["kind"] for one in facts["runs"]] == ["PyTorch", "torch export", "ONNX"]
     assert all(one["median_us"] > 0 and one["largest_difference"] < 1e-4 for one in facts["runs"])
     assert "blocks 1, 3" in capsys.readouterr().out
+
+
+def test_counting_hits_among_unseen_items_leaves_the_scores_as_they_are(run: Path) -> None:
+    """The next kind of file is compared with them."""
+    own, storage = own_network(run, 1, 2, "forward-ofa", None), Storage(run / "world")
+    own = replace(own, events=session_events([storage.before(1, 2)], [storage.during(1, 2)], CONTEXT, "unseen"))
+    scores = torch.cat([own.assembled(window) for window in own.windows.split(1)])
+    before = scores.clone()
+    _hits(scores, own)
+    assert torch.equal(scores, before)
 
 
 @pytest.mark.parametrize(
