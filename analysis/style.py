@@ -59,7 +59,7 @@ class Look:
 
 
 _GREY, _ORANGE, _SKY, _GREEN = "#7a7f86", "#E69F00", "#56B4E9", "#009E73"
-_BLUE, _VERMILLION, _PURPLE = "#0072B2", "#D55E00", "#CC79A7"
+_BLUE, _VERMILLION, _PURPLE, _BROWN = "#0072B2", "#D55E00", "#CC79A7", "#8B6F47"
 _SOLID, _DASHED, _DOTTED = (0.0, None), (0.0, (5.0, 2.0)), (0.0, (1.2, 1.6))
 _MIXED = (0.0, (5.0, 1.6, 1.2, 1.6))
 
@@ -74,12 +74,17 @@ LOOKS = {
     "litepred": Look(_SKY, "p", _SOLID),
     "duet-plus": Look(_SKY, "8", _SOLID),
     "forward-ofa-plus": Look(_PURPLE, "d", _SOLID),
+    "popular": Look(_BROWN, "<", _MIXED),
+    "recent-popular": Look(_BROWN, ">", _DOTTED),
+    "cooccurrence": Look(_BROWN, "h", _DASHED),
+    "own-recent": Look(_BROWN, "1", _SOLID),
+    "own-frequent": Look(_BROWN, "2", _DASHED),
 }
 """Of the methods that are always drawn alike; every other one takes a spare look."""
 _SPARE = [
-    Look(_ORANGE, "<", _DASHED),
-    Look(_PURPLE, ">", _MIXED),
-    Look(_SKY, "h", _DOTTED),
+    Look(_ORANGE, "3", _DASHED),
+    Look(_PURPLE, "4", _MIXED),
+    Look(_SKY, "+", _DOTTED),
     Look(_GREEN, "*", _DASHED),
     Look(_BLUE, ".", _DOTTED),
     Look(_ORANGE, "H", _SOLID),

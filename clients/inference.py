@@ -170,7 +170,9 @@ def judge(events: SessionEvents, score: Callable[[slice], Tensor], beside: Besid
     if beside.lists:
         lists = torch.zeros(*real.shape, CUTOFF, dtype=torch.long)
         lists[real] = torch.cat(recommended)
-    return Quality(real.sum(1), dict(zip(each, out.sum(2), strict=True)), _placed(rank, real), lists)
+    # One term after the other: a sum of vectors is rounded by how many events the longest session of the batch has.
+    sums = out.cumsum(2)[..., -1]
+    return Quality(real.sum(1), dict(zip(each, sums, strict=True)), _placed(rank, real), lists)
 
 
 def _placed(values: Tensor, real: Tensor) -> Tensor:

@@ -242,6 +242,8 @@ def _fix(names: Sequence[str], rows: Sequence[Sequence[str]], separator: str, ch
     if not rows:
         return " It holds no record below its header."
     columns = {index: [row[index].strip() for row in rows] for index in range(len(rows[0]))}
+    if names:  # a damaged header names fewer columns than the records have
+        names = [*names, *[""] * (len(columns) - len(names))]
     guess = dict(chosen)
     free = [index for index in columns if index not in guess.values()]
     if "time" not in guess:

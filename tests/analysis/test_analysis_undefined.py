@@ -59,14 +59,16 @@ def words_of(run: Run) -> list[str]:
 def test_every_part_of_a_report_survives_zeros(tmp_path: Path, what: str) -> None:
     rows = plausible_rows(devices=1 if what == "one device" else 9, sessions=3, tiers=True, drift=True)
     if what == "no hits":
-        rows = rows.assign(hits=0, ndcg=0.0, ndcg_stale=0.0, ndcg_fresh=0.0)
+        quality = [name for name in rows if name.startswith(("hits", "ndcg", "mrr"))]
+        rows = rows.assign(**dict.fromkeys(quality, 0))
     if what == "no hits before the change":
         before = rows["phase"] == "before"
         rows["hits"], rows["ndcg"] = rows["hits"].where(~before, 0), rows["ndcg"].where(~before, 0.0)
     if what == "nothing ran":
         rows = rows.assign(**NOTHING_RAN, ndcg_stale=math.nan, ndcg_fresh=math.nan)
     if what == "no events":
-        rows = rows.assign(events=0, hits=0, ndcg=0.0, ndcg_stale=0.0, ndcg_fresh=0.0)
+        quality = [name for name in rows if name.startswith(("hits", "ndcg", "mrr"))]
+        rows = rows.assign(events=0, **dict.fromkeys(quality, 0))
     with np.errstate(divide="raise", invalid="raise"):
         said = words_of(run_of(tmp_path, rows, drift="abrupt"))
     assert said

@@ -99,6 +99,17 @@ def test_the_fallback_ranks_by_popularity() -> None:
     assert quality.ndcg[0].item() == 1 + 0.5 + 1 / np.log2(11)
 
 
+def test_a_sum_does_not_depend_on_the_longest_session_of_the_batch() -> None:
+    """To the last bit: a device alone and a device among others have to report the same."""
+    model, rng = part(), np.random.default_rng(3)
+    model.popularity[:] = torch.arange(51)
+    sessions = [rng.integers(1, 12, size=int(rng.integers(1, 10))) for _ in range(200)]
+    together = inference.popular(model, session_events([np.array([50])] * 200, sessions, 4, "all"))
+    for d, session in enumerate(sessions):
+        alone = inference.popular(model, session_events([np.array([50])], [session], 4, "all"))
+        assert float(alone.ndcg[0]) == float(together.ndcg[d])
+
+
 def test_the_fallback_passes_over_what_the_device_has_seen() -> None:
     model = part()
     model.popularity[:] = torch.arange(51)

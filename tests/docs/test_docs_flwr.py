@@ -31,7 +31,8 @@ def superlinks(home: Path) -> list[int]:
 def test_flwr_run_plays_the_app(tmp_path: Path) -> None:
     """The recipe with two devices and one method; nothing but loopback is used."""
     (recipe,) = [body for _, body in blocks("docs/backends.md") if "flwr run" in body]
-    small = 'devices=2 sessions=1 epochs=1 blocks=1 methods="devicerec" out="OUT"'.replace("OUT", str(tmp_path / "run"))
+    small = 'devices=2 sessions=1 epochs=1 blocks=1 methods="devicerec" candidates="all" out="OUT"'
+    small = small.replace("OUT", str(tmp_path / "run"))
     script = recipe.replace("num-supernodes=20", "num-supernodes=2").rstrip() + f" --run-config {shlex.quote(small)}\n"
     environment = {
         **os.environ,

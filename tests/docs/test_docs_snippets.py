@@ -68,7 +68,7 @@ def test_the_method_of_the_documents_is_the_one_of_the_examples() -> None:
     [
         ("block_usage", "device-sessions that run each block"),
         ("resource_heterogeneity", "forward-ofa strong"),
-        ("custom_method", "duet-swapped"),
+        ("custom_method", "swapped"),
     ],
 )
 def test_an_example_runs_and_says_what_it_promises(

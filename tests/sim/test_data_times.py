@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.errors import UserError
@@ -73,6 +73,7 @@ PIECES = st.one_of(
 @given(
     st.sampled_from(HEADERS), st.lists(st.tuples(st.floats(0, 1), PIECES, st.integers(0, 3)), max_size=4), st.booleans()
 )
+@example("user,item,timestamp", [(0.0, b"\x00\x00", 2), (0.1640625, b"", 1)], False)  # a header of too few columns
 def test_a_damaged_file_is_read_or_refused_in_one_line(
     header: str, damages: list[tuple[float, bytes, int]], given_columns: bool
 ) -> None:

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Only items that a device has not seen are candidates: DeviceRec, Finetune, DUET+ and the references, one seed
+# Training: as now
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+out="${1:-runs/unseen}"
+python -m sim.run --devices 1000 --dataset ml1m --methods devicerec,finetune,duet-plus --out "$out"
