@@ -279,7 +279,7 @@ def model_key(cloud_model: str, data: TrainingSet, config: Config, seed: int) ->
     """Names the trained model by everything that decides what it is, its teacher included."""
     learner, recipe, own, sizes = _how(cloud_model, data, config)
     teacher = None if learner.teacher is None else model_key(learner.teacher, data, config, seed)
-    return cache_key(cloud_model, data, recipe, asdict(sizes), seed, own, teacher)
+    return cache_key(cloud_model, data, recipe, asdict(sizes), seed, own, teacher, counts=learner.counts)
 
 
 def _later_key(cloud_model: str, data: TrainingSet, config: Config, run: RunFolder, seed: int, version: int) -> str:
@@ -293,7 +293,7 @@ def _later_key(cloud_model: str, data: TrainingSet, config: Config, run: RunFold
 
     teacher = None if learner.teacher is None else known(learner.teacher, version)
     parent = known(cloud_model, version - 1)
-    return cache_key(cloud_model, data, recipe, asdict(sizes), seed, own, teacher, parent)
+    return cache_key(cloud_model, data, recipe, asdict(sizes), seed, own, teacher, parent, learner.counts)
 
 
 def training_log(path: Path, cloud_model: str, seed: int) -> pd.DataFrame:

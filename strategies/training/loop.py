@@ -242,11 +242,13 @@ def cache_key(
     own: dict[str, float] | None = None,
     teacher: str | None = None,
     parent: str | None = None,
+    counts: bool = False,
 ) -> str:
     """Names a trained model by everything that decides what it is.
 
     ``own`` are the method's own hyperparameters, ``teacher`` is the name of the model that it learns from, ``parent``
-    of the one whose weights it begins with.
+    of the one whose weights it begins with. A model that ``counts`` (:attr:`Learner.counts`) also depends on when each
+    item was interacted with, which training never sees.
     """
     digest = hashlib.sha256()
     facts = {"method": method, "recipe": asdict(recipe), "sizes": sizes, "seed": seed, "code": CODE_VERSION}
@@ -257,7 +259,7 @@ def cache_key(
     if parent:
         facts["parent"] = parent
     digest.update(json.dumps(facts, sort_keys=True).encode())
-    for array in (data.offsets, data.items, data.validation):
+    for array in (data.offsets, data.items, data.validation, *(data.times,) * counts):
         digest.update(np.ascontiguousarray(array).astype(np.int64).tobytes())
     return digest.hexdigest()[:24]
 

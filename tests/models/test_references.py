@@ -1,5 +1,7 @@
 """References against rankings made item by item."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,8 @@ from strategies.references import (
     popularity,
     validated,
 )
+from strategies.training.learner import Recipe
+from strategies.training.loop import cache_key
 from strategies.training.windows import TrainingSet
 
 
@@ -114,3 +118,11 @@ def test_validation_leaves_out_what_is_no_candidate() -> None:
     reference.popular.copy_(torch.tensor([0.9, 0.5, 0.1]))
     assert validated(reference, data, "all") == pytest.approx(1 / np.log2(3))
     assert validated(reference, data, "unseen") == 1.0  # only the second user's: 2 alone is left
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_the_key_of_a_counted_model_names_the_times_and_that_of_a_trained_one_does_not(counts: bool) -> None:
+    data = training_set([[3, 3, 3], [1, 1, 1, 1, 2]], [3, 3], 3)
+    later = replace(data, times=data.times[::-1].copy())
+    keys = {cache_key("recent-popular", one, Recipe(), {}, 0, counts=counts) for one in (data, later)}
+    assert len(keys) == (2 if counts else 1)
