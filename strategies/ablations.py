@@ -1,12 +1,12 @@
-"""Forward-OFA without one of its parts: the paper's Tables 2 and 3.
+"""Forward-OFA and Forward-OFA+ without one of their parts: the paper's Tables 2 and 3.
 
 "+ controller" is :class:`ControllerOnly`. "+ mapper" is :mod:`strategies.duet`: full structure, all weights generated
 from the latent interest; it has no name of its own here (the paper's two rows differ by less than its seeds would).
-The three variants that run other blocks than the controller's deploy Forward-OFA's own trained model: only which
-blocks run is different, not how many.
+The variants that run other blocks than the controller's deploy the trained model of Forward-OFA or Forward-OFA+: only
+which blocks run is different, not how many.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from models.cloud_models import StaticModel
 from strategies.base import AdaptiveStrategy, DeviceSession, SessionStrategy
 from strategies.expectation import Counts
 from strategies.forward_ofa import AdaptiveLearner, ForwardOFA
+from strategies.forward_ofa_plus import ForwardOFAPlus
 from strategies.gates import gate
 from strategies.training.learner import Learner, Recipe
 from strategies.training.windows import Batch
@@ -84,28 +85,33 @@ class NoStructure(AdaptiveStrategy):
         return AdaptiveLearner(controller=True, structure="none")
 
 
-class RandomBlocks(ForwardOFA):
-    """As many blocks as the controller says, drawn for each device and session."""
-
-    name: ClassVar[str] = "forward-ofa-random"
-    title: ClassVar[str] = "random blocks"
-    note: ClassVar[str] = "Forward-OFA with as many blocks, drawn at random"
-    train_action: ClassVar[str] = "train.random"
-
-
-class FirstBlocks(ForwardOFA):
-    """As many blocks as the controller says, from the front."""
-
-    name: ClassVar[str] = "forward-ofa-first"
-    title: ClassVar[str] = "first k blocks"
-    note: ClassVar[str] = "Forward-OFA with as many blocks, from the front"
-    train_action: ClassVar[str] = "train.first"
+BLOCK_CHOICES = {
+    "random": ("random blocks", "drawn at random"),
+    "first": ("first k blocks", "from the front"),
+    "last": ("last k blocks", "from the back"),
+}
+"""How the blocks are chosen in place of the controller: the title of the method, and the end of its note."""
 
 
-class LastBlocks(ForwardOFA):
-    """As many blocks as the controller says, from the back."""
+def other_blocks(method: type[AdaptiveStrategy], choice: Literal["random", "first", "last"]) -> type[AdaptiveStrategy]:
+    """Make ``method`` without its choice of blocks: a device runs as many, but which ones is decided by ``choice``.
 
-    name: ClassVar[str] = "forward-ofa-last"
-    title: ClassVar[str] = "last k blocks"
-    note: ClassVar[str] = "Forward-OFA with as many blocks, from the back"
-    train_action: ClassVar[str] = "train.last"
+    The devices of the returned class handle ``train.<choice>`` (:mod:`clients.ablations`); they get ``method``'s model.
+    """
+    title, how = BLOCK_CHOICES[choice]
+    own = {
+        "__doc__": f"{method.title} with as many blocks, {how}.",
+        "name": f"{method.name}-{choice}",
+        "title": f"+ {title}" if method is ForwardOFAPlus else title,
+        "note": f"{method.title} with as many blocks, {how}",
+        "train_action": f"train.{choice}",
+    }
+    return type(f"{choice.title()}{method.__name__}", (method,), own)
+
+
+RandomForwardOFA = other_blocks(ForwardOFA, "random")
+FirstForwardOFA = other_blocks(ForwardOFA, "first")
+LastForwardOFA = other_blocks(ForwardOFA, "last")
+RandomForwardOFAPlus = other_blocks(ForwardOFAPlus, "random")
+FirstForwardOFAPlus = other_blocks(ForwardOFAPlus, "first")
+LastForwardOFAPlus = other_blocks(ForwardOFAPlus, "last")

@@ -254,30 +254,3 @@ class ForwardOFAPlus(AdaptiveStrategy):
     @classmethod
     def learner(cls) -> Learner:
         return PlusLearner(controller=True)
-
-
-class RandomBlocksPlus(ForwardOFAPlus):
-    """As many blocks as Forward-OFA+ would run within its budget, drawn for each device and session."""
-
-    name: ClassVar[str] = "forward-ofa-plus-random"
-    title: ClassVar[str] = "+ random blocks"
-    note: ClassVar[str] = "Forward-OFA+ with as many blocks, drawn at random"
-    train_action: ClassVar[str] = "train.random"
-
-
-class FirstBlocksPlus(ForwardOFAPlus):
-    """As many, from the front."""
-
-    name: ClassVar[str] = "forward-ofa-plus-first"
-    title: ClassVar[str] = "+ first k blocks"
-    note: ClassVar[str] = "Forward-OFA+ with as many blocks, from the front"
-    train_action: ClassVar[str] = "train.first"
-
-
-class LastBlocksPlus(ForwardOFAPlus):
-    """As many, from the back."""
-
-    name: ClassVar[str] = "forward-ofa-plus-last"
-    title: ClassVar[str] = "+ last k blocks"
-    note: ClassVar[str] = "Forward-OFA+ with as many blocks, from the back"
-    train_action: ClassVar[str] = "train.last"

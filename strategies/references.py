@@ -75,6 +75,10 @@ class Fitted:
     """What validation chose, by name."""
 
 
+Fit = Callable[[TrainingSet, Candidates], Fitted]
+"""Counts the histories and chooses by the validation items, of which these may be candidates."""
+
+
 def validated(reference: Reference, data: TrainingSet, candidates: Candidates) -> float:
     """NDCG@10 of the validation items among the candidates; 0 without one that is a candidate."""
     pasts = [data.items[a:b] for a, b in zip(data.offsets[:-1], data.offsets[1:], strict=True)]
@@ -157,7 +161,7 @@ class ReferenceLearner(Learner):
 
     counts: ClassVar[bool] = True
 
-    def __init__(self, fit: Callable[[TrainingSet, Candidates], Fitted]) -> None:
+    def __init__(self, fit: Fit) -> None:
         self.fit = fit
 
     def build(self, backbone: Backbone, generator: torch.Generator) -> nn.Module:
@@ -182,77 +186,37 @@ class InstalledTable(Networks):
 
 
 class ReferenceStrategy(SessionStrategy):
-    """A method that ranks without a network; a subclass names itself and what is counted for it."""
+    """A method that ranks without a network."""
 
     evaluate_action: ClassVar[str] = "evaluate.reference"
-
     networks_type: ClassVar[type[Networks]] = InstalledTable
+    fit: ClassVar[Fit]
+
+    @classmethod
+    def learner(cls) -> Learner:
+        return ReferenceLearner(cls.fit)
 
     def paths(self, result: SessionResult) -> Counts:
         """No block runs."""
         return (0,)
 
 
-class PopularMethod(ReferenceStrategy):
-    """The most popular items of the histories."""
-
-    name: ClassVar[str] = "popular"
-    title: ClassVar[str] = "Popular"
-    cloud_model: ClassVar[str] = "popular"
-    note: ClassVar[str] = "no network: the items that the histories hold most often"
-
-    @classmethod
-    def learner(cls) -> Learner:
-        return ReferenceLearner(fit_popular)
+def reference(name: str, title: str, note: str, fit: Fit) -> type[ReferenceStrategy]:
+    """Make the method ``name``, which installs what ``fit`` counts; ``title`` and ``note`` stand in tables."""
+    own = {"name": name, "cloud_model": name, "title": title, "note": f"no network: {note}", "fit": staticmethod(fit)}
+    return type(f"{name.title().replace('-', '')}Method", (ReferenceStrategy,), {**own, "__doc__": f"Rank by {note}."})
 
 
-class RecentPopularMethod(ReferenceStrategy):
-    """The most popular items of the last part of the histories' time."""
-
-    name: ClassVar[str] = "recent-popular"
-    title: ClassVar[str] = "Recently popular"
-    cloud_model: ClassVar[str] = "recent-popular"
-    note: ClassVar[str] = "no network: the most popular items of the last part of the histories"
-
-    @classmethod
-    def learner(cls) -> Learner:
-        return ReferenceLearner(fit_recent_popular)
-
-
-class CooccurrenceMethod(ReferenceStrategy):
-    """Item-to-item counts of what followed what."""
-
-    name: ClassVar[str] = "cooccurrence"
-    title: ClassVar[str] = "Co-occurrence"
-    cloud_model: ClassVar[str] = "cooccurrence"
-    note: ClassVar[str] = "no network: counts of what followed what in the histories"
-
-    @classmethod
-    def learner(cls) -> Learner:
-        return ReferenceLearner(fit_cooccurrence)
-
-
-class OwnRecentMethod(ReferenceStrategy):
-    """The device's own latest items."""
-
-    name: ClassVar[str] = "own-recent"
-    title: ClassVar[str] = "Own recent"
-    cloud_model: ClassVar[str] = "own-recent"
-    note: ClassVar[str] = "no network: what the device interacted with last"
-
-    @classmethod
-    def learner(cls) -> Learner:
-        return ReferenceLearner(partial(fit_own, OwnRecent))
-
-
-class OwnFrequentMethod(ReferenceStrategy):
-    """The device's own most frequent items."""
-
-    name: ClassVar[str] = "own-frequent"
-    title: ClassVar[str] = "Own frequent"
-    cloud_model: ClassVar[str] = "own-frequent"
-    note: ClassVar[str] = "no network: what the device interacted with most often"
-
-    @classmethod
-    def learner(cls) -> Learner:
-        return ReferenceLearner(partial(fit_own, OwnFrequent))
+PopularMethod = reference("popular", "Popular", "the items that the histories hold most often", fit_popular)
+RecentPopularMethod = reference(
+    "recent-popular", "Recently popular", "the most popular items of the last part of the histories", fit_recent_popular
+)
+CooccurrenceMethod = reference(
+    "cooccurrence", "Co-occurrence", "counts of what followed what in the histories", fit_cooccurrence
+)
+OwnRecentMethod = reference(
+    "own-recent", "Own recent", "what the device interacted with last", partial(fit_own, OwnRecent)
+)
+OwnFrequentMethod = reference(
+    "own-frequent", "Own frequent", "what the device interacted with most often", partial(fit_own, OwnFrequent)
+)

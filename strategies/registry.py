@@ -24,14 +24,14 @@ METHODS: "Registry[type[SessionStrategy]]" = Registry(
         "forward-ofa": "strategies.forward_ofa:ForwardOFA",
         "forward-ofa-controller": "strategies.ablations:ControllerOnly",
         "forward-ofa-no-structure": "strategies.ablations:NoStructure",
-        "forward-ofa-random": "strategies.ablations:RandomBlocks",
-        "forward-ofa-first": "strategies.ablations:FirstBlocks",
-        "forward-ofa-last": "strategies.ablations:LastBlocks",
+        "forward-ofa-random": "strategies.ablations:RandomForwardOFA",
+        "forward-ofa-first": "strategies.ablations:FirstForwardOFA",
+        "forward-ofa-last": "strategies.ablations:LastForwardOFA",
         "duet-plus": "strategies.forward_ofa_plus:DuetPlus",
         "forward-ofa-plus": "strategies.forward_ofa_plus:ForwardOFAPlus",
-        "forward-ofa-plus-random": "strategies.forward_ofa_plus:RandomBlocksPlus",
-        "forward-ofa-plus-first": "strategies.forward_ofa_plus:FirstBlocksPlus",
-        "forward-ofa-plus-last": "strategies.forward_ofa_plus:LastBlocksPlus",
+        "forward-ofa-plus-random": "strategies.ablations:RandomForwardOFAPlus",
+        "forward-ofa-plus-first": "strategies.ablations:FirstForwardOFAPlus",
+        "forward-ofa-plus-last": "strategies.ablations:LastForwardOFAPlus",
     }
 )
 """By their name on the command line, in the order of the paper's tables; imported when they are used."""
