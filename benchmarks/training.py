@@ -30,10 +30,9 @@ from benchmarks.contenders import RECBOLE_MISSING, Contender, Ours, RecBoleSASRe
 from benchmarks.data import histories
 from benchmarks.machine import cores, product_rate
 from core.cli import run as run_command
-from core.errors import UserError
+from core.errors import UserError, unknown
 from models.checkpoint import Sizes
 from models.kernels.precision import product_type
-from sim.config import unknown
 from strategies.registry import METHODS
 from strategies.training.learner import Recipe
 from strategies.training.loop import keep_freed_memory

@@ -1,4 +1,7 @@
-"""What the user can mend."""
+"""Mistakes that the user can correct, and damaged files."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class UserError(Exception):
@@ -13,3 +16,12 @@ class Damaged(UserError):
 
     Who can make the file's content again catches this and does so.
     """
+
+
+def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
+    """The line for a name that does not exist, with the nearest one that does."""
+    options = list(choices)
+    every = ", ".join(options)
+    if near := difflib.get_close_matches(name, options, n=1):
+        return f"unknown {kind} '{name}'; did you mean '{near[0]}'? Choose from: {every}"
+    return f"unknown {kind} '{name}'; choose from: {every}"

@@ -34,14 +34,14 @@ from clients import inference, local_training
 from clients.local_data import recent
 from core import atomic
 from core.cli import run as run_command
-from core.errors import UserError
+from core.errors import UserError, unknown
 from core.seeds import torch_generator
 from models.backbones.base import DIM
 from models.checkpoint import BACKBONES, Sizes
 from models.cloud_models import AdaptiveModel, StaticModel
 from models.kernels.softmax_loss import full_softmax_loss
 from sim import data
-from sim.config import DEFAULT_BLOCKS, unknown
+from sim.config import DEFAULT_BLOCKS
 from sim.model_cache import pick_accelerator
 from strategies.forward_ofa import ForwardOFA
 

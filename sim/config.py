@@ -1,6 +1,5 @@
 """The configuration of a run: one typed dataclass is the command line, its documentation and config.toml."""
 
-import difflib
 import hashlib
 import json
 import math
@@ -14,7 +13,7 @@ import tomli_w
 import tyro
 
 from clients.policies import POLICIES, parse
-from core.errors import UserError
+from core.errors import UserError, unknown
 from sim.world.fingerprint import content, data_content
 from strategies.registry import METHODS
 
@@ -342,18 +341,6 @@ def takes_rate(policy: str) -> bool:
     """Whether a budget of requests can set the parameter of this ``NAME`` or ``NAME:PARAMETER``."""
     kind, parameter = parse(policy)
     return parameter is None and (kind.rising is not None or kind.for_rate(1.0) is not None)
-
-
-def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
-    """The line for a name that does not exist, with the nearest one that does."""
-    options = list(choices)
-    near = difflib.get_close_matches(name, options, n=1)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
-    return (
-        f"unknown {kind} '{name}'{hint} Choose from: {', '.join(options)}"
-        if near
-        else (f"unknown {kind} '{name}'; choose from: {', '.join(options)}")
-    )
 
 
 def _one_of(kind: str, name: str, choices: Iterable[str]) -> None:

@@ -100,6 +100,7 @@ def other_blocks(method: type[AdaptiveStrategy], choice: Literal["random", "firs
     """
     title, how = BLOCK_CHOICES[choice]
     own = {
+        "__module__": __name__,
         "__doc__": f"{method.title} with as many blocks, {how}.",
         "name": f"{method.name}-{choice}",
         "title": f"+ {title}" if method is ForwardOFAPlus else title,

@@ -203,8 +203,16 @@ class ReferenceStrategy(SessionStrategy):
 
 def reference(name: str, title: str, note: str, fit: Fit) -> type[ReferenceStrategy]:
     """Make the method ``name``, which installs what ``fit`` counts; ``title`` and ``note`` stand in tables."""
-    own = {"name": name, "cloud_model": name, "title": title, "note": f"no network: {note}", "fit": staticmethod(fit)}
-    return type(f"{name.title().replace('-', '')}Method", (ReferenceStrategy,), {**own, "__doc__": f"Rank by {note}."})
+    own = {
+        "__module__": __name__,
+        "__doc__": f"Rank by {note}.",
+        "name": name,
+        "title": title,
+        "note": f"no network: {note}",
+        "cloud_model": name,
+        "fit": staticmethod(fit),
+    }
+    return type(f"{name.title().replace('-', '')}Method", (ReferenceStrategy,), own)
 
 
 PopularMethod = reference("popular", "Popular", "the items that the histories hold most often", fit_popular)

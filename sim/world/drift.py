@@ -17,19 +17,16 @@ recurring  ``severity`` for ``period`` events from the onset on, 0 for as many, 
 """
 
 import math
-import tomllib
 from dataclasses import dataclass, replace
-from importlib import resources
-from pathlib import Path
 
 import numpy as np
 
-from core.errors import UserError
+from core.errors import UserError, unknown
 from core.seeds import numpy_generator
-from sim.config import unknown
 from sim.data.interactions import Interactions
 from sim.world.donors import DonorPool
 from sim.world.streams import Streams
+from sim.world.tables import check_keys, number, read_toml
 
 KINDS: dict[str, set[str]] = {
     "natural": set(),
@@ -75,28 +72,23 @@ class Drift:
         return max(1, round(self.transition * events)) if self.kind == "gradual" else 1
 
 
-def shipped() -> list[str]:
-    """Names of the drifts that come with the project."""
-    folder = resources.files("sim") / "drifts"
-    return sorted(entry.name[: -len(".toml")] for entry in folder.iterdir() if entry.name.endswith(".toml"))
-
-
 def load_drift(name: str) -> Drift:
     """The drift of a name or a TOML file; raises :class:`UserError` for anything that cannot be."""
-    if name.endswith(".toml"):
-        path = Path(name).expanduser()
-        if not path.is_file():
-            raise UserError(f"drift file {path} does not exist")
-        data, label = path.read_bytes(), path.stem
-    else:
-        if name not in shipped():
-            raise UserError(unknown("drift", name, [*shipped(), "or a TOML file"]))
-        data, label = (resources.files("sim") / "drifts" / f"{name}.toml").read_bytes(), name
-    try:
-        table = tomllib.loads(data.decode("utf-8"))
-    except ValueError as error:  # not TOML, not UTF-8, or a number with too many digits
-        raise UserError(f"drift {name} is not valid TOML: {error}") from None
-    return _parse(label, table)
+    path, table = read_toml("drift", name)
+    label, kind = path.stem, str(table.get("kind"))
+    where = f"drift {label}"
+    check_keys(where, table, set(table), {"kind"})
+    if kind not in KINDS:
+        raise UserError(f"{where}: {unknown('kind', kind, KINDS)}")
+    check_keys(where, table, KINDS[kind] | {"description", "kind"}, KINDS[kind])
+    given: dict[str, object] = {
+        key: number(where, key, table[key], most=1.0) for key in sorted(KINDS[kind] - {"onset", "period"})
+    }
+    if "onset" in table:
+        given["onset"] = _onset(where, table["onset"])
+    if "period" in table:
+        given["period"] = _period(where, table["period"])
+    return Drift(label, str(table.get("description", "")), kind, **given)  # type: ignore[arg-type]
 
 
 def inject(
@@ -154,46 +146,18 @@ def _switches(drift: Drift, events: int, onset: int) -> np.ndarray:
     return np.arange(onset, events, drift.period) if drift.kind == "recurring" else np.array([onset])
 
 
-def _parse(name: str, table: dict[str, object]) -> Drift:
-    kind = table.get("kind")
-    if kind not in KINDS:
-        raise UserError(f"drift {name}: {unknown('kind', str(kind), KINDS)}")
-    wanted = KINDS[str(kind)]
-    known = {"description", "kind", *wanted}
-    for key in table:
-        if key not in known:
-            raise UserError(f"drift {name}: {unknown('key', key, sorted(known))}")
-    for key in sorted(wanted - set(table)):
-        raise UserError(f"drift {name}: {key} is missing")
-    where = f"drift {name}"
-    given: dict[str, object] = {
-        key: _between(where, key, table[key], 1.0) for key in sorted(wanted - {"onset", "period"})
-    }
-    if "onset" in wanted:
-        given["onset"] = _onset(where, table["onset"])
-    if "period" in wanted:
-        period = table["period"]
-        if isinstance(period, bool) or not isinstance(period, int) or not 1 <= period <= LONGEST:
-            raise UserError(f"{where}: period is {period!s:.24}; it must be a whole number from 1 to {LONGEST:,}")
-        given["period"] = period
-    return Drift(name, str(table.get("description", "")), str(kind), **given)  # type: ignore[arg-type]
-
-
 def _onset(where: str, given: object) -> tuple[float, float]:
     """One place for all devices, or the two ends that each device's own is drawn between."""
     ends = given if isinstance(given, list) else [given, given]
     if len(ends) != 2:
         raise UserError(f"{where}: onset is {given!r}; give a number or [earliest, latest]")
-    low, high = (_between(where, "onset", end, 1.0, zero=True) for end in ends)
+    low, high = (number(where, "onset", end, most=1.0, zero=True) for end in ends)
     if low > high:
         raise UserError(f"{where}: onset is {given!r}; the earliest comes first")
     return low, high
 
 
-def _between(where: str, key: str, value: object, most: float, *, zero: bool = False) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UserError(f"{where}: {key} is {value!r}, not a number")
-    if not (0 <= value <= most) or (value == 0 and not zero):
-        least = "from" if zero else "above"
-        raise UserError(f"{where}: {key} is {value!s:.24}; it must be {least} 0 and at most {most:g}")
-    return float(value)
+def _period(where: str, given: object) -> int:
+    if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= LONGEST:
+        raise UserError(f"{where}: period is {given!s:.24}; it must be a whole number from 1 to {LONGEST:,}")
+    return given

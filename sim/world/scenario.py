@@ -6,10 +6,7 @@ names its source.
 """
 
 import dataclasses
-import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,12 +14,10 @@ import numpy as np
 
 from core.errors import UserError
 from core.seeds import numpy_generator
-from sim.config import unknown
 from sim.world.availability import Chain, Trace, read_trace
+from sim.world.tables import LARGEST, as_table, check_keys, number, read_toml
 
 Section = TypeVar("Section")
-LARGEST = 1e30
-"""Numbers above this are infinite in all but name: products of a few of them would be."""
 SHARE_TOLERANCE = 1e-6
 KEYS = {"description", "cloud", "tier", "availability", "budget", "failures"}
 DEEPEST = 8
@@ -137,16 +132,10 @@ class Scenario:
         return np.minimum(np.searchsorted(edges, draws, side="right"), len(self.tiers) - 1)
 
 
-def shipped() -> list[str]:
-    """Names of the device mixes that come with the project."""
-    folder = resources.files("sim") / "scenarios"
-    return sorted(entry.name[: -len(".toml")] for entry in folder.iterdir() if entry.name.endswith(".toml"))
-
-
 def load_scenario(name: str) -> Scenario:
     """The device mix of a name or a TOML file; raises :class:`UserError` for anything that cannot be."""
     label, table = _read(name, Path(), ())
-    _keys(f"scenario {label}", table, KEYS, {"cloud", "tier"})
+    check_keys(f"scenario {label}", table, KEYS, {"cloud", "tier"})
     entries = table["tier"]
     if not isinstance(entries, list) or not entries:
         raise UserError(f"scenario {label} has no [[tier]]")
@@ -171,20 +160,8 @@ def load_scenario(name: str) -> Scenario:
 def _read(name: str, beside: Path, above: tuple[str, ...]) -> tuple[str, dict[str, object]]:
     """The label and the table of a mix, ``base`` and ``shares`` resolved. Files are named relative to ``beside``;
     ``above`` are the mixes whose base this is."""
-    if name.endswith(".toml"):
-        path = beside / Path(name).expanduser()
-        if not path.is_file():
-            raise UserError(f"scenario file {path} does not exist")
-        data, label, folder = path.read_bytes(), path.name, path.parent
-    else:
-        if name not in shipped():
-            raise UserError(unknown("scenario", name, [*shipped(), "or a TOML file"]))
-        file = resources.files("sim") / "scenarios" / f"{name}.toml"
-        data, label, folder = file.read_bytes(), name, Path()
-    try:
-        table = tomllib.loads(data.decode("utf-8"))
-    except ValueError as error:  # not TOML, not UTF-8, or a number with too many digits
-        raise UserError(f"scenario {label} is not valid TOML: {error}") from None
+    path, table = read_toml("scenario", name, beside)
+    label, folder = path.name, path.parent
     if isinstance(found := table.get("availability"), dict) and isinstance(trace := found.get("trace"), str):
         table["availability"] = {**found, "trace": str(folder / Path(trace).expanduser())}
     base, shares = table.pop("base", None), table.pop("shares", None)
@@ -205,8 +182,8 @@ def _shared(label: str, table: dict[str, object], shares: object) -> dict[str, o
         return table
     entries = table.get("tier")
     tiers = {str(entry.get("name")): entry for entry in entries} if isinstance(entries, list) else {}
-    given = _table(f"scenario {label}, [shares]", shares)
-    _keys(f"scenario {label}, [shares]", given, set(tiers), set())
+    given = as_table(f"scenario {label}, [shares]", shares)
+    check_keys(f"scenario {label}, [shares]", given, set(tiers), set())
     return {**table, "tier": [{**tier, "share": given[name]} for name, tier in tiers.items() if name in given]}
 
 
@@ -222,9 +199,9 @@ def _availability(where: str, given: object) -> Chain | Trace | None:
     """A chain of two states, or the trace that a file holds."""
     if given is None:
         return None
-    table = _table(where, given)
+    table = as_table(where, given)
     if "trace" in table:
-        _keys(where, table, {"trace"}, set())
+        check_keys(where, table, {"trace"}, set())
         return read_trace(Path(str(table["trace"])))
     return _section(where, table, Chain)
 
@@ -236,9 +213,9 @@ def _where(label: str, index: int, entry: object) -> str:
 
 def _section(where: str, given: object, kind: type[Section]) -> Section:
     """A table as a dataclass of numbers (and of texts where the field is one)."""
-    table = _table(where, given)
+    table = as_table(where, given)
     known = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    _keys(where, table, set(known), {n for n, item in known.items() if item.default is dataclasses.MISSING})
+    check_keys(where, table, set(known), {n for n, item in known.items() if item.default is dataclasses.MISSING})
     values: dict[str, object] = {}
     for key, value in table.items():
         if known[key].type is str:
@@ -246,35 +223,13 @@ def _section(where: str, given: object, kind: type[Section]) -> Section:
         elif known[key].type is Limits:
             values[key] = _section(f"{where}, [{key}]", value, Limits)
         else:
-            values[key] = _number(where, key, value, zero=known[key].default == 0)
+            values[key] = _sourced(where, key, value, zero=known[key].default == 0)
     return kind(**values)
 
 
-def _number(where: str, key: str, given: object, zero: bool) -> float:
+def _sourced(where: str, key: str, given: object, zero: bool) -> float:
     """A plain number, or a table ``{ value = ..., source = "..." }``; ``zero``: whether it may be 0."""
-    value = given
     if isinstance(given, dict):
-        _keys(f"{where}, {key}", given, {"value", "source"}, {"value"})
-        value = given["value"]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UserError(f"{where}: {key} is {value!r}, not a number")
-    if not (0 < value <= LARGEST or (zero and value == 0)):
-        least = "at least" if zero else "greater than"
-        raise UserError(f"{where}: {key} is {value!s:.24}; it must be {least} 0 and finite")
-    if key in PROPORTIONS and value > 1:
-        raise UserError(f"{where}: {key} is {value}; it must be at most 1")
-    return float(value)
-
-
-def _table(where: str, given: object) -> dict[str, object]:
-    if not isinstance(given, dict):
-        raise UserError(f"{where} is missing or no table")
-    return given
-
-
-def _keys(where: str, table: Mapping[str, object], known: set[str], required: set[str]) -> None:
-    for key in table:
-        if key not in known:
-            raise UserError(f"{where}: {unknown('key', key, sorted(known))}")
-    for key in sorted(required - set(table)):
-        raise UserError(f"{where}: {key} is missing")
+        check_keys(f"{where}, {key}", given, {"value", "source"}, {"value"})
+        given = given["value"]
+    return number(where, key, given, most=1.0 if key in PROPORTIONS else LARGEST, zero=zero)

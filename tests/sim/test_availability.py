@@ -62,7 +62,10 @@ def test_a_trace_that_cannot_be_is_one_clear_line(tmp_path: Path, text: str, why
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("busy_factor = 1.5\nto_busy = 0.1\nto_idle = 0.1", "busy_factor is 1.5; it must be at most 1"),
+        (
+            "busy_factor = 1.5\nto_busy = 0.1\nto_idle = 0.1",
+            "busy_factor is 1.5; .* at most 1",
+        ),
         ("busy_factor = 0.5\nto_busy = 0.1", "to_idle is missing"),
         ("busy_facter = 0.5", "did you mean 'busy_factor'"),
         ('trace = "missing.csv"', "cannot be read"),

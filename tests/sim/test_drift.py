@@ -10,8 +10,9 @@ from core.errors import UserError
 from sim.data.interactions import Interactions
 from sim.data.synthetic import Recipe, generate
 from sim.world.donors import DonorPool
-from sim.world.drift import Drift, inject, load_drift, shipped
+from sim.world.drift import Drift, inject, load_drift
 from sim.world.streams import Streams, build_streams, session_phase, sessions_since_switch
+from sim.world.tables import shipped
 
 USERS, LENGTH, LIVE = 20, 50, 10
 ONSET = 3
@@ -179,11 +180,11 @@ def test_a_stream_longer_than_every_donors_goes_on_with_the_next() -> None:
 
 
 def test_five_drifts_are_shipped_and_natural_changes_nothing() -> None:
-    assert shipped() == ["abrupt", "abrupt-mild", "gradual", "natural", "recurring"]
+    assert shipped("drift") == ["abrupt", "abrupt-mild", "gradual", "natural", "recurring"]
     data = two_tastes()
     natural = build_streams(data, np.arange(USERS))
     assert inject(natural, data, load_drift("natural"), 0) is natural
-    for name in shipped():
+    for name in shipped("drift"):
         assert load_drift(name).name == name
 
 
@@ -191,6 +192,7 @@ def test_five_drifts_are_shipped_and_natural_changes_nothing() -> None:
     ("text", "why"),
     [
         ("kind = 'sudden'", "unknown kind 'sudden'"),
+        ("share = 0.5", "kind is missing"),
         ("kind = 'abrupt'\nshare = 1\nonset = 0.2", "severity is missing"),
         ("kind = 'abrupt'\nshare = 2\nonset = 0.2\nseverity = 1", "share is 2"),
         ("kind = 'abrupt'\nshare = 1\nonset = [0.5, 0.2]\nseverity = 1", "the earliest comes first"),
