@@ -4,8 +4,9 @@
 
 Half of the messages are replies of devices, altered on their way to the cloud; each is met by a whole wave
 (:func:`sim.play.play_wave`). The other half are messages to devices, altered on their way down; each is met by a batch
-of devices in one call. Of every message it is known what it says unaltered: what may be believed is decided here, and
-not by the code that is tested. The table counts verdicts by field; exit status 1 if one of them is a fault.
+of devices in one call. Of every message it is known what it says unaltered: what may be believed is decided in
+:mod:`benchmarks.verdicts`, and not by the code that is tested. The table counts verdicts by field; exit status 1 if one
+of them is a fault.
 """
 
 import argparse
@@ -13,30 +14,19 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable
 from contextlib import chdir
 from pathlib import Path
 from random import Random
-from typing import Any
 
-import numpy as np
 import torch
-from flwr.app import ArrayRecord, Message, RecordDict
+from flwr.app import Message, RecordDict
 
 from benchmarks.alterations import CONTENT, DUE, alter_envelope
-from clients.app import app
-from clients.policies import parse
-from models.backbones.sasrec import SASRec
-from models.checkpoint import Sizes, save_model
+from benchmarks.small_world import SESSIONS, Bench, copied, place
+from benchmarks.verdicts import believable, same, sensible
 from sim import play
 from sim.backends.inprocess import InProcessGrid
-from sim.backends.messaging import register
-from sim.data.interactions import Interactions
-from sim.policy.setup import PolicySetup
-from sim.world.fleet import Fleet
-from sim.world.scenario import load_scenario
-from sim.world.streams import build_streams, save
-from strategies.base import DeviceSession, SessionResult, SessionStrategy
+from strategies.base import DeviceSession, SessionResult
 from strategies.registry import METHODS
 
 METHODS_TRIED = (
@@ -52,115 +42,7 @@ METHODS_TRIED = (
 )
 POLICIES_TRIED = ("", "every:2", "compare")
 """No request policy, one, and one with ``--compare-stale``."""
-DEVICES, ITEMS, BLOCKS, CONTEXT, HISTORY, SESSIONS = 5, 30, 3, 5, 8, 3
 FAULTS = ("accepted wrongly", "crash", "another's row", "traceback")
-
-
-# -- a small world of untrained models -------------------------------------------------------------------------------
-
-
-class Bench:
-    """A few devices with a few sessions, one strategy a method, and what each device answers in truth."""
-
-    def __init__(self, folder: Path) -> None:
-        rng = np.random.default_rng(0)
-        count = 50  # of which the last ten are played
-        interactions = Interactions(
-            name="fuzz",
-            offsets=np.arange(DEVICES + 1) * count,
-            items=rng.integers(1, ITEMS + 1, DEVICES * count).astype(np.int32),
-            times=np.tile(np.arange(count) * 60, DEVICES),
-            user_ids=[str(user) for user in range(DEVICES)],
-            item_ids=["", *map(str, range(ITEMS))],
-            item_titles=["", *map(str, range(ITEMS))],
-            genre_names=[],
-            genres=np.zeros((ITEMS + 1, 0), dtype=bool),
-            change_points=np.full(DEVICES, -1),
-        )
-        self.folder = folder
-        self.streams = build_streams(interactions, np.arange(DEVICES), session_length=3, sessions=SESSIONS)
-        save(self.streams, folder / "world")
-        self.fleet = Fleet(self.streams, load_scenario("paper-device"), seed=0)
-        self.grid = AlteringGrid(DEVICES)
-        self.rounds = play.sessions_by_round(self.streams, register(self.grid, DEVICES), "all")
-        self._models: dict[str, Path] = {}
-
-    def strategy(self, method: str) -> SessionStrategy:
-        """A fresh strategy, with an untrained model."""
-        kind = METHODS[method]
-        if kind.cloud_model not in self._models:
-            generator = torch.Generator().manual_seed(1)
-            torch.manual_seed(1)
-            model = METHODS[kind.cloud_model].learner().build(SASRec(ITEMS, BLOCKS, CONTEXT, generator), generator)
-            path = self.folder / f"{kind.cloud_model}.safetensors"
-            save_model(path, model, Sizes("sasrec", ITEMS, BLOCKS, CONTEXT), {"memory": HISTORY})
-            self._models[kind.cloud_model] = path
-        return kind(self._models[kind.cloud_model], self.folder / "world", self.rounds, 3)
-
-    def policies(self, strategy: SessionStrategy, policy: str, session: int) -> PolicySetup | None:
-        """The request policy of all devices, with a folder of its own; None where there is none to have."""
-        if not strategy.adapts or not policy:
-            return None
-        kind, parameter = parse("every:2")
-        folder = self.folder / f"devices-{strategy.name}-{policy.partition(':')[0]}-{session}"
-        return PolicySetup(kind, [parameter or 0.0] * DEVICES, folder, self.streams, 0, policy == "compare")
-
-
-class AlteringGrid(InProcessGrid):
-    """Hands replies on as ``replies`` gives them; with ``known``, devices answer from it and compute nothing."""
-
-    def __init__(self, devices: int) -> None:
-        super().__init__(app, devices)
-        self.known: dict[tuple[str, int], RecordDict] | None = None
-        self.answered: dict[tuple[str, int], RecordDict] = {}
-        self.told: dict[str, list[Message]] = {}
-        self.replies: Callable[[list[Message]], list[Message]] = list
-
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
-        sent = list(messages)
-        if self.known is None:
-            for message in sent:
-                self.told.setdefault(message.metadata.message_type, []).append(message)
-            replies = super().send_and_receive(sent)
-            for reply in replies:
-                self.answered[_place(reply)] = copied(reply.content)
-            return self.replies(replies)
-        for number, message in enumerate(sent):
-            message.metadata.__dict__["_message_id"] = f"{id(self)}-{number}-{message.metadata.message_type}"
-        return self.replies([Message(copied(self.known[_place_of(m)]), reply_to=m) for m in sent])
-
-
-def _place(reply: Message) -> tuple[str, int]:
-    return reply.metadata.message_type, reply.metadata.src_node_id
-
-
-def _place_of(message: Message) -> tuple[str, int]:
-    return message.metadata.message_type, message.metadata.dst_node_id
-
-
-def copied(content: RecordDict) -> RecordDict:
-    """Records of their own, with the same values."""
-    out = RecordDict()
-    for name, record in content.items():
-        mine: Any = record.copy()
-        out[name] = mine
-    return out
-
-
-def same(found: RecordDict, known: RecordDict) -> bool:
-    """Whether two replies say the same, but for the rounding of a latent interest in a batch of another size."""
-    if set(found) != set(known):
-        return False
-    for name, record in known.items():
-        if not isinstance(record, ArrayRecord):
-            if found[name] != record:
-                return False
-        elif any(not np.allclose(found.array_records[name][k].numpy(), record[k].numpy(), atol=1e-6) for k in record):
-            return False
-    return True
-
-
-# -- replies on their way up -----------------------------------------------------------------------------------------
 
 
 class Wave:
@@ -210,7 +92,7 @@ class Wave:
             nonlocal field, told
             out = []
             for reply in replies:
-                if _place(reply) != (kind, victim.node):
+                if place(reply) != (kind, victim.node):
                     out.append(reply)
                 elif random.random() < 0.1:
                     mine, field = alter_envelope(reply, random)
@@ -242,53 +124,6 @@ class Wave:
         return field, "accepted" if believable(honest, told, victim) else "accepted wrongly"
 
 
-def believable(honest: RecordDict, told: RecordDict, victim: DeviceSession) -> bool:
-    """Whether nobody could know that ``told`` is not what the device has to say, which is ``honest``."""
-    if told == honest:
-        return True
-    if set(told) == {"measured"} == set(honest) and "events" in honest["measured"]:
-        return _believable_report(dict(honest["measured"]), dict(told["measured"]), victim)
-    if set(told) - {"measured", "request"}:
-        return False
-    cost: Any = told["measured"]
-    if set(cost) - {"macs", "probe"} or type(cost["macs"]) is not int or not 0 <= cost["macs"] < 2**40:
-        return False
-    if "request" not in told:
-        return True  # whether a device wants something is its own affair
-    if not isinstance(told["request"], ArrayRecord) or set(told["request"]) != {"path", "latent"}:
-        return False
-    path, latent = (told.array_records["request"][key].numpy() for key in ("path", "latent"))
-    bound = np.isfinite(latent).all() and latent.shape == (64,) and latent.dtype == np.float32
-    return bool(bound and path.shape == (1,) and path.dtype == np.uint8 and path[0] < 2**BLOCKS)
-
-
-def _believable_report(honest: dict[str, Any], told: dict[str, Any], victim: DeviceSession) -> bool:
-    """Quality is the device's word, as far as it is possible at all; the rest follows from what was sent."""
-    if set(honest) != set(told) or any(type(told[name]) is not type(honest[name]) for name in honest):
-        return False
-    free = {"hits", "ndcg", "hits_stale", "ndcg_stale", "hits_fresh", "ndcg_fresh", "macs_adapt", "macs_decide"}
-    free |= {"hits_1", "hits_5", "hits_20", "ndcg_5", "ndcg_20", "mrr"}
-    counts = [0, *(told[name] for name in ("hits_1", "hits_5", "hits", "hits_20")), victim.events]
-    sums = [told[name] for name in ("hits_1", "ndcg_5", "ndcg", "ndcg_20")]
-    if counts != sorted(counts) or sums != sorted(sums) or sums[-1] > counts[-2] * 1.000001:
-        return False
-    if not counts[1] * 0.999999 <= told["mrr"] <= sums[-1] + (victim.events - counts[-2]) / 21 + 1e-6:
-        return False  # 1 / rank is at most 1 / log2(1 + rank)
-    for kind in ("", "_stale", "_fresh"):
-        if f"hits{kind}" in told:
-            hits, ndcg = told[f"hits{kind}"], told[f"ndcg{kind}"]
-            if not (0 <= hits <= victim.events and 0.289 * hits <= ndcg <= 1.000001 * hits):
-                return False
-    if not all(0 <= told[name] < 2**40 for name in ("macs_adapt", "macs_decide")):
-        return False
-    free |= {"macs", "macs_paper"} if honest["macs"] == told["macs"] or told["macs"] > 0 else set()
-    near = all(abs(told[name] - honest[name]) < 0.5 * honest[name] for name in ("macs", "macs_paper"))
-    return near and all(told[name] == honest[name] for name in honest if name not in free)
-
-
-# -- messages on their way down --------------------------------------------------------------------------------------
-
-
 def altered_batch(wave: Wave, random: Random) -> tuple[str, str]:
     """Alter the message to one device of a batch: the field, and the verdict."""
     grid = wave.bench.grid
@@ -302,7 +137,7 @@ def altered_batch(wave: Wave, random: Random) -> tuple[str, str]:
     replies = InProcessGrid.send_and_receive(grid, messages)
     wave.restore()
     for row, reply in enumerate(replies):
-        if row != victim and (reply.has_error() or not same(reply.content, wave.known[_place(reply)])):
+        if row != victim and (reply.has_error() or not same(reply.content, wave.known[place(reply)])):
             return field, "another's row"
     mine = replies[victim]
     if mine.has_error():
@@ -313,54 +148,6 @@ def altered_batch(wave: Wave, random: Random) -> tuple[str, str]:
     return field, "accepted" if sensible(
         wave.told[kind][victim].content, messages[victim].content
     ) else "accepted wrongly"
-
-
-def sensible(honest: RecordDict, told: RecordDict) -> bool:
-    """Whether a device can do what ``told`` says, though ``honest`` says something else."""
-    if told == honest:
-        return True
-    for name in set(honest) | set(told):
-        if name not in told:
-            if name == "session":
-                return False
-            continue  # without a budget nothing is limited, without a policy a device always adapts
-        record: Any = told[name]
-        if name not in honest:
-            return False
-        if isinstance(record, ArrayRecord):
-            if not _sensible_network(record):
-                return False
-            continue
-        real: Any = honest[name]
-        if set(record) != set(real) or any(type(record[key]) is not type(real[key]) for key in real):
-            return False
-        for key, value in record.items():
-            if isinstance(value, float) and not value >= 0:
-                return False
-            if isinstance(value, int) and key != "seed" and not -1 <= value <= 2**53:
-                return False
-        fixed = ("world", "model", "context") if name == "session" else ()
-        if any(record[key] != real[key] for key in fixed):
-            return False
-        if name == "session" and not (0 <= record["session"] < SESSIONS and record["history_length"] >= 1):
-            return False
-    return True
-
-
-def _sensible_network(record: ArrayRecord) -> bool:
-    if "path" not in record:
-        return False
-    path = record["path"].numpy()
-    if path.shape != (1,) or path.dtype != np.uint8 or path[0] >= 2**BLOCKS:
-        return False
-    named = {f"block.{k}" for k in range(BLOCKS) if path[0] >> k & 1}
-    arrays = {key: record[key].numpy() for key in record if key != "path"}
-    return set(arrays) == named and all(
-        a.shape == (20_800,) and a.dtype == np.float32 and np.isfinite(a).all() for a in arrays.values()
-    )
-
-
-# -- the command -----------------------------------------------------------------------------------------------------
 
 
 def fuzz(folder: Path, cases: int, seed: int) -> Counter[tuple[str, str, str]]:

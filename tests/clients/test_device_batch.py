@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from flwr.app import Array, ConfigRecord, Message, RecordDict
 
-from benchmarks.fuzz_messages import BLOCKS, DEVICES, Bench, Wave, copied, same
+from benchmarks.fuzz_messages import Wave
+from benchmarks.small_world import BLOCKS, DEVICES, Bench, copied
+from benchmarks.verdicts import same
 from clients.budget import Budget
 from clients.messages import SessionConfig
 from sim.backends.inprocess import InProcessGrid

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.fuzz_messages import FAULTS, Bench, Wave, altered_batch
+from benchmarks.fuzz_messages import FAULTS, Wave, altered_batch
+from benchmarks.small_world import Bench
 from core.errors import UserError
 from sim import play
 from strategies.base import DeviceSession, SessionResult, Status

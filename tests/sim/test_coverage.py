@@ -16,7 +16,7 @@ from sim.backends.inprocess import InProcessGrid
 from sim.config import Config
 from sim.coverage import drop_lists, recommended_items, save_coverage
 from sim.experiment import execute
-from tests.support.runs import sessions, without_report, write_csv
+from tests.support.runs import own_cache, sessions, small_config
 
 
 def rows(*places: tuple[int, int, str]) -> pd.DataFrame:
@@ -68,12 +68,9 @@ def test_what_is_not_known_is_said_and_left_empty(tmp_path: Path) -> None:
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
-    monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path / "cache"))
-    without_report(monkeypatch)
-    return Config(
-        dataset=str(write_csv(tmp_path / "data.csv")), devices=6, methods="duet", references="popular",
-        candidates="all", blocks=1, epochs=1, sessions=2, session_length=4, quiet=True, out=tmp_path / "run",
-    )  # fmt: skip
+    own_cache(tmp_path, monkeypatch)
+    small = small_config(tmp_path, methods="duet", references="popular", devices=6, blocks=1, epochs=1, sessions=2)
+    return replace(small, context=None, memory=None)
 
 
 def played(config: Config, batch: int = 64) -> tuple[pd.DataFrame, pd.DataFrame, Path]:

@@ -18,33 +18,20 @@ from sim import experiment, play, run
 from sim.backends.inprocess import InProcessGrid
 from sim.config import Config
 from tests.support import untrained
-from tests.support.runs import sessions, without_report, write_csv
+from tests.support.runs import own_cache, sessions, small_config
 
 DEVICES = 12
 
 
 @pytest.fixture(autouse=True)
 def _quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path / "cache"))
-    without_report(monkeypatch)
+    own_cache(tmp_path, monkeypatch)
     untrained.install(monkeypatch)
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    return Config(
-        references="none",
-        candidates="all",
-        dataset=str(write_csv(tmp_path / "tiny.csv")),
-        devices=DEVICES,
-        blocks=2,
-        context=5,
-        memory=8,
-        epochs=1,
-        session_length=4,
-        quiet=True,
-        out=tmp_path / "run",
-    ).absolute()
+    return small_config(tmp_path, devices=DEVICES, epochs=1)
 
 
 def unavailable(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,33 +17,19 @@ from sim import experiment, model_cache, run
 from sim.config import Config
 from sim.play import RowMaker
 from strategies.training import loop
-from tests.support.runs import Stopped, sessions, stop_after, without_report, write_csv
+from tests.support.runs import Stopped, own_cache, sessions, small_config, stop_after
 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path / "cache"))
-    without_report(monkeypatch)
+    own_cache(tmp_path, monkeypatch)
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    return Config(
-        references="none",
-        candidates="all",
-        dataset=str(write_csv(tmp_path / "tiny.csv")),
-        devices=6,
-        methods="duet",
-        blocks=1,
-        context=4,
-        memory=6,
-        epochs=2,
-        session_length=4,
-        sessions=3,
-        policy="every:2",
-        quiet=True,
-        out=tmp_path / "run",
-    ).absolute()
+    return small_config(
+        tmp_path, devices=6, methods="duet", blocks=1, context=4, memory=6, sessions=3, policy="every:2"
+    )
 
 
 def flip(path: Path, end: int = 40) -> None:

@@ -1,7 +1,6 @@
 """A world of two devices: what each can afford, by hand, and what happens to them in a whole run."""
 
 import math
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from sim.world.fleet import Fleet
 from sim.world.scenario import Cloud, Failures, Limits, Scenario, Tier, load_scenario
 from sim.world.streams import build_streams
 from strategies.base import DeviceSession, SessionResult, Status
-from tests.support.runs import sessions, without_report, write_csv
+from tests.support.runs import call, own_cache, sessions, small_config
 
 WEAK = Tier(
     name="weak",
@@ -141,26 +140,12 @@ def test_fates_are_as_frequent_as_their_chances_and_the_same_for_everybody() -> 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path / "cache"))
-    without_report(monkeypatch)
+    own_cache(tmp_path, monkeypatch)
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    return Config(
-        references="none",
-        candidates="all",
-        dataset=str(write_csv(tmp_path / "tiny.csv")),
-        devices=8,
-        blocks=2,
-        context=5,
-        memory=8,
-        epochs=1,
-        sessions=2,
-        session_length=4,
-        quiet=True,
-        out=tmp_path / "run",
-    ).absolute()
+    return small_config(tmp_path, devices=8, epochs=1, sessions=2)
 
 
 def play(config: Config, folder: Path, name: str, text: str) -> pd.DataFrame:
@@ -262,11 +247,6 @@ def test_a_burst_waits_in_a_whole_run(config: Config, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(
         rows.drop(columns=["seconds_adapt", "seconds_wait"]), free.drop(columns=["seconds_adapt", "seconds_wait"])
     )
-
-
-def call(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(sys, "argv", ["sim.run", *arguments])
-    return run.cli(run.main, "test", run.play_sweep)
 
 
 def test_a_sweep_plays_each_mix_and_compares_them(

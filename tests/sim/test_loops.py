@@ -13,28 +13,13 @@ from sim.config import Config
 from sim.observers.base import PlayObserver
 from sim.observers.interrupts import Interrupts
 from strategies.training.loop import EpochRecord, TrainingObserver
-from tests.support.runs import Stopped, stop_after, without_report, write_csv
+from tests.support.runs import Stopped, own_cache, small_config, stop_after
 
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
-    monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path / "cache"))
-    without_report(monkeypatch)
-    return Config(
-        references="none",
-        candidates="all",
-        dataset=str(write_csv(tmp_path / "tiny.csv")),
-        methods="devicerec",
-        devices=12,
-        blocks=2,
-        context=5,
-        memory=8,
-        epochs=2,
-        patience=0,
-        session_length=4,
-        quiet=True,
-        out=tmp_path / "run",
-    ).absolute()
+    own_cache(tmp_path, monkeypatch)
+    return small_config(tmp_path, methods="devicerec", devices=12, patience=0)
 
 
 class Noted(TrainingObserver, PlayObserver):

@@ -13,29 +13,15 @@ from core.errors import UserError
 from core.run_folder import RunFolder
 from sim import play, run
 from sim.config import Config
-from tests.support.runs import Stopped, sessions, stop_after, without_report, write_csv
+from tests.support.runs import Stopped, own_cache, sessions, small_config, stop_after
 
 ASKING = ("finetune", "forward-ofa")
 
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
-    monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path / "cache"))
-    without_report(monkeypatch)
-    return Config(
-        references="none",
-        candidates="all",
-        dataset=str(write_csv(tmp_path / "tiny.csv")),
-        devices=12,
-        methods=",".join(ASKING),
-        blocks=2,
-        context=5,
-        memory=8,
-        epochs=2,
-        session_length=2,
-        quiet=True,
-        out=tmp_path / "run",
-    ).absolute()
+    own_cache(tmp_path, monkeypatch)
+    return small_config(tmp_path, devices=12, methods=",".join(ASKING), session_length=2)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from sim.world.streams import Streams, build_streams
 from sim.world.versions import DAY, versions
 from strategies.training import loop
 from strategies.training.windows import TrainingSet
-from tests.support.runs import Stopped, sessions, stop_after, without_report, write_csv
+from tests.support.runs import Stopped, own_cache, sessions, small_config, stop_after
 
 HOURS = 0.1
 """Of a day between two trainings, 2.4 hours: the tiny data set is played for some hours."""
@@ -31,28 +31,21 @@ HOURS = 0.1
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path / "cache"))
-    without_report(monkeypatch)
+    own_cache(tmp_path, monkeypatch)
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    return Config(
-        dataset=str(write_csv(tmp_path / "tiny.csv")),
+    return small_config(
+        tmp_path,
         devices=4,
         blocks=1,
-        context=5,
-        memory=8,
         epochs=1,
-        session_length=4,
-        quiet=True,
-        candidates="all",
         methods="devicerec,duet-plus",
         references="popular",
         split="time",
         retrain=HOURS,
-        out=tmp_path / "run",
-    ).absolute()
+    )
 
 
 def streams_with(live: list[list[float]]) -> Streams:

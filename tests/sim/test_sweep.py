@@ -1,7 +1,5 @@
 """Sweeps: which runs repeated options make, what one run takes over from another, and that a killed sweep goes on."""
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +13,7 @@ from sim.config import Config
 from sim.policy import setup
 from sim.sweep import Sweep, split
 from strategies.base import SessionResult
-from tests.support.runs import sessions, stop_after, write_csv
+from tests.support.runs import call, sessions, stop_after, write_csv
 
 
 @pytest.fixture
@@ -26,11 +24,6 @@ def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     sizes = "--devices 8 --methods devicerec,forward-ofa --references none --candidates all"
     sizes += " --blocks 1 --context 5 --memory 8 --epochs 1 --session-length 2"
     return ["--dataset", str(data), *sizes.split(), "--quiet", "--out", str(tmp_path / "sweep")]
-
-
-def call(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(sys, "argv", ["sim.run", *arguments])
-    return run.cli(run.main, "test", run.play_sweep)
 
 
 def test_the_runs_are_the_product_of_what_is_repeated() -> None:

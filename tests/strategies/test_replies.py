@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 
-from benchmarks.fuzz_messages import BLOCKS, DEVICES, Bench, Wave, copied
+from benchmarks.fuzz_messages import Wave
+from benchmarks.small_world import BLOCKS, DEVICES, Bench, copied
 from strategies.base import DeviceSession, SessionResult, SessionStrategy, WaveRules
 
 NOTHING: Any = (1, ArrayRecord(), ConfigRecord(), None)

@@ -1,13 +1,46 @@
-"""Whole runs in tests: a small data set, what makes a run shorter, and how it is stopped."""
+"""Whole runs in tests: a small data set and configuration, what makes a run shorter, and how it is stopped."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import analysis
+from sim import run
+from sim.config import Config
+
+
+def own_cache(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Runs find no model that another test has trained, and draw no figures."""
+    patch.setenv("SIM_CACHE_DIR", str(folder / "cache"))
+    without_report(patch)
+
+
+def small_config(folder: Path, **options: Any) -> Config:
+    """A run of seconds in ``folder``: the data of :func:`write_csv`, no references; ``options`` come on top."""
+    small: dict[str, Any] = {
+        "references": "none",
+        "candidates": "all",
+        "dataset": str(write_csv(folder / "tiny.csv")),
+        "blocks": 2,
+        "context": 5,
+        "memory": 8,
+        "epochs": 2,
+        "session_length": 4,
+        "quiet": True,
+        "out": folder / "run",
+    }
+    return Config(**{**small, **options}).absolute()
+
+
+def call(arguments: list[str], patch: pytest.MonkeyPatch) -> int:
+    """``python -m sim.run`` in this process; its exit status."""
+    patch.setattr(sys, "argv", ["sim.run", *arguments])
+    return run.cli(run.main, "test", run.play_sweep)
 
 
 def without_report(patch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,106 @@
+"""Options and data that cannot be: one line, exit status 2, and nothing half written."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sim.config import Config
+from tests.support.runs import call, own_cache, small_config
+
+DEVICES = 12
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own_cache(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return small_config(tmp_path, devices=DEVICES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--dataset", "ml2m"], "unknown dataset"),
+        (["--methods", "fedavg"], "unknown method 'fedavg'"),
+        (["--drift", "earthquake"], "unknown drift"),
+        (["--dataset", "missing.csv"], "missing.csv"),
+        (["--devices", "100000"], "only"),
+        (["--context", "0"], "--context is 0"),
+        (["--session-length", "0"], "--session-length is 0"),
+        (["--scenario", "moon"], "unknown scenario"),
+        (["--penalty", "nan"], "--penalty is nan"),
+        (["--learning-rate", "inf"], "--learning-rate is inf"),
+        (["--session-gap", "nan"], "--session-gap is nan"),
+        (["--policy", "oracle:inf"], "finite number"),
+    ],
+)
+def test_bad_input_is_one_line_exit_2_and_nothing_half_written(
+    arguments: list[str],
+    why: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert call([*arguments, "--out", str(tmp_path / "out")], monkeypatch) == 2
+    error = capsys.readouterr().err
+    assert why in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_option_with_few_values_names_them_and_ends_with_exit_status_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        call(["--backbone", "gru4rec"], monkeypatch)
+    assert end.value.code == 2
+    assert "nextitnet" in capsys.readouterr().err
+
+
+def test_a_training_that_diverges_ends_the_run_and_leaves_no_model(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["--devices", "5", "--blocks", "1", "--context", "5", "--epochs", "2", "--quiet", "--methods", "devicerec"]
+    small += ["--references", "none"]
+    arguments = ["--dataset", config.dataset, *small, "--out", str(tmp_path / "out"), "--learning-rate", "1e30"]
+    for _ in range(2):  # what the first start leaves, the second does not continue from
+        assert call(arguments, monkeypatch) == 2
+        said = capsys.readouterr().err.strip().splitlines()
+        (error,) = [line for line in said if not line.startswith("warning: ")]  # what the data say comes before
+        assert error.startswith("error: ")
+        for part in ("DeviceRec", "epoch 1", "learning rate of 1e+30", "try --learning-rate 0.005"):
+            assert part in error
+        assert list((tmp_path / "cache" / "models").glob("*")) == []
+        assert not (tmp_path / "out" / "sessions.parquet").exists()
+        assert not (tmp_path / "out" / "models").exists()
+
+
+@pytest.mark.parametrize(
+    ("events", "items", "options", "why"),
+    [
+        (3, 9, ["--protocol", "paper"], "nothing to train on"),
+        (3, 9, ["--protocol", "paper", "--cloud-users", "all"], "nothing to train on"),
+        (12, 1, [], "1 item: there is nothing to rank"),
+    ],
+)
+def test_data_that_teach_nothing_are_one_line_and_no_run(
+    events: int,
+    items: int,
+    options: list[str],
+    why: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = [(f"u{user}", f"i{(user + step) % items}", 10**9 + step) for user in range(6) for step in range(events)]
+    pd.DataFrame(rows, columns=["user", "item", "timestamp"]).to_csv(tmp_path / "few.csv", index=False)
+    arguments = ["--dataset", str(tmp_path / "few.csv"), "--devices", "4", "--out", str(tmp_path / "out"), *options]
+    assert call(arguments, monkeypatch) == 2
+    error = capsys.readouterr().err
+    assert why in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
