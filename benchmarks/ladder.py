@@ -20,7 +20,7 @@ from benchmarks.runs import flags, play
 from core.cli import run as run_command
 
 ONE, LADDER, ADAPTIVE = "devicerec", "devicerec-that-fits", "forward-ofa-plus"
-SEAT = ["seed", "device", "session"]
+SESSION_KEY = ["seed", "device", "session"]
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def largest_that_fits(sizes: list[pd.DataFrame]) -> pd.DataFrame:
 
     ``sizes`` are the rows of ``sessions.parquet`` of one DeviceRec each, of the same devices and sessions.
     """
-    rows = pd.concat(sizes).sort_values([*SEAT, "blocks"], kind="stable")
-    return rows.groupby(SEAT, as_index=False).tail(1).assign(method=LADDER)
+    rows = pd.concat(sizes).sort_values([*SESSION_KEY, "blocks"], kind="stable")
+    return rows.groupby(SESSION_KEY, as_index=False).tail(1).assign(method=LADDER)
 
 
 def main(options: Options) -> None:

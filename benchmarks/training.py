@@ -8,7 +8,8 @@ One step is what :class:`strategies.training.step.Stepper` does on the next batc
 limit is the rate of one large fp32 matrix product in the same round, divided by the multiply-accumulates that a target
 takes: forward as the models count them, times three. RecBole is measured as it comes, with the anomaly detection that
 it always switches on, and ``unchecked``, without. Contenders take turns, every ratio is taken within a round, and the
-median over the rounds is reported; seconds are not, they are another machine's tomorrow. CPU only.
+median over the rounds is reported; seconds are not, they are another machine's tomorrow. CPU only. The steps are timed
+here and not by ``torch.utils.benchmark``, which measures one statement until it is done and takes no turns.
 """
 
 import shlex

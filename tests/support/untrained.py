@@ -4,7 +4,6 @@ A training of two epochs multiplies what a sum rounds differently on another mac
 the project does with a trained model (teachers, pruning, the share of the blocks, keys, links) is done with it too.
 """
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from torch import nn
 
 from sim import model_cache
 from strategies.training.learner import Learner, Recipe
-from strategies.training.loop import EpochRecord, Trained, TrainingObserver, popularity_ranks
+from strategies.training.loop import EpochRecord, Trained, popularity_ranks
 from strategies.training.windows import TrainingSet, WindowCutter
 
 SCALE = 4.0
@@ -30,13 +29,13 @@ def train(
     *,
     context: int,
     seed: int,
-    device: torch.device,
     checkpoint: Path,
-    key: str,
-    say: Callable[[str], None],
-    observers: Sequence[TrainingObserver],
+    **rest: object,
 ) -> Trained:
-    """Stand in for :func:`strategies.training.loop.train`: scale the weights, do what a learner does between epochs."""
+    """Stand in for :func:`strategies.training.loop.train`: scale the weights, do what a learner does between epochs.
+
+    ``rest`` are the arguments of the real one that only a training needs.
+    """
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     part = model.device_part
     with torch.no_grad():
