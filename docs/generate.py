@@ -5,11 +5,13 @@
 A generated part lies between the lines ``<!-- generated: NAME -->`` and ``<!-- end of generated -->``:
 
 * ``columns`` in docs/run-folder.md: every column of a run's files, from :mod:`core.schema`;
-* ``results`` in results/README.md: every folder of results/, from its ``command.sh`` and ``config.toml``.
+* ``results`` in results/README.md: every folder of results/, from its ``command.sh`` and ``config.toml``;
+* ``tree`` in docs/house.md: every module, from the first sentence of its docstring.
 
 A test compares the committed documents with what this script writes.
 """
 
+import ast
 import re
 import shlex
 import sys
@@ -73,7 +75,36 @@ def results() -> str:
     return table(("folder", "command", "what it shows", "data set", "devices", "seeds", "training"), rows)
 
 
+PACKAGES = ("core", "models", "clients", "strategies", "sim", "replay", "analysis", "benchmarks", "tests/support")
+"""In the order of the import rule; the last two are not installed."""
+MARKS = re.compile(r":\w+:`~?([^`]+)`|``([^`]+)``")
+SENTENCE = re.compile(r"(?<!et al\.)(?<=[.!?])\s")
+
+
+def first_sentence(module: Path) -> str:
+    """The first sentence of a module's docstring as Markdown."""
+    words = " ".join((ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or "").split())
+    return MARKS.sub(lambda found: f"`{found[1] or found[2]}`", SENTENCE.split(words)[0])
+
+
+def tree() -> str:
+    """The modules of every package: a table a package."""
+    parts = []
+    for package in PACKAGES:
+        top = ROOT / package
+        head = first_sentence(top / "__init__.py") if (top / "__init__.py").exists() else "What tests share."
+        files = sorted(top.rglob("*.py"), key=lambda file: (file.parent, file.name))
+        rows = [
+            (f"[{name}](../{package}/{name})", first_sentence(file))
+            for file in files
+            if (name := file.relative_to(top).as_posix()) != "__init__.py"
+        ]
+        parts.append(f"### {package}/\n\n{head}\n\n{table(('file', 'what it is'), rows)}\n")
+    return "\n" + "".join(parts)
+
+
 GENERATED: dict[str, dict[str, Callable[[], str]]] = {
+    "docs/house.md": {"tree": tree},
     "docs/run-folder.md": {"columns": columns},
     "results/README.md": {"results": results},
 }

@@ -132,5 +132,7 @@ def run(document: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         elif kind == "bash":
             for line in body.splitlines():
                 command(line, monkeypatch)
+        elif kind == "diff":
+            continue  # tests/docs/test_docs_diffs.py applies them
         else:
             pytest.fail(f"{document}: a block of kind '{kind}' that no test runs:\n{body}")
