@@ -52,7 +52,7 @@ class Options:
 
 @contextmanager
 def busy(processes: int) -> Iterator[None]:
-    """So many processes that want a processor each, as long as this lasts."""
+    """Keep that many processors busy with a process each while the block runs."""
     with ExitStack() as running:
         for _ in range(processes):
             process = running.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"]))

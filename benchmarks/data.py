@@ -16,7 +16,7 @@ from strategies.training.windows import TrainingSet
 ML1M_ITEMS = 3_011
 """Films of MovieLens-1M that are left after the filter of :mod:`sim.data.movielens`."""
 MEDIAN_HISTORY, SPREAD, SHORTEST, LONGEST = 80, 1.0, 15, 1_000
-"""Of MovieLens-1M's histories: the median, the standard deviation of the logarithm, and the ends."""
+"""Length of MovieLens-1M's histories: median, standard deviation of the logarithm, shortest and longest."""
 
 
 def histories(data_dir: Path | None, users: int, seed: int) -> tuple[str, TrainingSet]:

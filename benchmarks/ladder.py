@@ -46,7 +46,7 @@ class Options:
 
 
 def largest_that_fits(sizes: list[pd.DataFrame]) -> pd.DataFrame:
-    """Of each device-session the row with the most blocks; where no size was served, that of the popularity ranking.
+    """The row with the most blocks of each device-session; where no size was served, that of the popularity ranking.
 
     ``sizes`` are the rows of ``sessions.parquet`` of one DeviceRec each, of the same devices and sessions.
     """

@@ -174,7 +174,7 @@ def benchmark(options: Options, console: Console) -> pd.DataFrame:
 
 
 def recbole_version() -> str:
-    """Of the installed one, or nothing."""
+    """The version of the installed RecBole, or nothing."""
     try:
         return version("recbole")
     except PackageNotFoundError:

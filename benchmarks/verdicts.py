@@ -34,7 +34,7 @@ def believable(honest: RecordDict, told: RecordDict, victim: DeviceSession) -> b
     if set(cost) - {"macs", "probe"} or type(cost["macs"]) is not int or not 0 <= cost["macs"] < 2**40:
         return False
     if "request" not in told:
-        return True  # whether a device wants something is its own affair
+        return True  # a device may ask or not
     if not isinstance(told["request"], ArrayRecord) or set(told["request"]) != {"path", "latent"}:
         return False
     path, latent = (told.array_records["request"][key].numpy() for key in ("path", "latent"))

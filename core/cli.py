@@ -21,7 +21,7 @@ def run(command: Callable[[], object], interrupted: Callable[[], str] = lambda: 
     _write_anything()
     try:
         _check_arguments()
-        with interrupts.heard():
+        with interrupts.remembered():
             command()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -16,7 +16,7 @@ _pressed = threading.Event()
 
 
 @contextmanager
-def heard() -> Iterator[None]:
+def remembered() -> Iterator[None]:
     """Write down that Ctrl-C was pressed while the block runs, besides raising KeyboardInterrupt as always."""
 
     def press(number: int, frame: FrameType | None) -> None:

@@ -22,7 +22,7 @@ from core.errors import Damaged, UserError
 
 CONFIG, SESSIONS, CHECKSUM, PARTS, WORLD = "config.toml", "sessions.parquet", "sessions.sha256", "parts", "world"
 COVERAGE = "coverage.csv"
-"""Of each seed and method how many items were recommended, beside the rows."""
+"""The file that counts the items recommended for each seed and method."""
 
 _LEFT = re.compile(rf"{WORLD}|run\.log|{re.escape(locks.LOCK)}|{re.escape(locks.HOLDER)}|{atomic.TEMPORARY.pattern}")
 """What a start leaves that was interrupted before ``config.toml``, the last that it writes; the next one writes it all

@@ -134,7 +134,7 @@ SESSIONS = (
         optional=_COMPARED, missing=True,
     ),
 )  # fmt: skip
-"""Of ``sessions.parquet``, in this order: one row per seed, method, device and session."""
+"""The columns of ``sessions.parquet``, in this order: it has one row per seed, method, device and session."""
 
 SUMMARY = (
     Column("method", "text", "text", "name of the method"),
@@ -204,7 +204,7 @@ SUMMARY = (
         missing=True,
     ),
 )  # fmt: skip
-"""Of ``summary.csv``, in this order: one row per method. The first fourteen are the contract that other tools read."""
+"""The columns of ``summary.csv``, in this order: it has one row per method. Other tools read the first fourteen."""
 
 COVERAGE = (
     Column("seed", "int64", _NUMBER, "seed of training and of the devices' draws"),
@@ -215,7 +215,7 @@ COVERAGE = (
     ),
     Column("items", "int64", _COUNT, "items of the data set"),
 )  # fmt: skip
-"""Of ``coverage.csv``: one row per seed and method, which the simulator itself measures."""
+"""The columns of ``coverage.csv``: it has one row per seed and method, which the simulator itself measures."""
 
 TRAINING = (
     Column("method", "text", "text", "whose cloud model was trained"),
@@ -227,7 +227,7 @@ TRAINING = (
     Column("seconds", "float64", "s", "seconds that the epoch took (measured)"),
     Column("best", "bool", "yes or no", "whether this epoch's weights were kept"),
 )
-"""Of ``training.csv``: one row per trained cloud model, seed and epoch."""
+"""The columns of ``training.csv``: it has one row per trained cloud model, seed and epoch."""
 
 FILES = {"sessions.parquet": SESSIONS, "summary.csv": SUMMARY, "training.csv": TRAINING, "coverage.csv": COVERAGE}
 """The columns of a run folder's tables, by file."""

@@ -194,7 +194,7 @@ def read_json(path: Path, fix: str) -> dict[str, object]:
 
 MANIFEST = "manifest.json"
 _verdicts: dict[tuple[str, int, int, str], bool] = {}
-"""By path, time, size and expected digest: a file is read once per process and not again until it changes."""
+"""What was read, by path, time, size and expected digest: a file is not read again in a process until it changes."""
 
 
 def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray], facts: Facts) -> None:

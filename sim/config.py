@@ -91,7 +91,7 @@ class Config:
     detector's probability above P), oracle:K (knows the changes of interest; in K sessions after each)"""
     request_rate: float | None = None
     """a budget: the share of the sessions after its first in which a device may ask; instead of the policy's parameter,
-    which is then set in rehearsal on the histories"""
+    which a backtest on the histories then sets"""
     request_scope: Literal["population", "device"] = "population"
     """whose average has to meet --request-rate: population (one threshold for all) or device (each its own)"""
     compare_stale: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

@@ -1,29 +1,29 @@
-"""DUET+ and Forward-OFA+: what holds up against a well-trained baseline. Ours, beyond the paper.
+"""DUET+ and Forward-OFA+: methods of ours that beat a well-trained DeviceRec. They are not in the paper.
 
-The paper's full-rank heads have 8.1 million weights and learn the histories by heart before they have learnt what a
-converged DeviceRec knows. Seven changes:
+The paper's full-rank heads have 8.1 million weights. They overfit the histories before they rank as well as a converged
+DeviceRec. Seven changes:
 
 * **Warm start.** DUET+ begins with DeviceRec's trained network and a change of it that is zero, Forward-OFA+ with the
-  trained DUET+: first the weights learn to adapt, then the structure (as in Cai et al. 2020, whose large network is
+  trained DUET+: the weights are trained to adapt before the structure is (as in Cai et al. 2020, whose large network is
   trained before the small ones in it).
 * **Low rank.** The change goes through 16 directions a layer and a shift of each bias (:mod:`models.hypernetwork`).
-* **Dropout where the memory is**: on items of the remembered history and on the latent interest.
+* **Dropout of what the mapper reads**: of items of the history, and of numbers of the latent interest.
 * **One model for every budget** (Forward-OFA+). In training windows get a budget of blocks, small ones more often, and
   keep the most probable blocks within it; the extractor of the latent interest starts from the path that really runs.
-* **A stem** (Forward-OFA+). Every path has the first block, so that a small budget means one well trained network and
-  not one of six, and the other blocks always read what it gives.
-* **First the choice, then the weights for it** (Forward-OFA+). The controller learns for :data:`SEARCH` epochs; after
-  that its choice stays, and the weights learn what devices really run.
-* **The whole teaches its parts** (Forward-OFA+). Every window also runs through all blocks, later through all of its
-  path, which learn from the targets; what it arrives at within its budget is drawn to what they arrive at ("in-place
-  distillation", Yu and Huang 2019).
+* **A stem** (Forward-OFA+). Every path has the first block. A budget of one block then means one well-trained network
+  and not one of six, and the other blocks always read the first one's output.
+* **First the choice, then the weights for it** (Forward-OFA+). The controller is trained for :data:`SEARCH` epochs;
+  then it stays as it is, and the weights are trained on the paths that devices run.
+* **In-place distillation** (Forward-OFA+; Yu and Huang 2019). Every window runs twice: within a budget, and through all
+  blocks (later: all blocks of its path). The targets train the second run. The final states of the first are trained
+  towards those of the second.
 
 In place of the compact constraint, which drives all devices to the same blocks:
 
-* **Room.** Where the controller would keep more, all keep-logits are lowered by one number before the model is
-  validated and deployed, so that devices run 77 % of the blocks in the mean: those that they want most.
+* **A ceiling on the mean path.** Where the controller would keep more, all keep-logits are lowered by one number before
+  the model is validated and deployed, so that devices run 77 % of the blocks in the mean, those of the highest logits.
 * **A reward for paths that differ**: the log-determinant of the covariance of the keep-probabilities over a batch. It
-  grows when a block is kept by some devices and not by others, and when blocks are not all kept or dropped together.
+  grows when some devices keep a block and others do not, and when blocks are not all kept or dropped together.
 """
 
 from collections.abc import Iterable, Iterator
@@ -49,9 +49,9 @@ from strategies.training.learner import Learner, Recipe
 from strategies.training.windows import Batch
 
 HISTORY_DROPOUT, INTEREST_DROPOUT = 0.3, 0.3
-"""Of the items that the extractors read, and of the latent interest."""
+"""Dropout rates: of the items that the extractors read, and of the latent interest."""
 DIVERSITY = 0.03
-"""Weight of the reward for paths that differ."""
+"""Weight of the reward for paths that differ in the loss."""
 KEEP_SHARE = 0.77
 """Share of the blocks that devices may run in the mean."""
 FLOOR = 1e-3
@@ -61,8 +61,8 @@ KEEP_AT_FIRST = 2.0
 ALWAYS_KEEP_LOGIT = 1000.0
 """Keep-logit of the first block for everybody: so high that no gate has a gradient there, so that it stays."""
 NOISE, TEMPERATURE = 1 / 3, 0.5
-"""Of the gates. With the full Gumbel noise of equation 4 a block sees so many devices that it is not meant for that it
-becomes one for all."""
+"""Of the gates: factor of the Gumbel noise of equation 4, and tau. With the full noise, blocks are trained on devices
+that would not select them, and stop specialising."""
 DISTILLATION = 1.0
 """Weight of the mean squared difference of the final states within a budget from those of the whole."""
 SEARCH = 10
@@ -104,7 +104,7 @@ class PlusLearner(Learner):
         return replace(recipe, learning_rate=recipe.learning_rate / 2, warmup_epochs=warmup_epochs)
 
     def search_epochs(self, recipe: Recipe) -> int:
-        """Of the controller; the epochs of the recipe follow, for the weights."""
+        """How many epochs the controller is trained for; the epochs of the recipe follow, for the weights."""
         return min(recipe.max_epochs, SEARCH) if self.controller and not self.continues else 0
 
     def before_epoch(self, epoch: int, recipe: Recipe) -> None:
@@ -114,7 +114,7 @@ class PlusLearner(Learner):
         self.known, self.mapper = load_device(teacher), load_mapper(teacher) if self.controller else None
 
     def build(self, backbone: Backbone, generator: torch.Generator) -> nn.Module:
-        """Around the teacher's backbone, with its network; Forward-OFA+ also with its extractor and mapper."""
+        """Build it around the teacher's backbone and network; Forward-OFA+ also takes over its extractor and mapper."""
         model = AdaptiveModel(backbone, generator, controller=self.controller, structure="path", mapper=LowRankMapper)
         part, known = model.device_part, self.known.part
         part.backbone.load_state_dict(known.backbone.state_dict())
@@ -173,23 +173,23 @@ class PlusLearner(Learner):
         """Paths ``(2 B, L)`` from keep-logits ``(B, L)``: each window's within a budget, then each window's whole.
 
         While the controller learns these are gates, the whole is all blocks, and half of the budgets are no limit.
-        Later they are bool, the whole is what a device has room for, and every window has a budget.
+        Later they are bool, the whole is the path that a device would run, and every window has a budget.
         """
         windows, blocks = logits.shape
         most = budgets(windows, blocks, generator).to(logits.device)
         if not self.searching:
-            settled = logits - logit_offset(logits)
-            return torch.cat([chosen_path(settled, most), chosen_path(settled)])
+            lowered_logits = logits - logit_offset(logits)
+            return torch.cat([chosen_path(lowered_logits, most), chosen_path(lowered_logits)])
         most[torch.rand(windows, generator=generator) < UNBUDGETED_SHARE] = blocks
         noisy = logits + NOISE * logistic(logits, generator)
         soft = torch.sigmoid(noisy / TEMPERATURE)
-        # Straight through (equations 4 and 5): a block that is not run learns from what it would have been worth.
+        # Straight through (equations 4 and 5): a block that is not run has a gradient, too.
         gates = chosen_path(noisy, most).to(soft.dtype) + (soft - soft.detach())
         return torch.cat([gates, torch.ones_like(logits)])
 
     @contextmanager
     def deployed(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[None]:
-        """With the controller's keep-logits as low as :data:`KEEP_SHARE` asks."""
+        """Lower the controller's keep-logits while the ``with`` lasts, so that :data:`KEEP_SHARE` of the blocks run."""
         assert isinstance(model, AdaptiveModel)
         part = model.device_part
         if part.controller is None:
@@ -208,7 +208,7 @@ class PlusLearner(Learner):
 
 
 def distillation(states: Tensor, whole: Tensor, batch: Batch, items: Tensor) -> Tensor:
-    """The loss of the whole's final states ``(B, n, d)`` on the targets, and what draws a budget's to them."""
+    """The loss of the whole's final states ``(B, n, d)`` on the targets, plus a budget's distance from them."""
     bears, wanted, seen = batch.bearing()
     loss = full_softmax_loss(whole[bears], items, wanted, precision=product_type(items.device), seen=seen)
     return loss + DISTILLATION * F.mse_loss(states[bears], whole[bears].detach())
@@ -226,7 +226,7 @@ def diversity(logits: Tensor) -> Tensor:
 
 
 def logit_offset(logits: Tensor) -> Tensor:
-    """By how much keep-logits ``(D, L)`` are too high for :data:`KEEP_SHARE`, 0 where they are not."""
+    """The number by which keep-logits ``(D, L)`` are too high for :data:`KEEP_SHARE`; 0 if they are not."""
     return torch.quantile(logits.flatten(), 1 - KEEP_SHARE).clamp(min=0)
 
 

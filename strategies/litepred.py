@@ -67,7 +67,7 @@ class LitePred(SessionStrategy):
         return SupernetLearner()
 
     def adapting_macs(self, device_session: DeviceSession) -> tuple[Counts, ...]:
-        """At most a whole search and the training of all blocks."""
+        """A device spends at most a whole search and the training of all blocks."""
         installed = self.networks_for(device_session).installed
         part, network = installed.part, installed.network
         assert network is not None

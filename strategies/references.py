@@ -29,9 +29,9 @@ from strategies.training.windows import TrainingSet
 GAP = 30
 """Largest distance of two items in a history that counts as a co-occurrence; each counts 1/distance."""
 POWERS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
-"""Of the popularity by which columns are divided; validation chooses."""
+"""Powers of the popularity by which columns are divided; validation chooses one."""
 RECENT_SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
-"""The last part of the training interactions, in order of time, that may count as recent; validation chooses."""
+"""The last part of the training interactions, in order of time, that may count as recent; validation chooses one."""
 BATCH = 256
 
 

@@ -34,4 +34,4 @@ METHODS: "Registry[type[SessionStrategy]]" = Registry(
         "forward-ofa-plus-last": "strategies.ablations:LastForwardOFAPlus",
     }
 )
-"""By their name on the command line, in the order of the paper's tables; imported when they are used."""
+"""The methods by their name on the command line, in the order of the paper's tables; imported when they are used."""

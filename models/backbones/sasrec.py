@@ -2,7 +2,7 @@
 
 One block is 3 + 2 linear layers of 64 x 64 with bias: 5 * (4,096 + 64) = 20,800 weights, all of them generated.
 (Layout after Kang & McAuley 2018; the counts of the paper's Table 1 exclude an output projection and affine LayerNorms,
-see README, "How the paper counts".)
+see docs/paper.md, "How the paper counts".)
 """
 
 import math

@@ -13,7 +13,7 @@ from sim.data.times import day
 from sim.world.streams import Streams, count_before
 
 CUTOFF = 10
-"""Of the metrics: with no more items than this, Hit is 1 whatever a method does."""
+"""Cut-off of the metrics: with no more items than this, Hit is 1 whatever a method does."""
 MOST_LEFT_OUT = 0.5
 """Share of users that may be left out: past it, the devices are a minority of the data set."""
 MOST_COLD = 0.1
@@ -72,7 +72,7 @@ class DataFacts:
     """What a device chooses from: ``unseen`` or ``all`` items."""
     share_one_event_sessions: float
     median_pause_minutes: float
-    """Between two interactions of a device, one after the other."""
+    """Seconds between two interactions of a device, one after the other."""
     session_gap_minutes: float
     first_day: str
     last_day: str

@@ -32,7 +32,7 @@ class Raw:
     name: str
     """As messages call it, usually its path."""
     data: bytes
-    """Without a byte order mark; lines end with ``\\n`` or ``\\r\\n``."""
+    """The text has no byte order mark; its lines end with ``\\n`` or ``\\r\\n``."""
     notes: tuple[str, ...] = ()
     """What the reader had to tell by itself."""
 

@@ -232,7 +232,7 @@ def _first_bad_line(raw: Raw, columns: Columns, extra: Extra) -> str | None:
 
 
 def _records(text: str, columns: Columns) -> Iterator[tuple[int, int, Sequence[str]]]:
-    """Of each record below the header that is not blank: its first line, its last line, its fields."""
+    """The first line, the last line and the fields of each record below the header that is not blank."""
     if len(columns.separator) > 1:
         for number, written in enumerate(text.split("\n"), start=1):
             if number > columns.header_lines and written.removesuffix("\r"):

@@ -37,7 +37,7 @@ class Work(ABC):
         self.title, self.total, self._display = title, total, display
         self.done = 0.0
         self.found = 0.0
-        """Of what is done, what an earlier, killed run had done: it says nothing about the speed of this one."""
+        """What an earlier, killed run had done of that: it says nothing about the speed of this one."""
         self.note = ""
         self.started: float | None = None
         self.spent: float | None = None

@@ -1,7 +1,7 @@
-"""Rehearsals: the devices' histories played as if their last fifth were live, before anything is judged.
+"""Backtests: trial sessions on the devices' histories, whose last fifth is played as if it were live.
 
-What turns a budget of requests into a threshold, and what the mis-recommendation detector learns from, comes from here
-alone: histories and validation items, which the cloud knows, and never from the live streams.
+Thresholds of request policies and the mis-recommendation detector are fitted to these sessions alone. They consist of
+histories and validation items, which the cloud has; no live event is read.
 """
 
 from dataclasses import replace
@@ -45,7 +45,7 @@ class Backtest:
         self.installed, self.mapper, self.context = installed, mapper, context
         self.history_length = history_length
         self.devices = np.flatnonzero(streams.live_start >= SHORTEST["stream"])
-        """Of the streams, those that rehearse, in order."""
+        """The devices of the streams that have trial sessions, in order."""
         self.streams = _histories(interactions, streams, self.devices, session_length, session_gap)
         self.length = session_length
 
@@ -73,7 +73,7 @@ class Backtest:
 
     @cached_property
     def first_losses(self) -> list[np.ndarray]:
-        """Of each session, the losses of its events with the device's first network."""
+        """The losses of the events of each session, with the device's first network."""
         first = np.arange(self.sessions) - self.numbers
         found = self.ranks(first, np.arange(self.sessions))
         return [losses(row[row > 0], self.installed.part.backbone.num_items) for row in found]

@@ -1,4 +1,4 @@
-"""From a budget of requests to a policy's threshold, in rehearsal (:mod:`sim.policy.backtest`)."""
+"""Find the threshold of a policy that meets a budget of requests in a backtest (:mod:`sim.policy.backtest`)."""
 
 import math
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import numpy as np
 from clients.policies import Observation, Policy
 
 STEPS = 24
-"""Of the bisection."""
+"""Steps of the bisection."""
 LARGEST = 64.0
 """Where the search for a threshold without an upper bound begins."""
 
@@ -19,14 +19,14 @@ class Trial:
     """The trial sessions of one device, n of them; with the first it gets its network."""
 
     interests: np.ndarray
-    """``(n, 64)``: at the beginning of each."""
+    """``(n, 64)``: the latent interest at the beginning of each."""
     losses: list[np.ndarray]
-    """Of the events of each, with the first network; empty for a policy that does not look at them."""
+    """Losses of the events of each, with the first network; empty for a policy that does not read them."""
     doubt: Callable[[np.ndarray, np.ndarray], float] = lambda stale, fresh: 0.0
 
     @property
     def chances(self) -> int:
-        """Sessions in which the policy has a say."""
+        """Sessions in which the policy decides: all but the first."""
         return len(self.interests) - 1
 
     def requests(self, policy: Policy) -> int:

@@ -55,7 +55,7 @@ class PolicySetup:
         self._switches = sessions_since_switch(streams)
 
     def config(self, device_session: DeviceSession) -> PolicyConfig:
-        """Those of one device-session. The change points are told to an oracle and to nobody else."""
+        """The policy config of one device-session. Only an oracle's has the change points."""
         parameter = "" if self.kind.default is None else f":{self.parameters[device_session.device]!r}"
         return PolicyConfig(
             name=f"{self.kind.name}{parameter}",
@@ -131,7 +131,7 @@ def prepare_policy(
             found = thresholds(kind, config.request_rate, trials, config.request_scope, streams.num_devices)
             rates = [request_rate(kind(found[device]), [trial]) * trial.chances for device, trial in trials.items()]
             chances = max(sum(trial.chances for trial in trials.values()), 1)
-            values = {**wanted, "rehearsed_rate": sum(rates) / chances, "parameters": found}
+            values = {**wanted, "backtest_rate": sum(rates) / chances, "parameters": found}
             atomic.write(note, sealed.sealed_json(values))
         policy_setup.parameters = found
     else:
@@ -142,7 +142,7 @@ def prepare_policy(
 
 
 def _found_note(path: Path, wanted: dict[str, str], say: Callable[[str], None]) -> list[float] | None:
-    """The thresholds that an earlier start has filed; None if there are none, or none to be believed."""
+    """The thresholds that an earlier start has written; None if there are none, or if their file is damaged."""
     if not path.exists():
         return None
     try:
@@ -167,7 +167,7 @@ def thresholds(kind: type[Policy], rate: float, trials: dict[int, Trial], scope:
 
 
 def _trials(backtest: Backtest, kind: type[Policy], detector: str) -> dict[int, Trial]:
-    """By device; what the policy does not look at is not computed."""
+    """The trial sessions by device; what the policy does not read is not computed."""
     doubting = load_detector(Path(detector)) if detector else None
     seen: dict[bytes, float] = {}
 

@@ -1,4 +1,4 @@
-"""How much of its compute a device has for us in each session: other applications come and go.
+"""How much of its compute a device has in each session, since other applications use the rest.
 
 Either a two-state Markov chain per device over its sessions (idle, busy), or a trace from a file. The chain's draws are
 derived from (seed, device, session), so that neither the order of play nor other devices change them.
@@ -33,7 +33,7 @@ class Chain:
     """Chance of being idle in the session after a busy one."""
 
     def factors(self, device: int, sessions: int, seed: int) -> np.ndarray:
-        """Of each session of a device, ``(sessions,)``."""
+        """The share of its compute that a device has in each session, ``(sessions,)``."""
         out = np.ones(sessions)
         likely = self.to_busy / (self.to_busy + self.to_idle)
         for session in range(sessions):
@@ -50,7 +50,7 @@ class Trace:
     recorded: np.ndarray
 
     def factors(self, device: int, sessions: int, seed: int) -> np.ndarray:
-        """Of each session of a device, ``(sessions,)``."""
+        """The share of its compute that a device has in each session, ``(sessions,)``."""
         row = self.recorded[device % len(self.recorded)]
         return np.asarray(row[np.arange(sessions) % len(row)])
 

@@ -1,4 +1,4 @@
-"""From counts to seconds and joules: what a device-session cost, by the device's own profile.
+"""Counts become seconds and joules: what a device-session costs, by the device's own profile.
 
 A virtual clock: nothing sleeps. The cloud is a queue that serves first who comes first.
 """
@@ -20,11 +20,11 @@ class Counts:
     macs: int
     """Multiply-accumulates of one inference."""
     macs_request: int
-    """Of the extractors, once a request."""
+    """Multiply-accumulates of the extractors, once a request."""
     macs_adapt: int
-    """Of training on the device."""
+    """Multiply-accumulates of training on the device."""
     macs_cloud: int
-    """Of the mapper in the cloud."""
+    """Multiply-accumulates of the mapper in the cloud."""
     bits_up: int
     bits_down: int
 
@@ -36,18 +36,18 @@ class Counts:
 
 @dataclass(frozen=True)
 class Cost:
-    """What it took."""
+    """What one device-session took."""
 
     seconds_adapt: float
-    """From the start of the session until the device has its network."""
+    """Seconds from the start of the session until the device has its network."""
     seconds_inference: float
-    """One prediction."""
+    """Seconds of one prediction."""
     joules: float
     """The device's energy over the session: computing and radio."""
 
 
 def request_seconds(macs: int, bits_up: int, tier: Tier, factor: float = 1.0) -> float:
-    """From the start of a session until the cloud has the request: extractors, then the uplink."""
+    """Seconds from the start of a session until the cloud has the request: extractors, then the uplink."""
     return FLOPS_PER_MAC * macs / (tier.flops * factor) + bits_up / (tier.uplink_mbit_s * 1e6)
 
 
@@ -64,10 +64,9 @@ def waits(arrivals: np.ndarray, service: float) -> np.ndarray:
 
 
 def cost(counts: Counts, tier: Tier, scenario: Scenario, factor: float = 1.0, queue: float = 0.0) -> Cost:
-    """Extractors, uplink, ``queue`` seconds of waiting and service, the cloud's forward pass, downlink, assembly, local
-    training.
+    """Add up extractors, uplink, waiting and service, the cloud's forward pass, downlink, assembly, local training.
 
-    ``factor`` is the share of its compute that the device has today.
+    ``factor`` is the share of its compute that the device has today, ``queue`` the seconds of waiting and service.
     """
     flops = tier.flops * factor
     assembly = 0.0 if tier.assembly_mbyte_s is None else counts.bits_down / (tier.assembly_mbyte_s * 8e6)

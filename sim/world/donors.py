@@ -15,7 +15,7 @@ from sim.world.streams import build_streams, eligible_users
 DISTANT = 0.1
 """Share of the candidates that count as distant."""
 WIDTH = 64
-"""Of a co-occurrence vector."""
+"""Entries of a co-occurrence vector."""
 
 
 class DonorPool:
@@ -42,7 +42,7 @@ class DonorPool:
         return self._items[start : start + int(self._lengths[donor])]
 
     def distances(self, history: np.ndarray) -> np.ndarray:
-        """From the interest behind ``history`` (item ids) to that of every candidate's live stream, from 0 to 2."""
+        """Distances of the interest in ``history`` (item ids) to that of every candidate's live stream, from 0 to 2."""
         mine = _unit((self._vectors[history].mean(axis=0) - self._centre)[None])
         distance: np.ndarray = 1.0 - self.interests @ mine[0]
         return distance

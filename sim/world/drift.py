@@ -53,7 +53,7 @@ class Drift:
     period: int = 0
 
     def probabilities(self, events: int, onset: int) -> np.ndarray:
-        """Of each of a device's live events to be the donor's, ``(events,)``; ``onset`` is the first that can be.
+        """The probability of each of a device's live events to be the donor's, ``(events,)``; before ``onset`` it is 0.
 
         A gradual drift is at ``severity / length`` with the first event and at ``severity`` with the last one of its
         transition, which is at least one event long.
@@ -73,7 +73,7 @@ class Drift:
 
 
 def load_drift(name: str) -> Drift:
-    """The drift of a name or a TOML file; raises :class:`UserError` for anything that cannot be."""
+    """The drift of a name or a TOML file; raises :class:`UserError` for an invalid one."""
     path, table = read_toml("drift", name)
     label, kind = path.stem, str(table.get("kind"))
     where = f"drift {label}"

@@ -1,7 +1,6 @@
-"""What a run's files say, as a hash: the name of a device mix, a drift or a data set of one's own does not tell an
-edited one from the old.
+"""Hash the content of the files that a run names, so that an edited file makes a new run.
 
-Read leniently, so that a file that cannot be is still told by its own loader what is wrong with it.
+Invalid files are hashed, too: their own loader reports the error.
 """
 
 import hashlib
@@ -33,7 +32,7 @@ def data_content(name: str) -> dict[str, str]:
 
 @lru_cache(maxsize=4)
 def _hash(path: Path, changed: int, size: int) -> str:
-    """Of a file's bytes, read again when its time or size is another."""
+    """A short hash of a file's bytes, which are read again when its time or size is another."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 

@@ -31,7 +31,7 @@ class Fleet:
         self.longest = int(self.events.max())
 
     def index(self, device_session: DeviceSession) -> int:
-        """Of a device-session among all sessions of the streams."""
+        """The index of a device-session among all sessions of the streams."""
         return int(self.streams.session_offsets[device_session.device]) + device_session.session
 
     def tier(self, device_session: DeviceSession) -> Tier:

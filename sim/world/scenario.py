@@ -47,7 +47,7 @@ class Tier:
 
     name: str
     share: float
-    """Of the population, from 0 to 1."""
+    """The share of the devices that are of this tier, from 0 to 1."""
     gflops: float
     """Peak compute, 10^9 floating-point operations a second (two for each multiply-accumulate)."""
     efficiency: float
@@ -63,7 +63,7 @@ class Tier:
     tail_watts: float = 0.0
     """What the radio draws after the last bit, before it sleeps."""
     tail_seconds: float = 0.0
-    """For how long; a session with traffic has one tail."""
+    """How long it draws that; a session with traffic has one tail."""
     assembly_mbyte_s: float | None = None
     """How fast received weights become a network, 10^6 bytes a second; None: in no time."""
     budget: Limits = Limits()
@@ -133,7 +133,7 @@ class Scenario:
 
 
 def load_scenario(name: str) -> Scenario:
-    """The device mix of a name or a TOML file; raises :class:`UserError` for anything that cannot be."""
+    """The device mix of a name or a TOML file; raises :class:`UserError` for an invalid one."""
     label, table = _read(name, Path(), ())
     check_keys(f"scenario {label}", table, KEYS, {"cloud", "tier"})
     entries = table["tier"]

@@ -14,7 +14,7 @@ def press() -> None:
 
 def test_an_interrupt_that_was_swallowed_is_raised_by_the_next_check() -> None:
     before = signal.getsignal(signal.SIGINT)
-    with interrupts.heard():
+    with interrupts.remembered():
         interrupts.check()
         with pytest.raises(KeyboardInterrupt):
             press()

@@ -150,7 +150,7 @@ def test_ray_answers_as_inprocess_and_ends_whole_when_interrupted(
 ) -> None:
     """From other processes with one thread; the interrupt arrives while a device computes."""
     handlers, threads = logging.getLogger("flwr").handlers[:], set(threading.enumerate())
-    with interrupts.heard(), pytest.raises(KeyboardInterrupt):
+    with interrupts.remembered(), pytest.raises(KeyboardInterrupt):
         play("ray", tmp_path, broken=2, end="interrupt")
     assert (tmp_path / "answers.txt").read_text().splitlines() == [*ANSWERS, "elsewhere 1"]
     assert "device 2 is broken" in (tmp_path / "flower.log").read_text()

@@ -108,17 +108,17 @@ def test_the_size_of_a_wave_changes_nothing(
     pd.testing.assert_frame_equal(sessions(config.folder), sessions(tmp_path / "alone"))
 
 
-def test_a_budget_becomes_a_threshold_of_the_rehearsal(config: Config) -> None:
+def test_a_budget_becomes_a_threshold_of_the_backtest(config: Config) -> None:
     for scope in ("population", "device"):
         mine = replace(config, policy="drift", request_rate=0.4, request_scope=scope, out=config.folder / ".." / scope)
         run.main(mine.check())
         note = json.loads((mine.folder / "policies" / "0-forward-ofa.json").read_text())
-        assert 0 < note["rehearsed_rate"] <= 0.4
+        assert 0 < note["backtest_rate"] <= 0.4
         assert len(note["parameters"]) == 12
         assert (len(set(note["parameters"])) == 1) == (scope == "population")
 
 
-def test_the_threshold_does_not_depend_on_the_judged_streams(config: Config) -> None:
+def test_the_threshold_does_not_depend_on_the_live_streams(config: Config) -> None:
     thresholds = []
     for drift in ("natural", "abrupt"):
         mine = replace(config, policy="drift", request_rate=0.4, drift=drift, out=config.folder / ".." / drift)

@@ -27,7 +27,7 @@ from strategies.training.windows import Batch
 SIZES = Sizes("sasrec", 30, 3, 5)
 
 
-def taught_by(path: Path, *, controller: bool) -> AdaptiveModel:
+def student_of(path: Path, *, controller: bool) -> AdaptiveModel:
     """What begins its training with the model in the file."""
     learner, generator = PlusLearner(controller=controller), torch.Generator().manual_seed(9)
     learner.teach(path)
@@ -47,7 +47,7 @@ def devicerec(tmp_path: Path) -> Path:
 @pytest.fixture
 def duet_plus(devicerec: Path) -> Path:
     """A DUET+ that has learnt something."""
-    model, generator = taught_by(devicerec, controller=False), torch.Generator().manual_seed(7)
+    model, generator = student_of(devicerec, controller=False), torch.Generator().manual_seed(7)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
@@ -59,7 +59,7 @@ def duet_plus(devicerec: Path) -> Path:
 @pytest.fixture
 def forward_ofa_plus(duet_plus: Path) -> AdaptiveModel:
     """At the beginning of its training."""
-    return taught_by(duet_plus, controller=True)
+    return student_of(duet_plus, controller=True)
 
 
 def test_budgets_go_up_to_all_blocks_but_one_and_small_ones_are_more_frequent() -> None:
@@ -101,28 +101,28 @@ def test_devices_run_the_blocks_they_want_most_and_no_more_than_there_is_room_fo
     full = torch.full((50,), 7)
     batches = [Batch(history, history, history, full) for history in histories]
 
-    def wishes() -> torch.Tensor:
+    def keep_logits() -> torch.Tensor:
         assert part.controller is not None
         with torch.no_grad():
             return part.controller(part.embed_history(torch.cat(histories)), torch.cat([full, full]))
 
-    before = wishes()
+    before = keep_logits()
     assert bool((before > 0).all())
     with PlusLearner(controller=True).deployed(forward_ofa_plus, batches):
-        kept = wishes() >= 0
+        kept = keep_logits() >= 0
     assert bool(kept[:, 0].all())  # the stem
     assert float(kept.float().mean()) == pytest.approx(KEEP_SHARE, abs=0.005)
     assert before[kept].min() > before[~kept].max()
-    torch.testing.assert_close(wishes(), before)
+    torch.testing.assert_close(keep_logits(), before)
     with torch.no_grad():
         part.controller.head.bias.copy_(torch.tensor([9.0, 9.0, -9.0]))  # two thirds
-    before = wishes()
+    before = keep_logits()
     with PlusLearner(controller=True).deployed(forward_ofa_plus, batches):
-        assert torch.equal(wishes(), before)
+        assert torch.equal(keep_logits(), before)
 
 
 def test_duet_plus_starts_from_devicerecs_network(devicerec: Path) -> None:
-    model, teacher = taught_by(devicerec, controller=False), load_device(devicerec)
+    model, teacher = student_of(devicerec, controller=False), load_device(devicerec)
     network = teacher.network
     assert network is not None
     windows = torch.randint(1, 31, (2, 3, 5), generator=torch.Generator().manual_seed(2))

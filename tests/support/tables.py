@@ -14,7 +14,7 @@ from sim.data.columns import Columns
 Row = tuple[int, int, int]
 BEGIN = 1_600_000_000
 PLACES = Columns(",", (), 0, 4, user=1, item=0, time=3)
-"""Of a file without a header: item, user, another number, time."""
+"""Columns of a file without a header: item, user, another number, time."""
 
 
 def baseline() -> list[Row]:
