@@ -23,7 +23,7 @@ def same(found: RecordDict, known: RecordDict) -> bool:
 
 
 def believable(honest: RecordDict, told: RecordDict, victim: DeviceSession) -> bool:
-    """Whether nobody could know that ``told`` is not what the device has to say, which is ``honest``."""
+    """Whether the cloud cannot find that ``told`` differs from ``honest``, the answer of the device."""
     if told == honest:
         return True
     if set(told) == {"measured"} == set(honest) and "events" in honest["measured"]:

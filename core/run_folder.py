@@ -30,7 +30,7 @@ again."""
 _SEAL = re.compile(r"# sha256 of the lines below: ([0-9a-f]{64})\n")
 _AGAIN = "start the run's command again"
 WORLD_FIX = f"delete the folder and {_AGAIN}, which writes it again"
-"""What the user can do about devices' interactions that are not to be believed."""
+"""What the user can do about devices' interactions that are damaged."""
 
 
 class RunFolder:

@@ -1,4 +1,4 @@
-"""Files that say what they are and carry digests of their content, so that a damaged or a wrong one is not believed.
+"""Files that say what they are and carry digests of their content, so that a damaged or a wrong one is not used.
 
 Facts (what a file is: kind, method, seed, ...) are texts by name. SHA-256 throughout. What does not match raises
 :class:`core.errors.Damaged`; ``fix`` is the end of its line, what the user can do.
@@ -28,7 +28,7 @@ _MAGIC = b"forward-ofa sealed file 1\n"
 
 
 def damaged(path: Path, why: str, fix: str) -> Damaged:
-    """The error for a file that is not to be believed."""
+    """The error for a file that is damaged or not the right one."""
     return Damaged(f"{path} is damaged: {why}; {fix}")
 
 

@@ -42,7 +42,7 @@ class Config:
     .inter; plain, .gz or .xz)"""
     columns: str | None = None
     """which columns of that file hold user, item and time: user=userId,item=movieId,time=timestamp, or indices from 0
-    for a file without a header (default: told by their usual names)"""
+    for a file without a header (default: recognised by their usual names)"""
     ties: Literal["file", "shuffled"] = "file"
     """order of the interactions of one user with equal times: as they come in the file, or shuffled by the seed"""
     devices: int = 200

@@ -1,4 +1,4 @@
-"""Tell which columns of a table hold user, item and time; what cannot be told is refused with the options that fit."""
+"""Recognise the columns of user, item and time in a table; an ambiguous one is refused with the options that fit."""
 
 import csv
 import difflib
@@ -25,7 +25,7 @@ USUAL = {
 """Usual names, in lower case and without what is neither a letter nor a digit."""
 SEPARATORS = {"::": "double colon", "\t": "tab", ";": "semicolon", ",": "comma"}
 SAMPLE = 200
-"""Records from which a form is told."""
+"""Records by which a form is recognised."""
 SAMPLE_BYTES = 1 << 20
 LONGEST_NAME, MOST_NAMES = 60, 40
 """What a message shows of a header: characters of a name, and names."""
@@ -69,7 +69,7 @@ class Columns:
 
 
 def parse_option(given: str | None) -> dict[str, str]:
-    """Read ``user=NAME,item=NAME,time=NAME``; a part that is left out is told by the usual names.
+    """Read ``user=NAME,item=NAME,time=NAME``; a part that is left out is recognised by the usual names.
 
     Raises:
         UserError: A part is not one of these three, or names a column that another one names.

@@ -54,18 +54,18 @@ class DataFacts:
     split_day: str
     """Split by time: the day of the instant; else nothing."""
     training_share_later: float
-    """Of the interactions in the histories that the cloud trains on first: the share whose time is later than that of a
-    live event; mean over all live events."""
+    """Share of the interactions in the histories that the cloud trains on first whose time is later than that of a live
+    event; mean over all live events."""
     live_events: int
     share_cold_live: float
-    """Of the live events: the item occurs in no history that the cloud trains on."""
+    """Share of the live events whose item occurs in no history that the cloud trains on."""
     share_repeats: float
-    """Of the live events: the item occurs in the device's own past."""
+    """Share of the live events whose item occurs in the device's own past."""
     duplicate_rows: int
     """Rows of the data set that repeat user, item and time of an earlier one."""
     share_duplicates: float
     share_tied: float
-    """Of the rows of the data set: another row of the same user has the same time."""
+    """Share of the rows of the data set for which another row of the same user has the same time."""
     ties: str
     """How such rows are ordered: ``file`` or ``shuffled``."""
     candidates: str
@@ -78,7 +78,7 @@ class DataFacts:
     last_day: str
     span_days: float
     notes: tuple[str, ...]
-    """What the loader told by itself: columns, unit of time, filter."""
+    """What the loader recognised by itself: columns, unit of time, filter."""
     warnings: tuple[str, ...]
     """One line for each fact past its bound."""
 

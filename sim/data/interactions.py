@@ -114,7 +114,7 @@ def build_interactions(
         users_with_at_least: Keep users with this many interactions or more.
         titles, genres: By raw item id; an item that is not named gets its raw id as title, and no genre.
         ticks: Of a second, in `times`.
-        notes: What the loader told by itself.
+        notes: What the loader recognised by itself.
 
     Raises:
         UserError: No interaction is left after the filter.

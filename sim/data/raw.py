@@ -1,4 +1,4 @@
-"""Read the bytes of a raw file and unpack them; the first bytes tell the compression, a suffix alone does not."""
+"""Read the bytes of a raw file and unpack them; the compression is recognised by the first bytes, not by a suffix."""
 
 import gzip
 import lzma
@@ -34,7 +34,7 @@ class Raw:
     data: bytes
     """The text has no byte order mark; its lines end with ``\\n`` or ``\\r\\n``."""
     notes: tuple[str, ...] = ()
-    """What the reader had to tell by itself."""
+    """What the reader recognised by itself."""
 
 
 def read_raw(path: Path) -> Raw:

@@ -1,4 +1,4 @@
-"""Read any table of interactions: what tells its form is in :mod:`sim.data.columns`, here it is read and checked.
+"""Read any table of interactions: :mod:`sim.data.columns` recognises its form, here it is read and checked.
 
 pyarrow reads the file; only if something is wrong, a slow reader goes through the records for the first bad line.
 """
@@ -61,7 +61,7 @@ def load_table(path: Path, columns: str | None = None) -> Interactions:
         columns: The text of ``--columns``, if it was given.
 
     Raises:
-        UserError: The file is missing, damaged or empty, its form cannot be told, or a row is bad (named by its line).
+        UserError: The file is missing, damaged or empty, its form is ambiguous, or a row is bad (named by its line).
     """
     raw = read_raw(path)
     told = tell_columns(raw.name, raw.data, columns)

@@ -7,7 +7,7 @@ import pandas as pd
 
 
 class PlayObserver:
-    """Is told how the play of one method gets on; a subclass overrides what it uses."""
+    """Receives what happens in the play of one method; a subclass overrides what it uses."""
 
     def on_wave(self, sessions: int) -> None:
         """A wave of so many sessions of the present round has been played; their rows come with the round."""

@@ -23,7 +23,7 @@ from sim.world.streams import SHORTEST, Streams, build_streams
 from strategies.training.detector import Samples
 
 BATCH = 64
-"""Trial sessions whose networks are alive at once."""
+"""Trial sessions whose networks exist at one time."""
 
 
 class Backtest:
