@@ -38,7 +38,7 @@ def run(command: Callable[[], object], interrupted: Callable[[], str] = lambda: 
 
 
 def _check_arguments() -> None:
-    """Refuse an argument that the terminal's encoding cannot represent: it could not be written into a file as a name."""
+    """Refuse an argument that the terminal's encoding cannot represent, since it could not name a file."""
     for word in sys.argv[1:]:
         try:
             word.encode()
