@@ -89,6 +89,28 @@ def test_the_size_of_a_chunk_changes_only_which_draws_there_are(monkeypatch: pyt
     assert chunked.high == pytest.approx(whole.high, abs=0.1 * (whole.high - whole.low))
 
 
+@pytest.mark.parametrize(
+    ("cells", "devices", "rows"),
+    [(25, 10, [2, 2, 2, 2, 1]), (5, 10, [1] * 9), (5, 1, [5, 4]), (100, 10, [9])],
+)
+def test_a_chunk_holds_no_more_cells_than_memory_is_meant_for(
+    cells: int, devices: int, rows: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One replicate at least, even where that is larger."""
+    monkeypatch.setattr(stats, "_CELLS", cells)
+    assert [chunk.shape for chunk in stats._draws(devices, 9)] == [(count, devices) for count in rows]
+
+
+def test_the_same_rows_give_the_same_interval_everywhere() -> None:
+    first, second, events = sample()
+    found = paired((first, second), (events, events), replicates=200)
+    assert [found.low, found.high] == pytest.approx([0.009319821614, 0.035441842499], abs=1e-9)
+
+
+def test_gains_without_events_are_no_ratio() -> None:
+    assert np.isnan(ratios(np.ones((2, 1)), np.zeros((2, 1)), replicates=5)).all()
+
+
 @FEW
 @given(seed=st.integers(0, 50), more=st.floats(-0.5, 0.5), scale=st.floats(0.5, 8))
 def test_a_constant_difference_has_no_spread_and_units_do_not_matter(seed: int, more: float, scale: float) -> None:

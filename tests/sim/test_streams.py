@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,16 @@ from hypothesis import strategies as st
 from clients.local_data import Storage
 from core.errors import UserError
 from sim.data.interactions import Interactions
-from sim.world.streams import Streams, build_streams, eligible_users, save, session_phase
+from sim.world.streams import (
+    Streams,
+    build_streams,
+    eligible_users,
+    fingerprint,
+    live_starts,
+    save,
+    session_phase,
+    sessions_since_switch,
+)
 
 
 def make(times: list[list[int]], change_points: list[int] | None = None) -> Interactions:
@@ -58,6 +68,49 @@ def test_split_and_sessions_by_hand() -> None:
     assert {getattr(built, name).dtype for name in ("users", "offsets", "live_start", "session_starts")} == {
         np.dtype(np.int64)
     }
+
+
+def test_a_session_has_ten_events_and_no_pause_above_half_an_hour_unless_told_otherwise() -> None:
+    eleven = [[0] * 44 + [60 * row for row in range(11)]]
+    assert build_streams(make(eleven), [0]).session_starts.tolist() == [44, 54]
+    assert build_streams(make([WITH_PAUSES]), [0]).session_starts.tolist() == [12, 14]
+    assert live_starts(make([EVERY_MINUTE, [0] * 9]), np.array([1, 0])).tolist() == [8, 20]
+
+
+def test_change_points_become_ends_and_switches() -> None:
+    """A change at the first interaction, none, and one at the fourth."""
+    built = build_streams(make([EVERY_MINUTE] * 3, [0, -1, 3]), [0, 1, 2])
+    assert built.change_points.tolist() == [0, -1, 3]
+    assert built.change_ends.tolist() == [1, -1, 4]
+    assert built.switch_offsets.tolist() == [0, 1, 1, 2]
+    assert built.switches.tolist() == [0, 3]
+    since = sessions_since_switch(build_streams(make([EVERY_MINUTE] * 2, [21, -1]), [0, 1], session_length=1))
+    assert since.tolist() == [-1, -1, 0, 1, 2] + [-1] * 5  # the change is seen by the session after it
+
+
+def test_repeats_are_counted_by_session() -> None:
+    data = make([EVERY_MINUTE[:10], EVERY_MINUTE])
+    items = np.array(data.items)
+    items[8] = items[2]  # user 0, live row 8: met in the history; row 9 is new
+    items[10 + 21], items[10 + 24] = (
+        items[10 + 20],
+        items[10],
+    )  # user 1: the second and the last live row
+    built = build_streams(replace(data, items=items), [0, 1], session_length=2)
+    assert built.session_starts.tolist() == [8, 20, 22, 24]
+    assert built.session_repeats.tolist() == [1, 1, 0, 1]
+
+
+def test_the_fingerprint_is_that_of_every_number_and_of_its_place() -> None:
+    built = build_streams(make([EVERY_MINUTE, [0] * 9]), [0, 1])
+    same = build_streams(make([EVERY_MINUTE, [0] * 9]), [0, 1])
+    assert fingerprint(built) == fingerprint(same)
+    assert len(fingerprint(built)) == 16
+    later = np.array(built.times)
+    later[7] += 1
+    # The same bytes in a row, but the second user is the first offset.
+    moved = replace(built, users=built.users[:1], offsets=np.concatenate((built.users[1:], built.offsets)))
+    assert len({fingerprint(one) for one in (built, replace(built, times=later), moved)}) == 3
 
 
 def test_the_length_counts_from_the_last_pause() -> None:
