@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from core import sealed
-from core.errors import UserError
+from core.errors import UserError, unknown
 from models.candidates import repeats
 from sim.data.interactions import Interactions
 
@@ -45,10 +45,12 @@ class Streams:
 
     @property
     def num_devices(self) -> int:
+        """D."""
         return len(self.users)
 
     @property
     def num_sessions(self) -> int:
+        """S."""
         return len(self.session_starts)
 
     @property
@@ -272,7 +274,7 @@ def _arrays(streams: Streams) -> dict[str, np.ndarray]:
 
 def _known(protocol: str) -> str:
     if protocol not in SHORTEST:
-        raise UserError(f"unknown protocol {protocol!r}: known are {', '.join(SHORTEST)}")
+        raise UserError(unknown("protocol", protocol, SHORTEST))
     return protocol
 
 

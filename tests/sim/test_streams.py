@@ -158,7 +158,7 @@ def test_users_too_short_to_be_a_device() -> None:
         ({"session_gap_minutes": -1.5}, "session gap -1.5 minutes"),
         ({"session_gap_minutes": math.nan}, "session gap nan"),
         ({"sessions": 0}, "0 sessions"),
-        ({"protocol": "papers"}, "unknown protocol 'papers': known are stream, paper"),
+        ({"protocol": "papers"}, "unknown protocol 'papers'; did you mean 'paper'"),
         ({"users": []}, "no user to play"),
     ],
 )
