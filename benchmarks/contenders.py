@@ -20,9 +20,10 @@ from models.cloud_models import AdaptiveModel, StaticModel
 from models.hypernetwork import RANK, AnyMapper, LowRankMapper
 from models.shared.plain import Network
 from strategies.registry import METHODS
+from strategies.training.data import TrainingSet
 from strategies.training.learner import Learner, Recipe
 from strategies.training.step import Stepper
-from strategies.training.windows import Batch, TrainingSet, WindowCutter
+from strategies.training.windows import Batch, WindowCutter
 
 TRAINING = 3
 """A training step multiplies three times what its forward pass does: backward, each product has two gradients."""

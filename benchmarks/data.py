@@ -11,7 +11,7 @@ from sim.config import Config
 from sim.data.files import ENVIRONMENT_VARIABLE
 from sim.model_cache import training_set
 from sim.world.streams import build_streams, eligible_users
-from strategies.training.windows import TrainingSet
+from strategies.training.data import TrainingSet
 
 ML1M_ITEMS = 3_011
 """Films of MovieLens-1M that are left after the filter of :mod:`sim.data.movielens`."""

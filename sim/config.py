@@ -113,6 +113,9 @@ class Config:
     targets: Literal["session", "last"] | None = None
     """session: train on windows of --context next items; last: on one (prefix, next item) at a time, as the paper does
     (default: session; last with --protocol paper)"""
+    spread: float | None = None
+    """share of each training target that is spread over what often follows the latest items in the histories (default:
+    0.3; with --protocol paper 0)"""
     penalty: float | None = None
     """lambda of the compact constraint (default: 0.001; the paper's value with --protocol paper)"""
     temperature: float | None = None
@@ -279,6 +282,8 @@ class Config:
             value = getattr(self, option)
             if value is not None and not value > 0:
                 raise UserError(f"--{option.replace('_', '-')} is {value}; it must be greater than 0")
+        if self.spread is not None and not 0 <= self.spread < 1:
+            raise UserError(f"--spread is {self.spread}; it must be at least 0 and less than 1")
         for option in ("patience", "penalty", "seed"):
             value = getattr(self, option)
             if value is not None and value < 0:

@@ -42,8 +42,8 @@ from sim.world.streams import SHORTEST, Streams, build_streams, eligible_users, 
 from sim.world.versions import Versions, versions
 from strategies.base import DeviceSession
 from strategies.registry import METHODS
+from strategies.training.data import TrainingSet
 from strategies.training.loop import EpochRecord
-from strategies.training.windows import TrainingSet
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,10 @@ from sim.data import files
 from sim.data.interactions import Interactions
 from sim.world.streams import SHORTEST, Streams, count_before, eligible_users, live_starts
 from strategies.registry import METHODS
+from strategies.training.data import TrainingSet
 from strategies.training.learner import Learner, Recipe
 from strategies.training.loop import Diverged, EpochRecord, TrainingObserver, cache_key, train
 from strategies.training.presets import recipe_for
-from strategies.training.windows import TrainingSet
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +114,7 @@ def recipe_of(config: Config) -> Recipe:
         temperature=config.temperature,
         memory=config.resolved_memory,
         candidates=config.resolved_candidates,
+        spread=config.spread,
     )
 
 

@@ -65,7 +65,7 @@ NOISE, TEMPERATURE = 1 / 3, 0.5
 that would not select them, and stop specialising."""
 DISTILLATION = 1.0
 """Weight of the mean squared difference of the final states within a budget from those of the whole."""
-SEARCH = 10
+SEARCH = 4
 """Most epochs in which the controller learns."""
 UNBUDGETED_SHARE = 0.5
 """Share of the windows without a budget while the controller learns."""
@@ -96,12 +96,8 @@ class PlusLearner(Learner):
         return own
 
     def adjust(self, recipe: Recipe) -> Recipe:
-        """Half the learning rate, as most is trained; for DUET+, which has no search, twice as long until it counts.
-
-        What DeviceRec's network loses when it begins to adapt, it may have regained before the tenth epoch or after it.
-        """
-        warmup_epochs = recipe.warmup_epochs if self.controller else 2 * recipe.warmup_epochs
-        return replace(recipe, learning_rate=recipe.learning_rate / 2, warmup_epochs=warmup_epochs)
+        """Half the learning rate and half the patience, as most is trained."""
+        return replace(recipe, learning_rate=recipe.learning_rate / 2, patience=-(-recipe.patience // 2))
 
     def search_epochs(self, recipe: Recipe) -> int:
         """How many epochs the controller is trained for; the epochs of the recipe follow, for the weights."""
@@ -209,8 +205,10 @@ class PlusLearner(Learner):
 
 def distillation(states: Tensor, whole: Tensor, batch: Batch, items: Tensor) -> Tensor:
     """The loss of the whole's final states ``(B, n, d)`` on the targets, plus a budget's distance from them."""
-    bears, wanted, seen = batch.bearing()
-    loss = full_softmax_loss(whole[bears], items, wanted, precision=product_type(items.device), seen=seen)
+    bears, wanted, seen, spread = batch.bearing()
+    loss = full_softmax_loss(
+        whole[bears], items, wanted, precision=product_type(items.device), seen=seen, spread=spread
+    )
     return loss + DISTILLATION * F.mse_loss(states[bears], whole[bears].detach())
 
 

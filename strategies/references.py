@@ -11,7 +11,6 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from scipy import sparse
 from torch import nn
 
 from models.backbones.base import Backbone
@@ -22,34 +21,16 @@ from models.references import Cooccurrence, OwnFrequent, OwnRecent, Popular, Ref
 from models.shared.plain import Footprint
 from strategies.base import SessionResult, SessionStrategy
 from strategies.expectation import Counts, Networks
+from strategies.training.data import TrainingSet
+from strategies.training.followers import next_item_counts
 from strategies.training.learner import Learner, Recipe
 from strategies.training.loop import popularity_ranks
-from strategies.training.windows import TrainingSet
 
-GAP = 30
-"""Largest distance of two items in a history that counts as a co-occurrence; each counts 1/distance."""
 POWERS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 """Powers of the popularity by which columns are divided; validation chooses one."""
 RECENT_SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """The last part of the training interactions, in order of time, that may count as recent; validation chooses one."""
 BATCH = 256
-
-
-def next_item_counts(data: TrainingSet) -> sparse.csr_matrix:
-    """``(num_items, num_items)``: how often, and how closely, each item was followed by each other one."""
-    owner = np.repeat(np.arange(len(data.offsets) - 1), np.diff(data.offsets))
-    items = data.items.astype(np.int64) - 1
-    rows, columns, values = [], [], []
-    for gap in range(1, min(GAP, len(items) - 1) + 1):
-        same = owner[gap:] == owner[:-gap]
-        rows.append(items[:-gap][same])
-        columns.append(items[gap:][same])
-        values.append(np.full(int(same.sum()), 1 / gap, dtype=np.float32))
-    shape = (data.num_items, data.num_items)
-    if not rows:
-        return sparse.csr_matrix(shape, dtype=np.float32)
-    found = sparse.coo_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape)
-    return found.tocsr()
 
 
 def popularity(counts: np.ndarray) -> torch.Tensor:

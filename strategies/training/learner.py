@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from models.backbones.base import Backbone
 from models.candidates import Candidates
-from strategies.training.windows import Batch, TrainingSet
+from strategies.training.data import TrainingSet
+from strategies.training.windows import Batch
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Recipe:
     """``session`` or ``last``, see :mod:`strategies.training.windows`."""
     candidates: Candidates = "all"
     """What the loss and validation choose from: the candidates that a device will have."""
+    spread: float = 0.3
+    """The share of each target that is spread over what often follows (:mod:`strategies.training.followers`)."""
     memory: int = 50
     """Items that the extractors read."""
 

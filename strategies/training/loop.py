@@ -21,14 +21,15 @@ from models.device_part import DevicePart
 from models.finite import not_finite
 from models.metrics import hits, ndcg, ranks
 from strategies.training.checkpoint import load_checkpoint, save_checkpoint
+from strategies.training.data import TrainingSet
 from strategies.training.ema import Average
 from strategies.training.learner import Learner, Recipe
 from strategies.training.step import Stepper
-from strategies.training.windows import TrainingSet, WindowCutter
+from strategies.training.windows import WindowCutter
 
 log = logging.getLogger(__name__)
 
-CODE_VERSION = 9
+CODE_VERSION = 10
 """Part of every cache key: raise it when a change to models or training changes what training gives."""
 
 VALIDATION_BATCH = 256
@@ -112,6 +113,7 @@ def train(
         context=context,
         history_length=recipe.memory,
         candidates=recipe.candidates,
+        spread=recipe.spread,
         targets=recipe.targets,
         batch=recipe.batch,
         seed=seed,

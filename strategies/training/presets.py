@@ -47,6 +47,7 @@ def recipe_for(
     temperature: float | None,
     memory: int,
     candidates: Candidates = "all",
+    spread: float | None = None,
 ) -> Recipe:
     """The recipe of a protocol; what is given as None comes from the protocol's presets.
 
@@ -76,4 +77,5 @@ def recipe_for(
         batch=1024 if targets == "last" else standard.batch,
         memory=memory,
         candidates=candidates,
+        spread=(0.0 if paper else standard.spread) if spread is None else spread,
     )

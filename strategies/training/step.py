@@ -98,11 +98,12 @@ class Stepper:
         """Loss and gradients of a share, in proportion to the ``whole`` batch's windows and targets."""
         with drawing_from(generator):
             states, extra = self.learner.states(self.model, share, self.recipe, generator)
-        bears, wanted, seen = share.bearing()
+        bears, wanted, seen, spread = share.bearing()
         part = self.model.device_part
         assert isinstance(part, DevicePart)
         weights = wanted.new_full((len(wanted),), 1 / max(whole[1], 1), dtype=states.dtype)
-        loss = full_softmax_loss(states[bears], part.backbone.items, wanted, weights, product_type(wanted.device), seen)
+        precision = product_type(wanted.device)
+        loss = full_softmax_loss(states[bears], part.backbone.items, wanted, weights, precision, seen, spread)
         total = loss + extra * (len(share.windows) / whole[0])
         return float(loss.detach()), torch.autograd.grad(total, self.parameters, allow_unused=True)
 

@@ -6,7 +6,7 @@ item), with the loss at the last position only (``--protocol paper``).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from torch import Tensor
 
 from core.seeds import numpy_generator
 from models.candidates import Candidates, Seen, repeats
+from models.kernels.softmax_loss import Spread
+from strategies.training.data import TrainingSet
+from strategies.training.followers import Followers
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Batch:
     """``(B,)``: real items in ``history``."""
     seen: Seen | None = None
     """``(B, n)``: what the user had interacted with before each target; None: every item is a candidate."""
+    followers: Followers | None = None
+    """What a part of each target is spread over; None: targets are whole."""
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on an accelerator."""
@@ -39,6 +44,7 @@ class Batch:
             self.history.to(device),
             self.lengths.to(device),
             None if self.seen is None else self.seen.to(device),
+            None if self.followers is None else self.followers.to(device),
         )
 
     def part(self, rows: slice) -> "Batch":
@@ -49,31 +55,16 @@ class Batch:
             self.history[rows],
             self.lengths[rows],
             None if self.seen is None else self.seen[rows],
+            self.followers,
         )
 
-    def bearing(self) -> tuple[Tensor, Tensor, Seen | None]:
-        """Where there is a target ``(B, n)`` bool, those targets ``(N,)``, and what was seen before each."""
+    def bearing(self) -> tuple[Tensor, Tensor, Seen | None, Spread | None]:
+        """Where there is a target ``(B, n)`` bool, those ``N`` targets ``(N,)``, and of each what was seen before it
+        and what it is spread over."""
         bears = self.targets > 0
-        return bears, self.targets[bears], None if self.seen is None else self.seen[bears]
-
-
-@dataclass(frozen=True)
-class TrainingSet:
-    """The histories that the cloud knows, and one validation item after each of them."""
-
-    offsets: np.ndarray
-    """``(U + 1,)``: user u's history is ``items[offsets[u]:offsets[u + 1]]``."""
-    items: np.ndarray
-    validation: np.ndarray
-    """``(U,)`` item ids."""
-    num_items: int
-    times: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    """When each of ``items`` was interacted with, in seconds; only references ask."""
-
-    @property
-    def targets(self) -> int:
-        """Next-item targets in one epoch."""
-        return int(np.maximum(np.diff(self.offsets) - 1, 0).sum())
+        seen = None if self.seen is None else self.seen[bears]
+        spread = None if self.followers is None else self.followers.spread(self.windows, bears)
+        return bears, self.targets[bears], seen, spread
 
 
 class WindowCutter:
@@ -89,8 +80,10 @@ class WindowCutter:
         batch: int,
         seed: int,
         candidates: Candidates = "all",
+        spread: float = 0.0,
     ) -> None:
-        """``history_length`` is how many items the extractors read; ``targets`` is ``session`` or ``last``.
+        """``history_length`` is how many items the extractors read; ``targets`` is ``session`` or ``last``; ``spread``
+        is the share of each target that goes to :class:`Followers`.
 
         With ``candidates`` ``unseen``, batches say what was seen, and an item that repeats is no target.
         """
@@ -103,6 +96,7 @@ class WindowCutter:
         self._repeats = np.zeros(len(self._items), dtype=bool)
         self._repeats[self._pad :] = candidates == "unseen" and repeats(data.offsets, data.items)
         self._unseen = candidates == "unseen"
+        self._followers = Followers.of(data, spread) if spread else None
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """All windows of one epoch; the same for the same (seed, epoch)."""
@@ -176,4 +170,5 @@ class WindowCutter:
             torch.from_numpy(history),
             torch.from_numpy(lengths),
             seen,
+            self._followers,
         )

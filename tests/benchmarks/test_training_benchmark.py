@@ -15,8 +15,8 @@ from benchmarks.data import ML1M_ITEMS, made_up
 from benchmarks.machine import product_rate
 from core.errors import UserError
 from models.checkpoint import Sizes
+from strategies.training.data import TrainingSet
 from strategies.training.learner import Recipe
-from strategies.training.windows import TrainingSet
 
 LINEAR, ATTENTION = 5 * 10 * 4_096, 2 * 10 * 10 * 64
 BLOCK = LINEAR + ATTENTION

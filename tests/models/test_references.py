@@ -9,17 +9,16 @@ import torch
 from models.candidates import seen_before
 from models.references import READ, Cooccurrence, OwnFrequent, OwnRecent, Popular, latest
 from strategies.references import (
-    GAP,
     fit_cooccurrence,
     fit_popular,
     fit_recent_popular,
-    next_item_counts,
     popularity,
     validated,
 )
+from strategies.training.data import TrainingSet
+from strategies.training.followers import GAP, next_item_counts
 from strategies.training.learner import Recipe
 from strategies.training.loop import cache_key
-from strategies.training.windows import TrainingSet
 
 
 def training_set(histories: list[list[int]], validation: list[int], num_items: int) -> TrainingSet:

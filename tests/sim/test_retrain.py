@@ -22,7 +22,7 @@ from sim.experiment import prepare
 from sim.world.streams import Streams, build_streams
 from sim.world.versions import DAY, versions
 from strategies.training import loop
-from strategies.training.windows import TrainingSet
+from strategies.training.data import TrainingSet
 from tests.support.runs import Stopped, own_cache, sessions, small_config, stop_after
 
 HOURS = 0.1

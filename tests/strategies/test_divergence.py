@@ -15,10 +15,11 @@ from models.finite import not_finite
 from models.misrecommendation import Detector, save_detector
 from strategies.devicerec import StaticLearner
 from strategies.registry import METHODS
+from strategies.training.data import TrainingSet
 from strategies.training.detector import Samples, train_detector
 from strategies.training.learner import Learner, Recipe
 from strategies.training.loop import Diverged, EpochRecord, is_best, train
-from strategies.training.windows import Batch, TrainingSet
+from strategies.training.windows import Batch
 
 SIZES = Sizes("sasrec", 20, 2, 5)
 TRAINED = sorted({METHODS[name].cloud_model for name in METHODS if not METHODS[name].learner().counts})

@@ -21,8 +21,8 @@ from sim.model_cache import in_order, model_key
 from strategies.devicerec import StaticLearner
 from strategies.rare_gem import RareGemLearner, prunings
 from strategies.registry import METHODS
+from strategies.training.data import TrainingSet
 from strategies.training.learner import Recipe
-from strategies.training.windows import TrainingSet
 from tests.support.runs import without_report
 
 SESSIONS, BLOCKS, CONTEXT, MEMORY = 4, 2, 5, 8

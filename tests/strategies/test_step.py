@@ -11,9 +11,10 @@ from models.checkpoint import Sizes
 from models.kernels.dropout import drawing_from, dropout
 from models.kernels.softmax_loss import full_softmax_loss
 from strategies.registry import METHODS
+from strategies.training.data import TrainingSet
 from strategies.training.learner import Recipe
 from strategies.training.step import SHARES, Stepper, divide
-from strategies.training.windows import Batch, TrainingSet, WindowCutter
+from strategies.training.windows import Batch, WindowCutter
 
 RECIPE = Recipe(batch=64, memory=12)
 

@@ -10,11 +10,11 @@ from torch import nn
 
 from models.backbones.sasrec import SASRec
 from strategies.devicerec import DeviceRec
+from strategies.training.data import TrainingSet
 from strategies.training.ema import EVERY, Average
 from strategies.training.learner import Recipe
 from strategies.training.loop import EpochRecord, Trained, TrainingObserver, is_best, smoothed_ndcg, train
 from strategies.training.presets import recipe_for
-from strategies.training.windows import TrainingSet
 
 
 def epochs(*found: float) -> list[EpochRecord]:

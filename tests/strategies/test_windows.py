@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strategies.training.windows import Batch, TrainingSet, WindowCutter
+from strategies.training.data import TrainingSet
+from strategies.training.windows import Batch, WindowCutter
 
 
 def dataset(lengths: list[int]) -> TrainingSet:

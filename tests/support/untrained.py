@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from sim import model_cache
+from strategies.training.data import TrainingSet
 from strategies.training.learner import Learner, Recipe
 from strategies.training.loop import EpochRecord, Trained, popularity_ranks
-from strategies.training.windows import TrainingSet, WindowCutter
+from strategies.training.windows import WindowCutter
 
 SCALE = 4.0
 """Fresh weights are small: so that devices differ in what their networks choose and recommend, all are multiplied."""
