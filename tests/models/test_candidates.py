@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from models.candidates import Seen, draw_negatives, repeats, seen_before
-from models.kernels.softmax_loss import distillation_loss, full_softmax_loss
+from models.kernels.softmax_loss import Spread, distillation_loss, full_softmax_loss
 from models.metrics import ranks
 
 
@@ -53,6 +53,35 @@ def test_the_loss_and_its_gradients_are_those_of_a_softmax_over_the_candidates()
     ).mean()
     got = full_softmax_loss(states, items, targets, seen=seen)
     assert float(got) == pytest.approx(float(expected), rel=1e-5)
+    mine, theirs = (torch.autograd.grad(loss, [states, items]) for loss in (got, expected))
+    for one, other in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_a_part_of_each_target_lies_on_other_candidates() -> None:
+    """Against the cross-entropy with whole distributions, row by row: some followers are seen, padding or named twice,
+    some weigh nothing, and some rows have none left."""
+    torch.manual_seed(0)
+    seen, known = ragged(300, 50)
+    states, items = torch.randn(300, 8, requires_grad=True), torch.randn(51, 8, requires_grad=True)
+    targets = torch.tensor([next(i for i in range(1, 51) if i not in mine) for mine in known])
+    spread = Spread(torch.randint(0, 51, (300, 6)), torch.rand(300, 6) * (torch.rand(300, 6) < 0.7), 0.3)
+    spread.items[:20] = 0
+    expected = torch.zeros(())
+    for state, mine, target, others, weights in zip(
+        states, known, targets.tolist(), spread.items.tolist(), spread.weights.tolist(), strict=True
+    ):
+        left = [i for i in range(1, 51) if i not in mine]
+        wanted = dict.fromkeys(left, 0.0)
+        able = [(item, weight) for item, weight in zip(others, weights, strict=True) if item in wanted]
+        total = sum(weight for _, weight in able)
+        wanted[target] += 0.7 if total else 1.0
+        for item, weight in able:
+            wanted[item] += 0.3 * weight / total if total else 0.0
+        assert sum(wanted.values()) == pytest.approx(1)
+        expected = expected - torch.tensor(list(wanted.values())) @ F.log_softmax(items[left] @ state, dim=0) / 300
+    got = full_softmax_loss(states, items, targets, seen=seen, spread=spread)
+    assert float(got.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
     mine, theirs = (torch.autograd.grad(loss, [states, items]) for loss in (got, expected))
     for one, other in zip(mine, theirs, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)

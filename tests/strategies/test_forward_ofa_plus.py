@@ -183,11 +183,12 @@ def test_all_blocks_learn_from_the_targets_and_a_path_from_all_blocks() -> None:
     torch.testing.assert_close(d_whole[0, 1], torch.autograd.grad(entropy, whole)[0][0, 1], rtol=0.05, atol=0.02)
 
 
-def test_half_the_learning_rate_and_a_later_judgement_of_duet_plus() -> None:
-    recipe = Recipe(max_epochs=61, learning_rate=0.01, warmup_epochs=7)
-    expected = replace(recipe, learning_rate=0.005)
-    assert PlusLearner(controller=True).adjust(recipe) == expected
-    assert PlusLearner(controller=False).adjust(recipe) == replace(expected, warmup_epochs=14)
+def test_what_begins_trained_learns_at_half_the_rate_and_is_judged_after_half_the_patience() -> None:
+    recipe = Recipe(max_epochs=61, learning_rate=0.01, patience=5)
+    for controller in (True, False):
+        found = PlusLearner(controller=controller).adjust(recipe)
+        assert found == replace(recipe, learning_rate=0.005, patience=3)
+    assert PlusLearner(controller=True).adjust(replace(recipe, patience=0)).patience == 0  # equal epochs stay equal
 
 
 @pytest.mark.parametrize("searching", [True, False])

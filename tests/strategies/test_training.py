@@ -179,3 +179,12 @@ def test_weights_are_averaged_where_an_epoch_is_selected(protocol: str, patience
     rest = dict.fromkeys(("targets", "learning_rate", "epochs", "penalty", "temperature"))
     recipe = recipe_for(protocol=protocol, backbone="sasrec", dataset="ml1m", patience=patience, memory=50, **rest)
     assert recipe.averaged == epochs
+
+
+@pytest.mark.parametrize(
+    ("protocol", "given", "share"), [("stream", None, 0.3), ("paper", None, 0.0), ("paper", 0.2, 0.2), ("stream", 0, 0)]
+)
+def test_targets_are_whole_in_the_papers_protocol(protocol: str, given: float | None, share: float) -> None:
+    rest = dict.fromkeys(("targets", "learning_rate", "epochs", "patience", "penalty", "temperature"))
+    recipe = recipe_for(protocol=protocol, backbone="sasrec", dataset="ml1m", memory=50, spread=given, **rest)
+    assert recipe.spread == share
