@@ -8,7 +8,18 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
 from clients.fields import BadMessage, Field, check, shown
-from clients.messages import RequestRules, check_answers, pack_decline, pack_probe, pack_request, read_request
+from clients.messages import (
+    DeviceFault,
+    RequestRules,
+    SessionConfig,
+    check_answers,
+    content_of,
+    pack_decline,
+    pack_probe,
+    pack_refusal,
+    pack_request,
+    read_request,
+)
 
 COUNT = Field("count", int, "between one and three", 1, 3)
 SHARE = Field("share", float, "at least a half", 0.5, math.inf)
@@ -120,3 +131,14 @@ def test_rules_of_a_request() -> None:
     assert read_request(probe, RequestRules(2, everything=True, probes=True)).probe
     with pytest.raises(BadMessage, match=r"^probe in a run that compares nothing$"):
         read_request(probe, RequestRules(2, probes=False))
+
+
+def test_a_reason_is_cut_and_a_missing_record_is_named() -> None:
+    def message(content: dict) -> Message:
+        return Message(RecordDict(content), dst_node_id=1, message_type="train")
+
+    with pytest.raises(DeviceFault) as caught:
+        content_of(message(pack_refusal("x" * 600)))
+    assert str(caught.value) == "refused the message: " + "x" * 500
+    with pytest.raises(BadMessage, match=r"^the record 'session' is missing$"):
+        SessionConfig.of(message({}))
