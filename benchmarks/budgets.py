@@ -13,18 +13,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 import tyro
 
-from analysis import style
-from analysis.summary import summarise
-from benchmarks.runs import flags, play
 from core.cli import run as run_command
-from models.backbones.sasrec import SASRec
 from strategies.registry import METHODS
-
-CHOSEN = ("forward-ofa-plus", "forward-ofa-plus-random", "forward-ofa-plus-first", "forward-ofa-plus-last")
-DEDICATED = "devicerec"
 
 
 @dataclass(frozen=True)
@@ -47,6 +39,21 @@ class Options:
     """where the runs go"""
     out: Path = Path("results/budgets")
     """where the table and the figure go"""
+
+
+if __name__ == "__main__":  # a wrong option and --help need none of the imports below, which take seconds
+    tyro.cli(Options, description=__doc__)
+
+
+import pandas as pd
+
+from analysis import style
+from analysis.summary import summarise
+from benchmarks.runs import flags, play
+from models.backbones.sasrec import SASRec
+
+CHOSEN = ("forward-ofa-plus", "forward-ofa-plus-random", "forward-ofa-plus-first", "forward-ofa-plus-last")
+DEDICATED = "devicerec"
 
 
 def main(options: Options) -> None:

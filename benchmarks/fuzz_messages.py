@@ -19,6 +19,21 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from strategies.registry import METHODS
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("--cases", type=int, default=10_000, help="altered messages")
+    found.add_argument("--seed", type=int, default=0, help="of the alterations")
+    return found
+
+
+if __name__ == "__main__":  # a wrong option and --help need none of the imports below, which take seconds
+    parser().parse_args()
+
+
 import numpy as np
 import torch
 from flwr.app import ArrayRecord, Message, RecordDict
@@ -37,7 +52,6 @@ from sim.world.fleet import Fleet
 from sim.world.scenario import load_scenario
 from sim.world.streams import build_streams, save
 from strategies.base import DeviceSession, SessionResult, SessionStrategy
-from strategies.registry import METHODS
 
 METHODS_TRIED = (
     "devicerec",
@@ -382,10 +396,7 @@ def fuzz(folder: Path, cases: int, seed: int) -> Counter[tuple[str, str, str]]:
 
 def main() -> int:
     """The command; 1 if there is a fault."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=10_000, help="altered messages")
-    parser.add_argument("--seed", type=int, default=0, help="of the alterations")
-    options = parser.parse_args()
+    options = parser().parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, chdir(folder):  # an altered folder may be one below this
         counts = fuzz(Path(folder), options.cases, options.seed)

@@ -18,6 +18,30 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from core.cli import run as run_command
+from core.errors import UserError
+from sim.config import DEFAULT_BLOCKS
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    found = argparse.ArgumentParser(
+        prog="python -m replay.calibrate",
+        description="Time networks of 1 to L blocks here and fit time against MACs.",
+    )
+    found.add_argument("--backbone", choices=sorted(DEFAULT_BLOCKS), default="sasrec")
+    found.add_argument("--blocks", type=int, help="most blocks (default: 6 for sasrec, 12 for nextitnet)")
+    found.add_argument("--context", type=int, default=10, help="items that one prediction reads (default: 10)")
+    found.add_argument("--items", type=int, default=3011, help="items that are scored (default: 3011, MovieLens-1M)")
+    found.add_argument("--repeats", type=int, default=300, help="runs of each network (default: 300)")
+    found.add_argument("--out", type=Path, default=Path("calibration"), help="folder to write to")
+    return found
+
+
+if __name__ == "__main__":  # a wrong option and --help need none of the imports below, which take seconds
+    parser().parse_args()
+
+
 import numpy as np
 import pandas as pd
 import torch
@@ -28,12 +52,9 @@ from rich.table import Table
 from analysis import style
 from analysis.page import write
 from analysis.plots import calibration
-from analysis.reproduce import paper
 from analysis.text import number, percent
-from core.cli import run as run_command
-from core.errors import UserError
 from core.threads import one_thread
-from models.checkpoint import BACKBONES, Sizes
+from models.checkpoint import Sizes
 from models.standalone import fresh
 from replay.timing import durations
 
@@ -138,22 +159,12 @@ def table(frame: pd.DataFrame, fits: dict[str, Fit], title: str) -> Table:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m replay.calibrate",
-        description="Time networks of 1 to L blocks here and fit time against MACs.",
-    )
-    parser.add_argument("--backbone", choices=sorted(BACKBONES), default="sasrec")
-    parser.add_argument("--blocks", type=int, help="most blocks (default: 6 for sasrec, 12 for nextitnet)")
-    parser.add_argument("--context", type=int, default=10, help="items that one prediction reads (default: 10)")
-    parser.add_argument("--items", type=int, default=3011, help="items that are scored (default: 3011, MovieLens-1M)")
-    parser.add_argument("--repeats", type=int, default=300, help="runs of each network (default: 300)")
-    parser.add_argument("--out", type=Path, default=Path("calibration"), help="folder to write to")
-    given = parser.parse_args(arguments)
+    given = parser().parse_args(arguments)
     return run_command(lambda: _run(given))
 
 
 def _run(given: argparse.Namespace) -> None:
-    blocks = given.blocks if given.blocks is not None else paper.BLOCKS[given.backbone]
+    blocks = given.blocks if given.blocks is not None else DEFAULT_BLOCKS[given.backbone]
     for name, value in (("blocks", blocks), *((n, getattr(given, n)) for n in ("context", "items", "repeats"))):
         if value < 1:
             raise UserError(f"--{name} is {value}; it must be at least 1")

@@ -12,6 +12,26 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from core.cli import run as run_command
+
+METHODS = ("forward-ofa", "forward-ofa-plus")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    found = argparse.ArgumentParser(
+        prog="python -m replay.structure", description="Does the choice of blocks mean anything?"
+    )
+    found.add_argument("run", type=Path, help="folder of a finished run that played the method")
+    found.add_argument("--method", choices=METHODS, help="(default: the last of them that the run has)")
+    found.add_argument("--out", type=Path, help="where the two CSV files go (default: the run folder)")
+    return found
+
+
+if __name__ == "__main__":  # a wrong option and --help need none of the imports below, which take seconds
+    parser().parse_args()
+
+
 import numpy as np
 import pandas as pd
 from rich import box
@@ -21,10 +41,8 @@ from rich.table import Table
 from analysis import load
 from analysis.page import write
 from analysis.stats import paired
-from core.cli import run as run_command
 from replay.counterfactual import NETWORKS, replay
 
-METHODS = ("forward-ofa", "forward-ofa-plus")
 MEANINGS = {
     "own": "the path it chooses",
     "swapped": "another device's path, weights made for it",
@@ -103,13 +121,7 @@ def show(table: pd.DataFrame, used: pd.DataFrame, heading: str) -> list[Table]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status, 2 for what the user can mend."""
-    parser = argparse.ArgumentParser(
-        prog="python -m replay.structure", description="Does the choice of blocks mean anything?"
-    )
-    parser.add_argument("run", type=Path, help="folder of a finished run that played the method")
-    parser.add_argument("--method", choices=METHODS, help="(default: the last of them that the run has)")
-    parser.add_argument("--out", type=Path, help="where the two CSV files go (default: the run folder)")
-    given = parser.parse_args(arguments)
+    given = parser().parse_args(arguments)
     return run_command(lambda: _run(given))
 
 

@@ -1,15 +1,12 @@
-"""The paper's numbers and what is wrong with them, from the files in ``printed/``."""
+"""The paper's numbers, and what is wrong with them."""
 
 import math
-import tomllib
 from collections.abc import Sequence
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from analysis.stats import change, ratio
+from core.paper import read
 
 BACKBONES = ("sasrec", "nextitnet")
 BLOCKS = {"sasrec": 6, "nextitnet": 12}
@@ -19,14 +16,6 @@ CONTEXT = 5
 
 IMPROVEMENT = "improvement"
 """Named like a method: Forward-OFA against DeviceRec, in per cent for quality, as a factor for costs."""
-
-_FOLDER = Path(__file__).parent / "printed"
-
-
-@lru_cache
-def read(name: str) -> dict[str, Any]:
-    """The file ``printed/<name>.toml``."""
-    return tomllib.loads((_FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
 
 
 def notes(target: str) -> list[str]:

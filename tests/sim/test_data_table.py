@@ -14,9 +14,9 @@ import pytest
 
 from core.errors import UserError
 from core.seeds import numpy_generator
-from sim.data import Interactions, load, table
+from sim.data import load, table
 from sim.data.columns import Columns, parse_option
-from sim.data.interactions import build_interactions
+from sim.data.interactions import Interactions, build_interactions
 from sim.data.raw import Raw
 from sim.data.table import Extra, read_rows
 from sim.data.times import MICROSECONDS, UNKNOWN_TIME
