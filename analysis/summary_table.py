@@ -1,8 +1,4 @@
-"""The columns of a summary as tables show them, and the table for the terminal.
-
-Pages and the terminal share them: :mod:`analysis.sections.results`, :mod:`analysis.figures.costs`,
-:mod:`analysis.compare`.
-"""
+"""The columns of a summary as tables show them, and the table for the terminal."""
 
 from dataclasses import replace
 
@@ -11,38 +7,18 @@ from rich.table import Table as TerminalTable
 from analysis import captions
 from analysis.run import Run
 from analysis.sections import data_facts
-from analysis.summary import relative_difference, uncertain
+from analysis.summary import relative_difference
 from analysis.tables import Column, Table, build, method_column, terminal
 from analysis.text import Row, between, number, p_text, percent, plural, quality, scaled, signed, signed_percent, spread
 
-
-def _gain(row: Row) -> str:
-    """For the terminal: in brackets where it is not told apart from none, and without its unit."""
-    text = signed_percent(row["relative"]).removesuffix("\u00a0%")
-    return f"({text})" if row["doubtful"] else text
-
-
 HIT = Column("Hit@10", "hit@10", quality, best=max, short="Hit\n@10")
-HIT_SD = Column("Hit@10", "hit@10", quality, "± over seeds", best=max, note=lambda row: spread(row["hit@10_sd"]))
-NDCG = Column(
-    "NDCG@10",
-    "ndcg@10",
-    quality,
-    "95 % interval",
-    best=max,
-    note=between("ndcg@10_low", "ndcg@10_high"),
-    short="NDCG\n@10",
-)
+HIT_SD = replace(HIT, unit="± over seeds", note=lambda row: spread(row["hit@10_sd"]))
+_INTERVAL = between("ndcg@10_low", "ndcg@10_high")
+NDCG = Column("NDCG@10", "ndcg@10", quality, "95 % interval", best=max, note=_INTERVAL, short="NDCG\n@10")
 NDCG_SD = Column("NDCG@10", "ndcg@10_sd", spread, "± over seeds")
+_PAIRED = between("ndcg@10_delta_low", "ndcg@10_delta_high", signed)
 AGAINST_DEVICEREC = (
-    Column(
-        "Difference",
-        "ndcg@10_delta",
-        signed,
-        "to DeviceRec",
-        note=between("ndcg@10_delta_low", "ndcg@10_delta_high", signed),
-        optional=True,
-    ),
+    Column("Difference", "ndcg@10_delta", signed, "to DeviceRec", note=_PAIRED, optional=True),
     Column("in %", "relative", signed_percent, optional=True),
     Column("p", "ndcg@10_p", p_text, optional=True),
 )
@@ -62,30 +38,14 @@ OTHER_MEASURES = (
 )
 """Quality at other cut-offs and without one, and what is recommended at all; NDCG@1 is Hit@1."""
 SERVED = Column("Served", "served", percent, "of sessions", best=max)
-GAIN = Column(
-    "Gain",
-    write=_gain,
-    short="NDCG\ngain %",
-    explanation="Gain: NDCG@10 against DeviceRec's; in brackets if its 95 % interval over devices includes zero.",
-)
-SHORT_SERVED = Column(
-    "Served", "served", lambda share: "100" if share == 1 else f"{100 * share:.1f}", best=max, short="served\n%"
-)
 _INFERENCE = "MACs (counted, paper's) and inference: mean of one inference."
+_MACS_SESSION = "MACs a session: all that the device multiplies, extractors and its own training included."
 _SESSION = "Requests, uplink, downlink, adaptation, energy: mean of a device-session."
 COSTS = (
     Column("Blocks", "blocks", number, best=min),
     Column("MACs", "macs_m", number, "M, counted", best=min, short="MACs\nM", explanation=_INFERENCE),
     Column("MACs", "macs_paper_m", number, "M, paper's", best=min),
-    Column(
-        "MACs",
-        "macs_session_m",
-        number,
-        "M a session",
-        best=min,
-        explanation="MACs a session: all that the device multiplies, extractors and its own training included.",
-        optional=True,
-    ),
+    Column("MACs", "macs_session_m", number, "M a session", best=min, explanation=_MACS_SESSION, optional=True),
     Column("Model", "param_mbit", number, "Mbit", best=min, short="model\nMbit"),
     Column("Requests", "requests_per_session", number, best=min),
     Column("Uplink", "uplink_kbit", number, "kbit", best=min, short="up\nkbit", explanation=_SESSION),
@@ -103,21 +63,33 @@ def terminal_table(run: Run) -> TerminalTable:
     The best value of each column is bold and starred, the protocol is the caption; a column that says the same of all
     methods by its nature (no difference to give, everybody served) is left out. What the data warn of comes last.
     """
-    summary = run.summary
-    frame = summary.assign(relative=relative_difference(summary), doubtful=uncertain(summary))
-    all_served = bool((summary["served"] == 1).all())
-    compared = bool(frame["relative"].notna().any())
-    costs = [column for column in COSTS if column.short]
-    gain, served = [GAIN] * compared, [SHORT_SERVED] * (not all_served)
-    columns = [replace(method_column(run.title), short="\nmethod"), HIT, NDCG, *gain, *costs, *served]
+    frame = run.summary.assign(relative=relative_difference(run.summary))
+    columns = [
+        replace(method_column(run.title), short="\nmethod"), HIT, NDCG, _GAIN,
+        *(column for column in COSTS if column.short), _SHORT_SERVED,
+    ]  # fmt: skip
+    words = "* best of its column. MACs: of one inference, in millions. Up, down, adapt, energy: a session's mean."
+    if frame["relative"].isna().all():
+        columns.remove(_GAIN)
+    else:
+        words += " Gain: NDCG@10 against DeviceRec's; in brackets if its 95 % interval over devices includes zero."
+    if (frame["served"] == 1).all():
+        columns.remove(_SHORT_SERVED)
+        words += " Every device-session was served."
+    warnings = [f"warning: {text}" for text in data_facts.warnings(run)]
     table = build(frame, [replace(column, note=None, explanation="") for column in columns])
-    lines = [
-        captions.caption(run),
-        "* best of its column. MACs: of one inference, in millions. Up, down, adapt, energy: a session's mean."
-        + (f" {GAIN.explanation}" if compared else "")
-        + (" Every device-session was served." if all_served else ""),
-        *(f"warning: {text}" for text in data_facts.warnings(run)),
-    ]
-    table = Table("\n".join(["", *lines]), table.header, table.rows)
-    heading = f"{captions.dataset_title(run)}: {plural(len(summary), 'method')}"
+    table = Table("\n".join(["", captions.caption(run), words, *warnings]), table.header, table.rows)
+    heading = f"{captions.dataset_title(run)}: {plural(len(frame), 'method')}"
     return terminal(table, heading, columns, tight=True)  # a rule between columns would cost nine characters
+
+
+def _gain(row: Row) -> str:
+    """In brackets where it is not told apart from none, and without its unit."""
+    text = signed_percent(row["relative"]).removesuffix("\u00a0%")
+    return f"({text})" if row["ndcg@10_delta_low"] <= 0 <= row["ndcg@10_delta_high"] else text
+
+
+_GAIN = Column("Gain", write=_gain, short="NDCG\ngain %")
+_SHORT_SERVED = Column(
+    "Served", "served", lambda share: "100" if share == 1 else f"{100 * share:.1f}", best=max, short="served\n%"
+)

@@ -45,14 +45,16 @@ if __name__ == "__main__":  # a wrong option and --help need none of the imports
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from analysis import style
-from analysis.page import write
-from analysis.plots import calibration
+from analysis.style import Panel
 from analysis.text import number, percent
+from core import atomic
 from core.threads import one_thread
 from models.checkpoint import Sizes
 from models.standalone import fresh
@@ -128,10 +130,38 @@ def calibrate(
         frame[f"seconds {name}"] = found.seconds(macs)
         frame[f"error {name}"] = found.seconds(macs) / seconds - 1
     out.mkdir(parents=True, exist_ok=True)
-    write(out / "calibration.csv", frame.to_csv(index=False))
+    atomic.write(out / "calibration.csv", frame.to_csv(index=False))
     with style.use():
-        style.save(style.settle(calibration.draw(frame, style.Sheet())), out / "calibration")
+        style.save(style.settle(draw(frame, style.Sheet())), out / "calibration")
     return frame, fits
+
+
+def draw(frame: pd.DataFrame, sheet: style.Sheet) -> Figure:
+    """One panel of times and the lines that were fitted, one of the lines' relative errors."""
+    macs, colours = frame["macs"] / 1e6, [style.LOOKS[method].colour for method in ("forward-ofa", "duet")]
+    fits = list(zip((name for name in frame if name.startswith("error ")), colours, ("-", "--"), strict=False))
+
+    def times(axis: Axes) -> None:
+        dots = {"color": style.LIGHT.ink, "marker": "o", "linestyle": "none", "elinewidth": 1}
+        bars = [0 * macs, 1e6 * (frame["seconds_p95"] - frame["seconds"])]
+        label = "measured: median, up to the 95th percentile"
+        axis.errorbar(macs, 1e6 * frame["seconds"], yerr=bars, label=label, **dots)
+        for name, colour, dashes in fits:
+            line = 1e6 * frame[name.replace("error", "seconds")]
+            axis.plot(macs, line, color=colour, linestyle=dashes, label=name.replace("error", "line"))
+        axis.set_ylim(bottom=0)
+
+    def errors(axis: Axes) -> None:
+        for name, colour, dashes in fits:
+            axis.plot(macs, 100 * frame[name], color=colour, linestyle=dashes, marker="o")
+        style.zero_line(axis)
+
+    across = "million MACs of one inference"
+    panels = [
+        Panel("Time on this machine", times, across, "microseconds"),
+        Panel("How far a line is off", errors, across, "error of the line, %"),
+    ]
+    return sheet.figure(panels, legend=3)
 
 
 def table(frame: pd.DataFrame, fits: dict[str, Fit], title: str) -> Table:

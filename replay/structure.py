@@ -39,8 +39,8 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis import load
-from analysis.page import write
 from analysis.stats import paired
+from core import atomic
 from replay.counterfactual import NETWORKS, replay
 
 MEANINGS = {
@@ -133,8 +133,8 @@ def _run(given: argparse.Namespace) -> None:
     table, used = compare(rows), usage(rows, blocks)
     folder = given.out or given.run
     folder.mkdir(parents=True, exist_ok=True)
-    write(folder / f"structure-{method}.csv", table.to_csv(index=False, float_format="%.6g"))
-    write(folder / f"structure-{method}-blocks.csv", used.to_csv(index=False, float_format="%.6g"))
+    atomic.write(folder / f"structure-{method}.csv", table.to_csv(index=False, float_format="%.6g"))
+    atomic.write(folder / f"structure-{method}-blocks.csv", used.to_csv(index=False, float_format="%.6g"))
     console = Console()
     for one in show(table, used, f"{run.title(method)}: {rows['device'].nunique():,} devices, seeds {run.seeds}"):
         console.print(one)
