@@ -77,8 +77,13 @@ def quality_panels(
     sheet: Sheet, frame: pd.DataFrame, decorate: Callable[[Axes], object], named: bool = True
 ) -> list[Panel]:
     """NDCG@10 with its bands, and its difference to DeviceRec, which the devices' own ease does not blur, where that
-    was played; ``decorate`` names the horizontal axis."""
-    compared = frame[(frame["method"] != BASELINE) & frame["delta"].notna()]
+    was played; ``decorate`` names the horizontal axis.
+
+    Of the methods without a network the difference is that of the best: the others, far below, would hide the rest.
+    """
+    means = frame.groupby("method")["ndcg@10"].mean().reindex(list(sheet.references))
+    left_out = {BASELINE, *(set(sheet.references) - {means.idxmax()} if len(means.dropna()) else ())}
+    compared = frame[~frame["method"].isin(left_out) & frame["delta"].notna()]
 
     def level(axis: Axes) -> None:
         sheet.bands(axis, frame, "ndcg@10")

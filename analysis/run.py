@@ -61,6 +61,12 @@ class Played:
         names = sorted(self.sessions["tier"].unique().tolist())
         return sorted(names, key=lambda name: -float(pace.get(name, float("inf"))))
 
+    @property
+    def references(self) -> list[str]:
+        """The methods without a network: they run no block although the device could run what they ask for."""
+        networkless = self.summary[(self.summary["blocks"] == 0) & (self.summary["served"] == 1)]
+        return networkless["method"].tolist()
+
     @cached_property
     def summary(self) -> pd.DataFrame:
         """One row per method, as in ``summary.csv``; see :data:`core.schema.SUMMARY`."""
@@ -128,7 +134,8 @@ def method_names(options: dict[str, Any]) -> list[str]:
 def _sessions(path: Path) -> pd.DataFrame:
     frame = read_sessions(path)
     stands_in = {one.name: one.stands_in for one in schema.SESSIONS if one.stands_in is not schema.NEEDED}
-    frame = frame.assign(**{name: value for name, value in stands_in.items() if name not in frame})
+    for name in [name for name in stands_in if name not in frame]:
+        frame[name] = stands_in[name]
     needed = [one for one in schema.SESSIONS if not one.optional]
     _check_columns(path / "sessions.parquet", frame, needed, "was it written by another version?")
     if frame.empty:
@@ -147,9 +154,9 @@ def _table(file: Path, columns: Sequence[schema.Column]) -> pd.DataFrame | None:
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"{file} is damaged: {said[0]}; {mend}") from error
-    _check_columns(file, frame, columns, mend)
+    _check_columns(file, frame, [one for one in columns if one.stands_in is schema.NEEDED], mend)
     _check_values(file, frame, columns, mend)
-    return frame
+    return frame.reindex(columns=schema.names(columns))
 
 
 def _check_columns(file: Path, frame: pd.DataFrame, columns: Sequence[schema.Column], mend: str) -> None:

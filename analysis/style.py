@@ -110,6 +110,8 @@ class Sheet:
     methods: Sequence[str] = ()
     """In the order of the run; the first without a look of its own takes the first spare one."""
     titles: Mapping[str, str] = field(default_factory=dict)
+    references: Sequence[str] = ()
+    """The methods without a network."""
     width: Width = "wide"
 
     @property

@@ -23,7 +23,8 @@ AGAINST_DEVICEREC = (
     Column("p", "ndcg@10_p", p_text, optional=True),
 )
 OTHER_MEASURES = (
-    *(Column(f"Hit@{k}", f"hit@{k}", quality, best=max) for k in (1, 5, 20)),
+    Column("Hit@1", "hit@1", quality, best=max, explanation="NDCG@1 is Hit@1."),
+    *(Column(f"Hit@{k}", f"hit@{k}", quality, best=max) for k in (5, 20)),
     *(Column(f"NDCG@{k}", f"ndcg@{k}", quality, best=max) for k in (5, 20)),
     Column("MRR", "mrr", quality, best=max, explanation="MRR: mean of 1 / rank, without a cut-off."),
     Column("Hit@10", "hit@10_sampled", quality, "sampled", best=max, optional=True),
@@ -36,7 +37,7 @@ OTHER_MEASURES = (
         explanation="Coverage: share of all items that was among the first 10 before at least one event of any device.",
     ),
 )
-"""Quality at other cut-offs and without one, and what is recommended at all; NDCG@1 is Hit@1."""
+"""Quality at other cut-offs and without one, and what is recommended at all."""
 SERVED = Column("Served", "served", percent, "of sessions", best=max)
 _INFERENCE = "MACs (counted, paper's) and inference: mean of one inference."
 _MACS_SESSION = "MACs a session: all that the device multiplies, extractors and its own training included."
@@ -47,8 +48,18 @@ COSTS = (
     Column("MACs", "macs_paper_m", number, "M, paper's", best=min),
     Column("MACs", "macs_session_m", number, "M a session", best=min, explanation=_MACS_SESSION, optional=True),
     Column("Model", "param_mbit", number, "Mbit", best=min, short="model\nMbit"),
+    Column(
+        "Installed",
+        "installed_mbit",
+        number,
+        "Mbit a device",
+        best=min,
+        short="inst.\nMbit",
+        optional=True,
+        explanation="Model: what one inference needs; installed: what a device holds before its first session.",
+    ),
     Column("Requests", "requests_per_session", number, best=min),
-    Column("Uplink", "uplink_kbit", number, "kbit", best=min, short="up\nkbit", explanation=_SESSION),
+    Column("Uplink", "uplink_kbit", number, "kbit", best=min, explanation=_SESSION),
     Column("Downlink", "downlink_mbit", number, "Mbit", best=min, short="down\nMbit"),
     Column("Adaptation", "seconds_adapt", scaled(1e3), "ms", best=min, short="adapt\nms"),
     Column("Inference", "seconds_inference", scaled(1e6), "µs", best=min),
@@ -60,15 +71,18 @@ COSTS = (
 def terminal_table(run: Run) -> TerminalTable:
     """The comparison for the terminal, 80 characters wide where the numbers allow it.
 
-    The best value of each column is bold and starred, the protocol is the caption; a column that says the same of all
-    methods by its nature (no difference to give, everybody served) is left out. What the data warn of comes last.
+    The best quality is bold and starred; of costs nothing is, since methods without a network have none. The protocol
+    is the caption; a column that says the same of all methods by its nature (no difference to give, everybody served)
+    is left out. What the data warn of comes last.
     """
     frame = run.summary.assign(relative=relative_difference(run.summary))
-    columns = [
-        replace(method_column(run.title), short="\nmethod"), HIT, NDCG, _GAIN,
-        *(column for column in COSTS if column.short), _SHORT_SERVED,
-    ]  # fmt: skip
-    words = "* best of its column. MACs: of one inference, in millions. Up, down, adapt, energy: a session's mean."
+    costs = [replace(column, best=None) for column in COSTS if column.short]
+    words = "* best of its column. MACs, model: of one inference. Down, adapt, energy: a session's mean."
+    if frame["installed_mbit"].isna().all():
+        costs = [column for column in costs if column.key != "installed_mbit"]
+    else:
+        words += " Inst.: what a device holds before it plays."
+    columns = [replace(method_column(run.title), short="\nmethod"), HIT, NDCG, _GAIN, *costs, _SHORT_SERVED]
     if frame["relative"].isna().all():
         columns.remove(_GAIN)
     else:

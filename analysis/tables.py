@@ -130,7 +130,7 @@ def terminal(
             justify="right" if place >= left else "left",
             no_wrap=not tight,
             overflow="fold",
-            min_width=min(longest, 11) if place < left else longest + len(slot) + tight,
+            min_width=min(longest, 13) if place < left else longest + len(slot) + tight,
         )
     starred = [[cell.best for cell in cells] for cells in zip(*table.rows, strict=True)]
     for row in table.rows:

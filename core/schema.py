@@ -203,6 +203,11 @@ SUMMARY = (
         "by ndcg@10; NaN of one tier",
         missing=True,
     ),
+    Column(
+        "installed_mbit", "float64", "10^6 bit",
+        f"model that a device has installed before its first session, and with {_RETRAIN} anew; mean over devices",
+        missing=True,
+    ),
 )  # fmt: skip
 """Of ``summary.csv``, in this order: one row per method. The first fourteen are the contract that other tools read."""
 
@@ -214,6 +219,11 @@ COVERAGE = (
         "items among the first 10 before at least one event of any device; empty where it is not known", missing=True,
     ),
     Column("items", "int64", _COUNT, "items of the data set"),
+    Column(
+        "bits_installed", "float64", "bit",
+        "bits of the model that is on every device before its first session: shared part, network, table of counts",
+        stands_in=_NAN, missing=True,
+    ),
 )  # fmt: skip
 """Of ``coverage.csv``: one row per seed and method, which the simulator itself measures."""
 
@@ -222,8 +232,8 @@ TRAINING = (
     Column("seed", "int64", _NUMBER, "seed of the training"),
     Column("epoch", "int64", _NUMBER, "number of the epoch, from 1"),
     Column("loss", "float64", "nats", "training loss, mean over the epoch", signed=True),
-    Column("valid_ndcg@10", "float64", _SHARE, "NDCG@10 on the devices' validation items, against all items"),
-    Column("valid_hit@10", "float64", _SHARE, "Hit@10 on the devices' validation items, against all items"),
+    Column("valid_ndcg@10", "float64", _SHARE, "NDCG@10 on the devices' validation items, among the candidates"),
+    Column("valid_hit@10", "float64", _SHARE, "Hit@10 on the devices' validation items, among the candidates"),
     Column("seconds", "float64", "s", "seconds that the epoch took (measured)"),
     Column("best", "bool", "yes or no", "whether this epoch's weights were kept"),
 )

@@ -38,9 +38,9 @@ def write_comparison(runs: Sequence[str | Path], out: str | Path | None) -> tupl
         findings, sections, shown = _policies(groups, folder, sheet)
     else:
         drawn = Drawn("settings", settings, table, sheet)
-        findings, shown = settings.in_short(groups, pairs), _shown(table, sheet)
+        findings, shown = settings.in_short(groups, pairs), _shown(table, sheet, _protocol(groups))
         sections = [
-            Section("results", "Results", tables=[settings.results_table(table, sheet.title)]),
+            Section("results", "Results", tables=[settings.results_table(table, sheet.title, _protocol(groups))]),
             drawn.section(folder / "figures", settings.finding(groups)),
             *settings.paired_section(pairs, sheet.title),
             *mixes.sections(groups, table, folder, sheet),
@@ -70,7 +70,7 @@ def tabulate(groups: Sequence[RunGroup]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)[columns]
 
 
-def _shown(table: pd.DataFrame, sheet: Sheet) -> TerminalTable:
+def _shown(table: pd.DataFrame, sheet: Sheet, protocol: str) -> TerminalTable:
     """The comparison for the terminal, from what :func:`tabulate` gives."""
     columns = [
         Column("", "setting"),
@@ -84,7 +84,7 @@ def _shown(table: pd.DataFrame, sheet: Sheet) -> TerminalTable:
         Column("served", "served", lambda share: f"{100 * share:.1f}"),
     ]
     legend = [f"{name}: {label}" for name, label in table.groupby("setting", sort=False)["label"].first().items()]
-    notes = "NDCG@10 and Hit@10 at cut-off 10; ±: over seeds; gain: NDCG@10 against DeviceRec's."
+    notes = f"{protocol} ±: over seeds; gain: NDCG@10 against DeviceRec's."
     rows = table.assign(gain=relative_difference(table))
     rows["setting"] = rows["setting"].where(rows["setting"] != rows["setting"].shift(), "")
     return terminal(build(rows, columns, "\n".join([*legend, notes])), "Comparison", left=2)
@@ -95,13 +95,13 @@ def _policies(groups: Sequence[RunGroup], folder: Path, sheet: Sheet) -> tuple[l
     frame, changes = policies.measure(groups), policies.by_world(groups)
     atomic.write(folder / "policies.csv", frame.to_csv(index=False))
     atomic.write(folder / "around.csv", changes.to_csv(index=False))
-    found = [around.section(groups, changes, sheet.title)]
+    found = [around.section(groups, changes, sheet.title, _protocol(groups))]
     for world, mine in frame.groupby("world", sort=False) if policies.asks_differently(groups) else []:
         name = "requests-" + re.sub(r"[^a-z0-9]+", "-", str(world).lower()).strip("-")
         said, table = request_curves.finding(mine, sheet.title), request_curves.table(mine, sheet.title)
         drawn, heading = Drawn(name, request_curves, mine, sheet), f"{request_curves.TITLE}: {world}"
         found.append(drawn.section(folder / "figures", said, [table], heading))
-    shown = terminal(request_curves.short_table(frame, sheet.title), "Policies", left=2)
+    shown = terminal(request_curves.short_table(frame, sheet.title, _protocol(groups)), "Policies", left=2)
     return around.in_short(changes, sheet.title), found, shown
 
 
@@ -109,8 +109,14 @@ def _lead(groups: Sequence[RunGroup]) -> str:
     first = [group.runs[0] for group in groups]
     data = join(list(dict.fromkeys(captions.dataset_title(run) for run in first)))
     splits = join(list(dict.fromkeys(captions.split(run.options, short=True) for run in first)))
-    chosen = join(list(dict.fromkeys(captions.candidates(run) for run in first)))
-    return f"{data}; split: {splits}; candidates: {chosen}; cut-off 10; {plural(len(groups), 'setting')}."
+    return f"{data}; split: {splits}; {plural(len(groups), 'setting')}. {_protocol(groups)}"
+
+
+def _protocol(groups: Sequence[RunGroup]) -> str:
+    """Among which candidates, at which cut-off and with which seeds quality was measured."""
+    chosen = join(list(dict.fromkeys(captions.candidates(group.runs[0]) for group in groups)))
+    seeds = join([str(seed) for seed in sorted({seed for group in groups for seed in group.seeds})])
+    return f"Candidates: {chosen}; cut-off 10; seeds: {seeds}."
 
 
 def _played(group: RunGroup) -> str:

@@ -19,7 +19,7 @@ READING = (
 )
 
 
-def section(groups: Sequence[RunGroup], frame: pd.DataFrame, title: Callable[[str], str]) -> Section:
+def section(groups: Sequence[RunGroup], frame: pd.DataFrame, title: Callable[[str], str], protocol: str) -> Section:
     """All worlds in one table; ``frame`` as :func:`analysis.policies.by_world` gives it."""
     columns = [
         grouped_method_column(title, "on these streams", by="world"),
@@ -32,11 +32,10 @@ def section(groups: Sequence[RunGroup], frame: pd.DataFrame, title: Callable[[st
     ]
     caption = (
         f"Devices ask: {join(frame['policy'].unique().tolist())}. ● best after the change; small: 95 % intervals over "
-        "devices, paired for differences. All items are candidates, cut-off 10. A dash: no change point is known."
+        f"devices, paired for differences. {protocol} A dash: no change point is known."
     )
-    drifts = {
-        world: members[0].runs[0].config.get("data", {}).get("drift") for world, members in worlds(groups).items()
-    }
+    configs = {world: members[0].runs[0].config for world, members in worlds(groups).items()}
+    drifts = {world: config.get("data", {}).get("drift") for world, config in configs.items()}
     said = " ".join(f"{world}: {text}" for world, text in drifts.items() if text)
     return Section("around", TITLE, READING, said, tables=[build(frame, columns, caption, within=["world"])])
 

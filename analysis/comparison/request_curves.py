@@ -130,13 +130,13 @@ def table(frame: pd.DataFrame, title: Callable[[str], str]) -> Table:
     return build(_by_policy(frame), columns, caption)
 
 
-def short_table(frame: pd.DataFrame, title: Callable[[str], str]) -> Table:
+def short_table(frame: pd.DataFrame, title: Callable[[str], str], protocol: str) -> Table:
     """The policies of all worlds for the terminal: NDCG@10 of every method with its rate."""
     worlds = [_by_policy(mine).assign(world=world) for world, mine in frame.groupby("world", sort=False)]
     rows = pd.concat(worlds, ignore_index=True) if worlds else pd.DataFrame(columns=["world", "policy"])
     rows["world"] = rows["world"].where(rows["world"] != rows["world"].shift(), "")
     methods = [Column(title(name), write=_words(f"{name} short", "–")) for name in frame["method"].unique()]
-    caption = "NDCG@10; in brackets: sessions in which devices adapted, in percent."
+    caption = f"NDCG@10; in brackets: sessions in which devices adapted, in percent. {protocol}"
     return build(rows, [Column("", "world"), Column("policy", "policy"), *methods], caption)
 
 

@@ -99,7 +99,7 @@ def warnings(pairs: pd.DataFrame) -> list[str]:
     ]
 
 
-def results_table(table: pd.DataFrame, title: Callable[[str], str]) -> Table:
+def results_table(table: pd.DataFrame, title: Callable[[str], str], protocol: str) -> Table:
     """Every method of every setting; ``table`` as for :func:`draw`, with the other columns of a summary."""
     columns = [
         grouped_method_column(title, "in setting"),
@@ -112,7 +112,7 @@ def results_table(table: pd.DataFrame, title: Callable[[str], str]) -> Table:
         Column("Served", "served", percent, "of sessions"),
     ]
     key = "; ".join(f"{name}: {label}" for name, label in table.groupby("setting")["label"].first().items())
-    caption = f"{key}. ● best NDCG@10 of its setting; small: 95 % intervals. All items are candidates, cut-off 10."
+    caption = f"{key}. ● best NDCG@10 of its setting; small: 95 % intervals. {protocol}"
     return build(table.assign(relative=relative_difference(table)), columns, caption, within=["setting"])
 
 

@@ -73,7 +73,7 @@ class Drawn:
 
 def collect(run: Run) -> dict[str, Drawn]:
     """The figures for which the run holds data."""
-    sheet = Sheet(run.methods, run.titles)
+    sheet = Sheet(run.methods, run.titles, run.references)
     frames = {name: module.data(run) for name, module in FIGURES.items()}
     return {name: Drawn(name, FIGURES[name], frame, sheet) for name, frame in frames.items() if frame is not None}
 

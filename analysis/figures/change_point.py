@@ -80,7 +80,7 @@ def _recovery_note(row: Row) -> str:
     known = math.isfinite(row["recovery_low"]) and row["recovery_low"] < row["recovery_high"]
     notes = [f"{row['recovery_low']:.0f} to {row['recovery_high']:.0f}"] if known else []
     if 0 < row["unrecovered"] < 1:
-        notes.append(f"not in {percent(row['unrecovered'], 0)} of the draws")
+        notes.append(f"not in {percent(row['unrecovered'])} of the draws")
     return "; ".join(notes)
 
 

@@ -13,7 +13,8 @@ TITLE = "Quality over sessions"
 READING = (
     "A point is NDCG@10 over the devices' first, second, ... session; the bands are 95 % bootstrap intervals over "
     "devices. Sessions that fewer than 10 % of the devices reach are left out. In the differences the devices are "
-    "paired, so what makes a session easy or hard for everybody cancels out."
+    "paired, so what makes a session easy or hard for everybody cancels out; of the methods without a network the "
+    "best is shown."
 )
 
 

@@ -49,5 +49,5 @@ def _written(key: str, value: object) -> str:
     if isinstance(value, float) and math.isinf(value):
         return "without limit"
     if isinstance(value, float):
-        return percent(value) if key.startswith("share") else number(value)
+        return percent(value) if "share" in key.split("_") else number(value)
     return f"{value:,}" if isinstance(value, int) else str(value)

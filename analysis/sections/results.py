@@ -63,14 +63,27 @@ def in_short(run: Run) -> list[str]:
         f"{percent(-change(row['macs_m'], base))} fewer than DeviceRec, and receives {number(row['downlink_mbit'])} "
         "Mbit per session."
         for row in rows
-        if row["macs_m"] < 0.995 * base
+        if row["macs_m"] < 0.995 * base and row["method"] not in run.references
     ]
+    found += _against_references(run, rows)
     unserved = [f"{run.title(row['method'])} {percent(1 - row['served'])}" for row in rows if row["served"] < 1]
     if unserved:
         found.append(f"Device-sessions that could not run the method's network: {join(unserved)}.")
     else:
         found.append("Every device could run every method's network in every session.")
     return found
+
+
+def _against_references(run: Run, rows: list[dict[str, Any]]) -> list[str]:
+    """What is reached without a network, and which methods stay below that."""
+    known = sorted((row for row in rows if row["method"] in run.references), key=lambda row: -float(row["ndcg@10"]))
+    others = [row for row in rows if row["method"] not in run.references]
+    if not known or not others:
+        return []
+    reached = join([f"{run.title(row['method'])} {quality(row['ndcg@10'])}" for row in known])
+    below = [run.title(row["method"]) for row in others if row["ndcg@10"] < known[0]["ndcg@10"]]
+    rest = "every method with a network is above" if not below else f"{join(below)} stay{'s' * (len(below) == 1)} below"
+    return [f"NDCG@10 without a network: {reached}; {rest} {run.title(known[0]['method'])}."]
 
 
 def _difference(run: Run, row: dict[str, Any]) -> str:

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 import analysis
-from analysis.compare import compare, main, tabulate
+from analysis.compare import compare, main
+from analysis.comparison import tabulate
 from analysis.run_groups import compare_groups, group_runs
 from analysis.summary import summarise
 from core.errors import UserError

@@ -73,7 +73,7 @@ def test_the_report_says_what_was_found_and_with_which_protocol(full: Path) -> N
     for fact in ("my <data>.csv", "last 20 %", "all 3,011 items", "cut-off 10", "seeds 0, 1", "mixed", "abrupt"):
         assert fact in words
     for drawn in figures.collect(analysis.load(full)).values():
-        assert drawn.title in words
+        assert drawn.module.TITLE in words
         assert (full / "figures" / f"{drawn.name}.png").stat().st_size > 1000
     assert "nan" not in words.lower().split()
 
