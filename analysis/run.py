@@ -63,9 +63,8 @@ class Played:
 
     @property
     def references(self) -> list[str]:
-        """The methods without a network: they run no block although the device could run what they ask for."""
-        networkless = self.summary[(self.summary["blocks"] == 0) & (self.summary["served"] == 1)]
-        return networkless["method"].tolist()
+        """The methods without a network: they never run a block, although devices are served."""
+        return self.summary.loc[(self.summary["blocks"] == 0) & (self.summary["served"] > 0), "method"].tolist()
 
     @cached_property
     def summary(self) -> pd.DataFrame:
