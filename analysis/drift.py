@@ -9,48 +9,10 @@ import pandas as pd
 
 from analysis.stats import BASELINE, interval, level, quotients, ratio, ratios
 from analysis.summary import compare_devices, device_sums, of_method
+from core import schema
 
 RECOVERED = 0.9
 """Share of the level before the change that counts as back."""
-
-CHANGE_COLUMNS = {
-    "method": "name of the method",
-    "devices": "devices whose change the run reaches",
-    "before": "NDCG@10 of the sessions before the change, on these devices",
-    "during": "of the sessions in which it happens",
-    "after": "of the sessions after it",
-    "after_low": "lower end of its interval",
-    "after_high": "upper end",
-    "after_delta": "after minus DeviceRec's, over the same devices; NaN without DeviceRec",
-    "after_delta_low": "lower end of its paired interval",
-    "after_delta_high": "upper end",
-    "after_p": "two-sided p-value of the difference, paired bootstrap over devices",
-    "recovery": "sessions until 90 % of the level before is back, on average over devices; NaN: not in the run",
-    "recovery_low": "lower end of its interval, over the draws in which it came back",
-    "recovery_high": "upper end",
-    "unrecovered": "share of the draws in which it did not come back",
-}
-"""Of :func:`around`, in this order."""
-
-ASKING_COLUMNS = {
-    "method": "name of the method",
-    "rate": "sessions after a device's first in which it adapted, as a share",
-    "mbit": "10^6 bits per device-session, both directions",
-    "seconds": "of adapting, mean over device-sessions (simulated): training on the device, or computing and waiting",
-    "ndcg@10": "over all events",
-    "low": "lower end of its interval",
-    "high": "upper end of its interval",
-    "delay": "sessions from the change to the next adaptation, mean over the devices that adapt after it",
-    "noticed": "share of the devices with sessions after the change that adapt in one of them",
-    "false_alarms": "share of the sessions that start before the change, or without one, in which it adapted",
-    "gain_all": "NDCG@10 that a fresh network gains over the stale one, mean over all events; NaN: not measured",
-    "gain_low": "lower end of its interval",
-    "gain_high": "upper end of its interval",
-    "captured": "revenue captured: that gain in the sessions with an adaptation over the gain of all",
-    "captured_low": "lower end of its interval; NaN where the gain of all may be none",
-    "captured_high": "upper end",
-}
-"""Of :func:`asking`, in this order."""
 
 
 def sessions_from_change(sessions: pd.DataFrame) -> pd.Series:
@@ -66,7 +28,7 @@ def sessions_from_change(sessions: pd.DataFrame) -> pd.Series:
 
 
 def around(sessions: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
-    """One row for each method, with the columns :data:`CHANGE_COLUMNS`; none if no device changes in the run."""
+    """One row for each method, with the columns :data:`core.schema.CHANGE`; none if no device changes in the run."""
     rows = sessions.assign(distance=sessions_from_change(sessions)).dropna(subset=["distance"])
     phases = rows.groupby(["method", "phase"], observed=True)[["ndcg", "events"]].sum()
     levels = pd.Series(quotients(phases["ndcg"], phases["events"]), phases.index)
@@ -80,11 +42,11 @@ def around(sessions: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
         if method != BASELINE and len(base):
             row |= {key.replace("ndcg@10", "after"): value for key, value in compare_devices(base, sums).items()}
         found.append(row | recovery(mine))
-    return pd.DataFrame(found, columns=list(CHANGE_COLUMNS))
+    return pd.DataFrame(found, columns=schema.names(schema.CHANGE))
 
 
 def asking(sessions: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
-    """One row for each method that adapts, with the columns :data:`ASKING_COLUMNS`."""
+    """One row for each method that adapts, with the columns :data:`core.schema.ASKING`."""
     rows = []
     for method in methods:
         mine = sessions[sessions["method"] == method]
@@ -98,7 +60,7 @@ def asking(sessions: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
             }
             row["ndcg@10"], row["low"], row["high"] = level(mine.groupby("device")[["ndcg", "events"]].sum())
             rows.append(row | detection(mine) | revenue(mine))
-    return pd.DataFrame(rows, columns=list(ASKING_COLUMNS))
+    return pd.DataFrame(rows, columns=schema.names(schema.ASKING))
 
 
 def recovery(rows: pd.DataFrame) -> dict[str, float]:

@@ -10,27 +10,14 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.drift import ASKING_COLUMNS, CHANGE_COLUMNS, around, asking
+from analysis.drift import around, asking
 from analysis.run_groups import NOT_COMPARED, RunGroup, labels, pair
 from analysis.stats import BASELINE
 from analysis.text import percent, records
+from core import schema
 
 WHEN = ("policy", "request_rate", "request_scope", "compare_stale")
 """Options that say when devices ask and what is measured of it."""
-
-POLICY_COLUMNS = {
-    "world": "the settings that play the same streams with the same models, in words",
-    "setting": "name of the setting",
-    "policy": "as on the command line",
-    "budget": "the budget of requests that set its parameter; NaN: none",
-    "devicerec": "NDCG@10 of DeviceRec in this world; NaN if it was not played",
-    **ASKING_COLUMNS,
-    "random_delta": "NDCG@10 minus that of the policy random with the same budget, over the same devices",
-    "random_low": "lower end of its paired interval",
-    "random_high": "upper end",
-    "random_p": "two-sided p-value, paired bootstrap over devices",
-}
-"""Of ``policies.csv``: one row per setting and method that adapts."""
 
 
 def asks_differently(groups: Sequence[RunGroup]) -> bool:
@@ -56,7 +43,7 @@ def worlds(groups: Sequence[RunGroup]) -> dict[str, list[RunGroup]]:
 
 
 def measure(groups: Sequence[RunGroup]) -> pd.DataFrame:
-    """One row per setting and method that adapts, with the columns :data:`POLICY_COLUMNS`."""
+    """One row per setting and method that adapts, with the columns :data:`core.schema.POLICIES`."""
     rows = []
     for world, members in worlds(groups).items():
         for group in members:
@@ -67,7 +54,7 @@ def measure(groups: Sequence[RunGroup]) -> pd.DataFrame:
                 where | row | _against_random(group, members, row["method"])
                 for row in records(asking(group.sessions, group.methods))
             ]
-    return pd.DataFrame(rows, columns=list(POLICY_COLUMNS))
+    return pd.DataFrame(rows, columns=schema.names(schema.POLICIES))
 
 
 def by_world(groups: Sequence[RunGroup]) -> pd.DataFrame:
@@ -113,4 +100,4 @@ def _chosen(group: RunGroup, keys: Sequence[str]) -> str:
     return json.dumps({key: group.options.get(key) for key in keys}, default=str)
 
 
-_NUMBERS = dict.fromkeys(list(CHANGE_COLUMNS)[1:], float)
+_NUMBERS = dict.fromkeys(schema.names(schema.CHANGE)[1:], float)

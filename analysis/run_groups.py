@@ -16,23 +16,11 @@ from analysis import captions
 from analysis.run import Played, Run
 from analysis.stats import ratio
 from analysis.summary import compare_devices, device_sums
+from core import schema
 from core.errors import UserError
 
 NOT_COMPARED = {"identity", "seed", "seeds", "methods", "out", "data_dir", "quiet", "accelerator"}
 """Options that do not make a setting another one: which draw it is, what is compared in it, where it was computed."""
-
-PAIR_COLUMNS = {
-    "method": "name of the method",
-    "reference": "the setting that is compared with",
-    "setting": "the setting that is compared",
-    "devices": "devices that both have; 0 if they share none, and then there is no difference",
-    "ndcg@10_reference": "NDCG@10 of these devices in the reference",
-    "ndcg@10_delta": "NDCG@10 of these devices minus that in the reference",
-    "ndcg@10_delta_low": "lower end of the 95 % paired bootstrap interval",
-    "ndcg@10_delta_high": "upper end of the 95 % paired bootstrap interval",
-    "ndcg@10_p": "two-sided p-value, paired bootstrap over devices",
-}
-"""Of ``paired.csv``: one row per method and pair of settings."""
 
 
 @dataclass(frozen=True)
@@ -80,16 +68,16 @@ def titles(some: Sequence[Run] | Sequence[RunGroup]) -> dict[str, str]:
 
 
 def compare_groups(groups: Sequence[RunGroup]) -> pd.DataFrame:
-    """Every method of every later group against the first that has it: :data:`PAIR_COLUMNS`."""
+    """Every method of every later group against the first that has it: :data:`core.schema.PAIRED`."""
     rows = []
     for method in dict.fromkeys(method for one in groups for method in one.methods):
         first, *others = (one for one in groups if method in one.methods)
         rows += [{"method": method, **pair(first, other, method)} for other in others]
-    return pd.DataFrame(rows, columns=list(PAIR_COLUMNS))
+    return pd.DataFrame(rows, columns=schema.names(schema.PAIRED))
 
 
 def pair(first: RunGroup, second: RunGroup, method: str) -> dict[str, Any]:
-    """One method in ``second`` against ``first``: :data:`PAIR_COLUMNS` but the method.
+    """One method in ``second`` against ``first``: :data:`core.schema.PAIRED` but the method.
 
     Sums of a device are means over seeds, so that groups may have different numbers of them.
     """

@@ -13,45 +13,12 @@ import pandas as pd
 
 from analysis.stats import interval, level, quotients, ratio, ratios
 from analysis.summary import device_sums, mdac
+from core import schema
 from core.schema import STATUSES
-
-TIER_COLUMNS = {
-    "tier": "kind of device, the slowest first",
-    "method": "name of the method",
-    "devices": "devices of this kind",
-    "sessions": "their device-sessions, over all seeds",
-    "ndcg@10": "summed NDCG divided by events",
-    "low": "lower end of its 95 % bootstrap interval over devices",
-    "high": "upper end",
-    "hit@10": "hits divided by events",
-    "served": "share of device-sessions in which the device could run the network",
-    "blocks": "blocks, mean over the device-sessions that ran a network",
-    "macs_m": "10^6 multiply-accumulates of one inference, mean over events",
-    "adapt_ms": "milliseconds until the device had a new network, median over the device-sessions that got or made one",
-    "adapt_ms_p95": "the same, 95th percentile",
-    "inference_us": "microseconds of one inference, median over the device-sessions that ran a network",
-    "inference_us_p95": "the same, 95th percentile",
-    "mbit": "10^6 bits in both directions, mean over device-sessions",
-    "joules": "energy of the device, mean over device-sessions",
-}
-"""Of ``tiers.csv``, in this order: one row per tier and method."""
-
-FAIRNESS_COLUMNS = {
-    "method": "name of the method",
-    "worst_tier": "kind of device with the lowest NDCG@10",
-    "worst": "its NDCG@10",
-    "best_tier": "kind of device with the highest NDCG@10",
-    "best": "its NDCG@10",
-    "ratio": "worst divided by best",
-    "low": "lower end of the ratio's 95 % bootstrap interval over devices",
-    "high": "upper end",
-    "mdac": "largest gap of a kind of device to all, as a share of the NDCG@10 of all (analysis.summary.mdac)",
-}
-"""Of the fairness view, in this order: one row per method."""
 
 
 def tier_table(sessions: pd.DataFrame, tiers: Sequence[str], methods: Sequence[str]) -> pd.DataFrame:
-    """One row per tier and method, with the columns :data:`TIER_COLUMNS`."""
+    """One row per tier and method, with the columns :data:`core.schema.TIERS`."""
     parts = dict(iter(sessions.groupby(["tier", "method"], observed=True)))
     keys = [(tier, method) for tier in tiers for method in methods if (tier, method) in parts]
     rows = [
@@ -59,7 +26,7 @@ def tier_table(sessions: pd.DataFrame, tiers: Sequence[str], methods: Sequence[s
         for tier, method in keys
         if parts[tier, method]["events"].sum() > 0
     ]
-    return pd.DataFrame(rows, columns=list(TIER_COLUMNS))
+    return pd.DataFrame(rows, columns=schema.names(schema.TIERS))
 
 
 def _facts(rows: pd.DataFrame) -> dict[str, float]:
@@ -85,7 +52,7 @@ def _facts(rows: pd.DataFrame) -> dict[str, float]:
 
 
 def fairness(sessions: pd.DataFrame, tiers: Sequence[str], methods: Sequence[str]) -> pd.DataFrame:
-    """The worst tier against the best, with the columns :data:`FAIRNESS_COLUMNS`; empty if there is one tier only.
+    """The worst tier against the best, with the columns :data:`core.schema.FAIRNESS`; empty if there is one tier only.
 
     The bootstrap draws devices of all tiers together; which tier is worst and which is best is not drawn again.
     """
@@ -106,7 +73,7 @@ def fairness(sessions: pd.DataFrame, tiers: Sequence[str], methods: Sequence[str
         low, high = interval(quotients(drawn[:, worst], drawn[:, best])[:, None], len(ndcg))
         ends = (tiers[played[worst]], float(quality[worst]), tiers[played[best]], float(quality[best]))
         rows.append((method, *ends, ratio(quality[worst], quality[best]), float(low[0]), float(high[0]), mdac(mine)))
-    return pd.DataFrame(rows, columns=list(FAIRNESS_COLUMNS))
+    return pd.DataFrame(rows, columns=schema.names(schema.FAIRNESS))
 
 
 def statuses(sessions: pd.DataFrame, tiers: Sequence[str], methods: Sequence[str]) -> pd.DataFrame | None:

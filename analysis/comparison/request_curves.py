@@ -45,7 +45,7 @@ _OTHER = Look("#56B4E9", "h", _DOTTED)
 def draw(frame: pd.DataFrame, sheet: Sheet) -> Figure:
     """A row of panels for each method: NDCG@10 against rate, NDCG@10 against cost, and captured revenue against rate.
 
-    ``frame`` has the columns of :data:`analysis.policies.POLICY_COLUMNS`, of one world.
+    ``frame`` has the columns of :data:`core.schema.POLICIES`, of one world.
     """
     captured, panels = bool(frame["captured_low"].notna().any()), []
     for method, mine in frame.groupby("method", sort=False):

@@ -23,7 +23,7 @@ READING = (
 
 
 def data(run: Run) -> pd.DataFrame | None:
-    """Columns :data:`analysis.tiers.FAIRNESS_COLUMNS`; None if all devices are of one kind."""
+    """Columns :data:`core.schema.FAIRNESS`; None if all devices are of one kind."""
     frame = fairness(run.sessions, run.tiers, run.methods)
     return None if frame.empty else frame
 

@@ -21,7 +21,7 @@ READING = (
 
 
 def data(run: Run) -> pd.DataFrame | None:
-    """Columns :data:`analysis.tiers.TIER_COLUMNS`; None if all devices are of one kind."""
+    """Columns :data:`core.schema.TIERS`; None if all devices are of one kind."""
     return tier_table(run.sessions, run.tiers, run.methods) if len(run.tiers) > 1 else None
 
 
