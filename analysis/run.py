@@ -132,7 +132,9 @@ def method_names(options: dict[str, Any]) -> list[str]:
 
 def _sessions(path: Path) -> pd.DataFrame:
     frame = read_sessions(path)
-    stands_in = {one.name: one.stands_in for one in schema.SESSIONS if one.stands_in is not schema.NEEDED}
+    stands_in: dict[str, Any] = {
+        one.name: one.stands_in for one in schema.SESSIONS if one.stands_in is not schema.NEEDED
+    }
     for name in [name for name in stands_in if name not in frame]:
         frame[name] = stands_in[name]
     needed = [one for one in schema.SESSIONS if not one.optional]
