@@ -63,6 +63,7 @@ from models.checkpoint import BACKBONES, Sizes
 from models.cloud_models import AdaptiveModel, StaticModel
 from models.kernels.softmax_loss import full_softmax_loss
 from sim import data
+from sim.data.interactions import Interactions
 from sim.model_cache import pick_accelerator
 from strategies.forward_ofa import ForwardOFA
 
@@ -157,7 +158,7 @@ def one_epoch(base: StaticModel, context: int, past: np.ndarray) -> None:
         optimizer.step()
 
 
-def typical(interactions: data.Interactions) -> np.ndarray:
+def typical(interactions: Interactions) -> np.ndarray:
     """The items of the user whose number of interactions is nearest to the mean, oldest first."""
     user = int(np.abs(np.diff(interactions.offsets) - interactions.mean_length).argmin())
     return interactions.items[interactions.offsets[user] : interactions.offsets[user + 1]]
