@@ -246,7 +246,7 @@ def zero_line(axis: Axes) -> None:
     axis.axhline(0, color=LIGHT.muted, linewidth=1)
 
 
-def note(axis: Axes, text: str, at: tuple[float, float], offset: int = 4, **other: Any) -> None:
+def note(axis: Axes, text: str, at: tuple[Any, Any], offset: int = 4, **other: Any) -> None:
     """Write small letters beside a point, ``offset`` points to its right (or left)."""
     axis.annotate(text, at, xytext=(offset, 0), textcoords="offset points", va="center", fontsize=6.5, **other)
 

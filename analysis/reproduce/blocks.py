@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -74,5 +75,5 @@ def _curves(cells: pd.DataFrame, sheet: Sheet) -> Figure:
             axis.errorbar(np.arange(len(part)), part["ours"], yerr=bars, label=label, **look)
         axis.set_xticks(range(len(names)), names)
 
-    panels = [Panel(title, lambda axis, m=metric: lines(m, axis), "λ", title) for metric, title in METRICS.items()]
+    panels = [Panel(title, partial(lines, metric), "λ", title) for metric, title in METRICS.items()]
     return sheet.figure(panels, height=1.9, most=2)

@@ -29,8 +29,8 @@ SMALL = "table4"
 def reproduce(job: Job) -> Result:
     """Play the methods of a table on the backbones that were asked for, and compare."""
     table, options = paper.read(job.target), job.options
-    known = paper.quality(job.target)
-    known = known[known["dataset"] == options.dataset].set_index(["backbone", "method", "metric"])["paper"]
+    printed = paper.quality(job.target)
+    known = printed[printed["dataset"] == options.dataset].set_index(["backbone", "method", "metric"])["paper"]
     for backbone in options.backbones:
         for method in [*table[backbone], *options.others]:
             small = job.target == SMALL and method not in options.adaptive
