@@ -6,6 +6,7 @@ the peak.
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -41,7 +42,7 @@ def adaptation(job: Job) -> Result:
         for way in (OURS, "on-cloud", "on-cloud-scaled", "on-device", "on-cloud-times", "on-device-times"):
             for metric, mine in ours.loc[way].dropna().items():
                 theirs = printed["seconds"][way] if metric == "seconds" else math.nan
-                job.add(backbone, way, str(metric), mine, paper=theirs, **about)
+                job.add(backbone, way, str(metric), float(mine), paper=theirs, **about)
         macs = ", ".join(f"{name} {count / 1e6:,.1f} M" for name, count in found["macs"].items())
         said.append(
             f"{backbone}: {found['items']:,} items, a device with {found['interactions']} interactions; "
@@ -133,7 +134,7 @@ def _by_backbone(frame: pd.DataFrame, sheet: Sheet, draw: Any, across: str) -> F
         axis.invert_yaxis()
 
     panels = [
-        Panel(captions.BACKBONES[str(backbone)], lambda axis, part=part: panel(part, axis), across)
+        Panel(captions.BACKBONES[str(backbone)], partial(panel, part), across)
         for backbone, part in frame.groupby("backbone", sort=False)
     ]
     return sheet.figure(panels, height=2.2, lettered=False)
