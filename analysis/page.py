@@ -4,12 +4,10 @@ import base64
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from analysis.tables import Table
-from core import atomic
 
 _TEMPLATES = Environment(
     loader=PackageLoader("analysis", "templates"),
@@ -29,11 +27,6 @@ class Picture:
     wide: str
     narrow: str
 
-    @staticmethod
-    def of(wide: str, narrow: str, alt: str) -> "Picture":
-        """From the two SVG texts."""
-        return Picture(alt, _uri(wide), _uri(narrow))
-
 
 @dataclass(frozen=True)
 class Section:
@@ -49,15 +42,11 @@ class Section:
     """Names and words."""
 
 
-def render(template: str, **values: object) -> str:
-    """The page of this template; a number and its percent sign stay on one line."""
-    return re.sub(r"(?<=\d) (?=%)", "\u00a0", _TEMPLATES.get_template(template).render(values))
+def render(**values: object) -> str:
+    """The page of a report; a number and its percent sign stay on one line."""
+    return re.sub(r"(?<=\d) (?=%)", "\u00a0", _TEMPLATES.get_template("report.html.j2").render(values))
 
 
-def write(path: Path, text: str) -> Path:
-    """Write a file as a whole or not at all."""
-    return atomic.write(path, text)
-
-
-def _uri(svg: str) -> str:
+def uri(svg: str) -> str:
+    """The SVG as what an image's address may be."""
     return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()

@@ -10,37 +10,24 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.drift import ASKING_COLUMNS, CHANGE_COLUMNS, around, asking
+from analysis.drift import around, asking
 from analysis.run_groups import NOT_COMPARED, RunGroup, labels, pair
 from analysis.stats import BASELINE
 from analysis.text import percent, records
+from core import schema
 
 WHEN = ("policy", "request_rate", "request_scope", "compare_stale")
 """Options that say when devices ask and what is measured of it."""
 
-POLICY_COLUMNS = {
-    "world": "the settings that play the same streams with the same models, in words",
-    "setting": "name of the setting",
-    "policy": "as on the command line",
-    "budget": "the budget of requests that set its parameter; NaN: none",
-    "devicerec": "NDCG@10 of DeviceRec in this world; NaN if it was not played",
-    **ASKING_COLUMNS,
-    "random_delta": "NDCG@10 minus that of the policy random with the same budget, over the same devices",
-    "random_low": "lower end of its paired interval",
-    "random_high": "upper end",
-    "random_p": "two-sided p-value, paired bootstrap over devices",
-}
-"""Of ``policies.csv``: one row per setting and method that adapts."""
-
 
 def asks_differently(groups: Sequence[RunGroup]) -> bool:
     """Whether the groups differ in when devices ask."""
-    return len({chosen(group, WHEN[:3]) for group in groups}) > 1
+    return len({_chosen(group, WHEN[:3]) for group in groups}) > 1
 
 
 def swept(groups: Sequence[RunGroup]) -> bool:
     """Whether the groups differ in when devices ask, or in how interests drift."""
-    return len({chosen(group, (*WHEN[:3], "drift")) for group in groups}) > 1
+    return len({_chosen(group, (*WHEN[:3], "drift")) for group in groups}) > 1
 
 
 def worlds(groups: Sequence[RunGroup]) -> dict[str, list[RunGroup]]:
@@ -48,7 +35,7 @@ def worlds(groups: Sequence[RunGroup]) -> dict[str, list[RunGroup]]:
     together: dict[str, list[RunGroup]] = {}
     for group in groups:
         kept = [key for key in group.options if key not in NOT_COMPARED and key not in WHEN]
-        together.setdefault(chosen(group, kept), []).append(group)
+        together.setdefault(_chosen(group, kept), []).append(group)
     words = labels([json.loads(options) for options in together])
     if len(words) == 1:
         words = [f"drift {groups[0].options.get('drift', 'natural')}"]
@@ -56,31 +43,29 @@ def worlds(groups: Sequence[RunGroup]) -> dict[str, list[RunGroup]]:
 
 
 def measure(groups: Sequence[RunGroup]) -> pd.DataFrame:
-    """One row per setting and method that adapts, with the columns :data:`POLICY_COLUMNS`."""
+    """One row per setting and method that adapts, with the columns :data:`core.schema.POLICIES`."""
     rows = []
     for world, members in worlds(groups).items():
         for group in members:
             base = group.summary.set_index("method")["ndcg@10"].get(BASELINE, math.nan)
             where = {"world": world, "setting": group.name, "devicerec": base}
-            for row in records(asking(group.sessions, group.methods)):
-                row |= where | {"policy": _policy(group), "budget": _budget(group)}
-                rows.append(row | _against_random(group, members, row["method"]))
-    return pd.DataFrame(rows, columns=list(POLICY_COLUMNS))
+            where |= {"policy": policy(group), "budget": budget(group)}
+            rows += [
+                where | row | _against_random(group, members, row["method"])
+                for row in records(asking(group.sessions, group.methods))
+            ]
+    return pd.DataFrame(rows, columns=schema.names(schema.POLICIES))
 
 
 def by_world(groups: Sequence[RunGroup]) -> pd.DataFrame:
     """Around the change: of each world one setting (policy always if it is there, else its first), all methods."""
     frames = []
     for world, members in worlds(groups).items():
-        group = next((one for one in members if _policy(one) == "always"), members[0])
-        frame = around(group.sessions, group.methods)
-        if frame.empty:
-            frame = pd.DataFrame({"method": group.methods}).reindex(columns=list(CHANGE_COLUMNS))
-        level = group.summary.set_index("method")["ndcg@10"]
-        frame.insert(1, "ndcg@10", frame["method"].map(level))
-        frames.append(frame.assign(world=world, policy=named(group)))
-    whole = pd.concat([frame.astype({name: float for name in CHANGE_COLUMNS if name != "method"}) for frame in frames])
-    return whole[["world", "policy", "method", "ndcg@10", *list(CHANGE_COLUMNS)[1:]]].reset_index(drop=True)
+        group = next((one for one in members if policy(one) == "always"), members[0])
+        frame = group.summary[["method", "ndcg@10"]].assign(world=world, policy=called(policy(group), budget(group)))
+        frames.append(frame.merge(around(group.sessions, group.methods).astype(_NUMBERS), on="method", how="left"))
+    columns = ["world", "policy", "method", "ndcg@10", *_NUMBERS]
+    return pd.concat(frames, ignore_index=True)[columns]
 
 
 def called(policy: str, budget: float) -> str:
@@ -88,36 +73,31 @@ def called(policy: str, budget: float) -> str:
     return policy if math.isnan(budget) else f"{policy} at {percent(budget, 0)}"
 
 
-def _against_random(group: RunGroup, members: Sequence[RunGroup], method: str) -> dict[str, float]:
-    """The same method under the policy random with the same budget."""
-    nothing = dict.fromkeys(("random_delta", "random_low", "random_high", "random_p"), math.nan)
-    for other in members:
-        alike = _budget(other) == _budget(group) and other is not group and method in other.methods
-        if _policy(other) == "random" and alike:
-            found = pair(other, group, method)
-            return {
-                "random_delta": found["ndcg@10_delta"],
-                "random_low": found["ndcg@10_delta_low"],
-                "random_high": found["ndcg@10_delta_high"],
-                "random_p": found["ndcg@10_p"],
-            }
-    return nothing
-
-
-def _policy(group: RunGroup) -> str:
+def policy(group: RunGroup) -> str:
+    """When the devices of a group ask, as on the command line."""
     each = " per device" if group.options.get("request_scope") == "device" and "request_rate" in group.options else ""
     return f"{group.options.get('policy', 'always')}{each}"
 
 
-def _budget(group: RunGroup) -> float:
+def budget(group: RunGroup) -> float:
+    """The budget of requests that set the policy's parameter; NaN: none."""
     return float(group.options.get("request_rate", math.nan))
 
 
-def named(group: RunGroup) -> str:
-    """The policy of a group with its budget, for readers."""
-    return called(_policy(group), _budget(group))
+def _against_random(group: RunGroup, members: Sequence[RunGroup], method: str) -> dict[str, float]:
+    """The same method under the policy random with the same budget; empty if that was not played."""
+    for other in members:
+        alike = other is not group and budget(other) == budget(group) and method in other.methods
+        if alike and policy(other) == "random":
+            found = pair(other, group, method)
+            names = {"delta": "delta", "delta_low": "low", "delta_high": "high", "p": "p"}
+            return {f"random_{ours}": found[f"ndcg@10_{theirs}"] for theirs, ours in names.items()}
+    return {}
 
 
-def chosen(group: RunGroup, keys: Sequence[str]) -> str:
+def _chosen(group: RunGroup, keys: Sequence[str]) -> str:
     """These options of a group, as one text."""
     return json.dumps({key: group.options.get(key) for key in keys}, default=str)
+
+
+_NUMBERS = dict.fromkeys(schema.names(schema.CHANGE)[1:], float)

@@ -10,12 +10,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis import captions, figures
-from analysis.page import render, write
-from analysis.run import Run, load
-from analysis.sections import case_study, data_facts, failures, results
-from analysis.text import plural
-from analysis.tiers import tier_table
 from core.cli import run as run_command
 
 
@@ -24,18 +18,29 @@ def build_report(run_folder: str | Path) -> Path:
 
     Raises :class:`core.errors.UserError` if the folder is no finished run.
     """
+    from analysis import captions, figures
+    from analysis.page import render
+    from analysis.run import load
+    from analysis.sections import case_study, data_facts, failures, results
+    from analysis.text import plural
+    from analysis.tiers import tier_table
+    from core import atomic
+
     run = load(run_folder)
-    write(run.path / "summary.csv", run.summary.to_csv(index=False))
-    write(run.path / "tiers.csv", tier_table(run.sessions, run.tiers, run.methods).to_csv(index=False))
-    drawn, folder = figures.collect(run), run.path / "figures"
-    _remove_others(folder, drawn)
+    atomic.write(run.path / "summary.csv", run.summary.to_csv(index=False))
+    atomic.write(run.path / "tiers.csv", tier_table(run.sessions, run.tiers, run.methods).to_csv(index=False))
     sections = [
         results.section(run),
-        *figures.sections(run, drawn, folder),
+        *figures.sections(run, figures.collect(run), run.path / "figures"),
         *(found for one in (failures, case_study, data_facts) if (found := one.section(run)) is not None),
     ]
+    name = run.path.name
+    commands = {
+        "The run (trained models are taken from the cache if they are there):": captions.command(run.options),
+        "This page and its figures again, without playing:": f"python -m analysis.report {name}",
+        "In a notebook:": f'import analysis\nrun = analysis.load("{name}")\nrun.summary',
+    }
     text = render(
-        "report.html.j2",
         title=f"{captions.dataset_title(run)}: {plural(len(run.methods), 'method')} on devices",
         lead=captions.caption(run),
         warnings=results.warnings(run),
@@ -43,32 +48,10 @@ def build_report(run_folder: str | Path) -> Path:
         sections=sections,
         protocol=captions.facts(run),
         methods=[(run.title(method), run.notes[method]) for method in run.methods if method in run.notes],
-        commands=_commands(run),
+        commands=commands.items(),
         versions=", ".join(f"{name} {version}" for name, version in run.config.get("versions", {}).items()),
     )
-    return write(run.path / "report.html", text)
-
-
-def _commands(run: Run) -> list[dict[str, str]]:
-    return [
-        {
-            "text": "The run (trained models are taken from the cache if they are there):",
-            "command": captions.command(run.options),
-        },
-        {
-            "text": "This page and its figures again, without playing:",
-            "command": f"python -m analysis.report {run.path.name}",
-        },
-        {"text": "In a notebook:", "command": f'import analysis\nrun = analysis.load("{run.path.name}")\nrun.summary'},
-    ]
-
-
-def _remove_others(folder: Path, drawn: dict[str, figures.Drawn]) -> None:
-    """An earlier report of this run may have had figures that this one has not."""
-    for name in figures.FIGURES:
-        if name not in drawn:
-            for kind in ("png", "pdf", "csv"):
-                (folder / f"{name}.{kind}").unlink(missing_ok=True)
+    return atomic.write(run.path / "report.html", text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

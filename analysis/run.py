@@ -1,6 +1,7 @@
 """A finished run, as pandas frames."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,11 +15,13 @@ from core import schema
 from core.errors import UserError
 from core.run_folder import COVERAGE, read_config, read_sessions
 
-QUALITY = (
-    *(("hits", "ndcg"), ("hits_stale", "ndcg_stale"), ("hits_fresh", "ndcg_fresh"), ("hits_sampled", "ndcg_sampled")),
-    *(("hits_5", "ndcg_5"), ("hits_20", "ndcg_20"), ("hits_1", "hits_1")),
+_ENDS = ("", "_stale", "_fresh", "_sampled", "_5", "_20")
+BOUNDS = (
+    ("hits_1", "events"),
+    *((f"hits{end}", "events") for end in _ENDS),
+    *((f"ndcg{end}", f"hits{end}") for end in _ENDS),
 )
-"""Columns of a row that hold quality: hits are at most its events, and NDCG is at most its hits."""
+"""Columns of a row and the column that each is at most: hits are at most events, and NDCG is at most its hits."""
 ROUNDING = 1e-6
 """By how much a sum of rounded numbers may pass its bound."""
 
@@ -57,6 +60,11 @@ class Played:
         pace = (ran["seconds_inference"] / ran["macs"]).groupby(ran["tier"]).mean()
         names = sorted(self.sessions["tier"].unique().tolist())
         return sorted(names, key=lambda name: -float(pace.get(name, float("inf"))))
+
+    @property
+    def references(self) -> list[str]:
+        """The methods without a network: they never run a block, although devices are served."""
+        return self.summary.loc[(self.summary["blocks"] == 0) & (self.summary["served"] > 0), "method"].tolist()
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -107,12 +115,12 @@ def load(run: str | Path) -> Run:
     numbers that cannot be.
     """
     path = Path(run).expanduser()
-    config = read_config(path)
-    sessions = _sessions(path)
-    training = _training(path)
+    config, sessions = read_config(path), _sessions(path)
+    training = _table(path / "training.csv", schema.TRAINING)
+    if training is None:
+        training = pd.DataFrame(columns=schema.names(schema.TRAINING))
     _check_finished(path, config, sessions)
-    coverage = _table(path / COVERAGE, schema.COVERAGE, "delete it and do without")
-    return Run(path, config, sessions, training, coverage)
+    return Run(path, config, sessions, training.astype({"best": bool}), _table(path / COVERAGE, schema.COVERAGE))
 
 
 def method_names(options: dict[str, Any]) -> list[str]:
@@ -123,84 +131,65 @@ def method_names(options: dict[str, Any]) -> list[str]:
 
 
 def _sessions(path: Path) -> pd.DataFrame:
-    file = path / "sessions.parquet"
     frame = read_sessions(path)
-    absent: dict[str, Any] = {
-        column.name: column.stands_in
-        for column in schema.SESSIONS
-        if column.stands_in is not schema.NEEDED and column.name not in frame.columns
+    stands_in: dict[str, Any] = {
+        one.name: one.stands_in for one in schema.SESSIONS if one.stands_in is not schema.NEEDED
     }
-    frame = frame.assign(**absent)
-    missing = [one.name for one in schema.SESSIONS if not one.optional and one.name not in frame.columns]
-    if missing:
-        raise UserError(f"{file} lacks the columns {', '.join(missing)}; was it written by another version?")
+    for name in [name for name in stands_in if name not in frame]:
+        frame[name] = stands_in[name]
+    needed = [one for one in schema.SESSIONS if not one.optional]
+    _check_columns(path / "sessions.parquet", frame, needed, "was it written by another version?")
     if frame.empty:
         raise UserError(f"{path} is unfinished: its sessions.parquet has no rows; {_CONTINUE}")
-    _check_numbers(file, frame, schema.SESSIONS, _AGAIN)
-    _check_quality(file, frame)
+    _check_values(path / "sessions.parquet", frame, schema.SESSIONS, "play the run again into an empty folder")
     return frame
 
 
-def _training(path: Path) -> pd.DataFrame:
-    frame = _table(path / "training.csv", schema.TRAINING, "delete it and do without")
-    return pd.DataFrame(columns=schema.names(schema.TRAINING)) if frame is None else frame.astype({"best": bool})
-
-
-def _table(file: Path, columns: Sequence[schema.Column], mend: str) -> pd.DataFrame | None:
+def _table(file: Path, columns: Sequence[schema.Column]) -> pd.DataFrame | None:
     """A table that a run can do without; None if there is none. Raises :class:`UserError` if it is damaged."""
     if not file.is_file():
         return None
+    mend = "delete it and do without"
     try:
         frame = pd.read_csv(file)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is damaged: {_first_line(error)}; {mend}") from error
-    missing = [name for name in schema.names(columns) if name not in frame.columns]
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"{file} is damaged: {said[0]}; {mend}") from error
+    _check_columns(file, frame, [one for one in columns if one.stands_in is schema.NEEDED], mend)
+    _check_values(file, frame, columns, mend)
+    return frame.reindex(columns=schema.names(columns))
+
+
+def _check_columns(file: Path, frame: pd.DataFrame, columns: Sequence[schema.Column], mend: str) -> None:
+    missing = [name for name in schema.names(columns) if name not in frame]
     if missing:
         raise UserError(f"{file} lacks the columns {', '.join(missing)}; {mend}")
-    _check_numbers(file, frame, columns, mend)
-    return frame
 
 
-def _check_numbers(file: Path, frame: pd.DataFrame, columns: Sequence[schema.Column], mend: str) -> None:
-    """Raise :class:`UserError` for the first number that its column does not allow."""
-    for column in columns:
-        if column.name not in frame or column.dtype in ("text", "bool"):
-            continue
-        values = pd.to_numeric(frame[column.name], errors="coerce").to_numpy(float)
-        wrong = ~np.isfinite(values)
-        if column.missing:
-            wrong &= ~np.isnan(values)
-        if column.infinite:
-            wrong &= values != np.inf
-        if not column.signed:
-            wrong |= values < 0
+def _check_values(file: Path, frame: pd.DataFrame, columns: Sequence[schema.Column], mend: str) -> None:
+    """Raise :class:`UserError` for the first value that cannot be: file, row and what names the row, column, why."""
+    for column, wrong, why in _faults(frame, columns):
         if wrong.any():
-            raise UserError(_refused(file, frame, int(wrong.argmax()), column.name, "which cannot be", mend))
+            row = frame.iloc[at := int(np.argmax(wrong))]
+            keys = [name for name in ("method", "seed", "device", "session", "epoch") if name in frame]
+            where = ", ".join(f"{name} {row[name]}" for name in keys)
+            raise UserError(f"{file}, row {at} ({where}): {column} is {row[column]}, {why.format_map(row)}; {mend}")
 
 
-def _check_quality(file: Path, frame: pd.DataFrame) -> None:
-    """Raise :class:`UserError` for the first row with an unknown status, more hits than events, or more NDCG than
-    hits."""
-    unknown = ~frame["status"].isin(list(schema.STATUSES))
-    if unknown.any():
-        why = f"which is none of {', '.join(schema.STATUSES)}"
-        raise UserError(_refused(file, frame, int(unknown.to_numpy().argmax()), "status", why, _AGAIN))
-    for hits, ndcg in QUALITY:
-        for low, high in ((hits, "events"), (ndcg, hits)):
-            if low not in frame or high not in frame:
-                continue
-            wrong = frame[low].to_numpy(float) > frame[high].to_numpy(float) + ROUNDING
-            if wrong.any():
-                row = int(wrong.argmax())
-                why = f"more than {high} ({frame[high].iloc[row]:g})"
-                raise UserError(_refused(file, frame, row, low, why, _AGAIN))
-
-
-def _refused(file: Path, frame: pd.DataFrame, row: int, column: str, why: str, mend: str) -> str:
-    """The line on a number that cannot be: file, row and what names the row, column and value, how to mend it."""
-    keys = [name for name in ("method", "seed", "device", "session", "epoch") if name in frame]
-    where = ", ".join(f"{name} {frame[name].iloc[row]}" for name in keys)
-    return f"{file}, row {row} ({where}): {column} is {frame[column].iloc[row]}, {why}; {mend}"
+def _faults(frame: pd.DataFrame, columns: Sequence[schema.Column]) -> Iterator[tuple[str, np.ndarray, str]]:
+    """Each rule: its column, the rows that break it, and why, in which {column} stands for the row's value."""
+    for column in columns:
+        if column.name in frame and column.dtype not in ("text", "bool"):
+            values = pd.to_numeric(frame[column.name], errors="coerce").to_numpy(float)
+            allowed = np.isfinite(values) | (np.isnan(values) & column.missing) | ((values == np.inf) & column.infinite)
+            yield column.name, ~allowed | ((values < 0) & (not column.signed)), "which cannot be"
+    if "status" in frame:
+        known = frame["status"].isin(list(schema.STATUSES)).to_numpy()
+        yield "status", ~known, f"which is none of {', '.join(schema.STATUSES)}"
+    for name, bound in BOUNDS:
+        if name in frame and bound in frame:
+            wrong = frame[name].to_numpy(float) > frame[bound].to_numpy(float) + ROUNDING
+            yield name, wrong, f"more than {bound} ({{{bound}:g}})"
 
 
 def _check_finished(path: Path, config: dict[str, Any], sessions: pd.DataFrame) -> None:
@@ -208,18 +197,12 @@ def _check_finished(path: Path, config: dict[str, Any], sessions: pd.DataFrame) 
     options = config["run"]
     first, count = int(options.get("seed", 0)), int(options.get("seeds", 1))
     played = set(zip(sessions["method"].tolist(), sessions["seed"].tolist(), strict=True))
-    for seed in range(first, first + count):
-        for method in method_names(options):
-            if (method, seed) not in played:
-                raise UserError(f"{path} is unfinished: {method} was not played with seed {seed}; {_CONTINUE}")
+    for seed, method in itertools.product(range(first, first + count), method_names(options)):
+        if (method, seed) not in played:
+            raise UserError(f"{path} is unfinished: {method} was not played with seed {seed}; {_CONTINUE}")
 
 
-_AGAIN = "play the run again into an empty folder"
 _CONTINUE = "start the run's command again, which continues it"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def columns() -> pd.DataFrame:

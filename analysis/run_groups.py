@@ -16,23 +16,11 @@ from analysis import captions
 from analysis.run import Played, Run
 from analysis.stats import ratio
 from analysis.summary import compare_devices, device_sums
+from core import schema
 from core.errors import UserError
 
 NOT_COMPARED = {"identity", "seed", "seeds", "methods", "out", "data_dir", "quiet", "accelerator"}
 """Options that do not make a setting another one: which draw it is, what is compared in it, where it was computed."""
-
-PAIR_COLUMNS = {
-    "method": "name of the method",
-    "reference": "the setting that is compared with",
-    "setting": "the setting that is compared",
-    "devices": "devices that both have; 0 if they share none, and then there is no difference",
-    "ndcg@10_reference": "NDCG@10 of these devices in the reference",
-    "ndcg@10_delta": "NDCG@10 of these devices minus that in the reference",
-    "ndcg@10_delta_low": "lower end of the 95 % paired bootstrap interval",
-    "ndcg@10_delta_high": "upper end of the 95 % paired bootstrap interval",
-    "ndcg@10_p": "two-sided p-value, paired bootstrap over devices",
-}
-"""Of ``paired.csv``: one row per method and pair of settings."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +58,8 @@ def group_runs(runs: Sequence[Run]) -> list[RunGroup]:
     together: dict[str, list[Run]] = {}
     for run in runs:
         together.setdefault(json.dumps(_identity(run), sort_keys=True, default=str), []).append(run)
-    groups = list(together.values())
-    words = labels([_identity(members[0]) for members in groups])
-    return [RunGroup(_name(i), words[i], tuple(members), _join(members)) for i, members in enumerate(groups)]
+    words = labels([_identity(members[0]) for members in together.values()])
+    return [RunGroup(_name(i), words[i], tuple(members), _join(members)) for i, members in enumerate(together.values())]
 
 
 def titles(some: Sequence[Run] | Sequence[RunGroup]) -> dict[str, str]:
@@ -81,18 +68,21 @@ def titles(some: Sequence[Run] | Sequence[RunGroup]) -> dict[str, str]:
 
 
 def compare_groups(groups: Sequence[RunGroup]) -> pd.DataFrame:
-    """Every method of every later group against the first that has it: :data:`PAIR_COLUMNS`."""
+    """Every method of every later group against the first that has it: :data:`core.schema.PAIRED`."""
     rows = []
     for method in dict.fromkeys(method for one in groups for method in one.methods):
-        having = [one for one in groups if method in one.methods]
-        for other in having[1:]:
-            rows.append({"method": method, **pair(having[0], other, method)})
-    return pd.DataFrame(rows, columns=list(PAIR_COLUMNS))
+        first, *others = (one for one in groups if method in one.methods)
+        rows += [{"method": method, **pair(first, other, method)} for other in others]
+    return pd.DataFrame(rows, columns=schema.names(schema.PAIRED))
 
 
 def pair(first: RunGroup, second: RunGroup, method: str) -> dict[str, Any]:
-    """One method in ``second`` against ``first``: :data:`PAIR_COLUMNS` but the method."""
-    a, b = _devices(first, method), _devices(second, method)
+    """One method in ``second`` against ``first``: :data:`core.schema.PAIRED` but the method.
+
+    Sums of a device are means over seeds, so that groups may have different numbers of them.
+    """
+    rows = [one.sessions[one.sessions["method"] == method] for one in (first, second)]
+    a, b = (device_sums(part).droplevel("method") / part["seed"].nunique() for part in rows)
     common = a.index.intersection(b.index)
     same_data = first.options.get("dataset") == second.options.get("dataset")
     if not same_data or not a.loc[common, "events"].equals(b.loc[common, "events"]):
@@ -107,10 +97,12 @@ def pair(first: RunGroup, second: RunGroup, method: str) -> dict[str, Any]:
     }
 
 
-def _devices(one: RunGroup, method: str) -> pd.DataFrame:
-    """Sums of one method per device, as means over seeds, so that groups may have different numbers of them."""
-    rows = one.sessions[one.sessions["method"] == method]
-    return device_sums(rows).droplevel("method") / rows["seed"].nunique()
+def labels(identities: list[dict[str, Any]]) -> list[str]:
+    """What sets each apart from the others, in words."""
+    keys = list(dict.fromkeys(key for identity in identities for key in identity))
+    apart = [key for key in keys if len({str(identity.get(key)) for identity in identities}) > 1]
+    apart = [key for key in apart if key.removesuffix(" file") == key or key.removesuffix(" file") not in apart]
+    return [", ".join(_words(key, identity.get(key)) for key in apart) or "all runs" for identity in identities]
 
 
 def _identity(run: Run) -> dict[str, Any]:
@@ -124,45 +116,32 @@ def _name(index: int) -> str:
     return chr(ord("A") + index % 26) + (str(index // 26 + 1) if index >= 26 else "")
 
 
-def labels(identities: list[dict[str, Any]]) -> list[str]:
-    """What sets each apart from the others, in words."""
-    keys = list(dict.fromkeys(key for identity in identities for key in identity))
-    apart = [key for key in keys if len({str(identity.get(key)) for identity in identities}) > 1]
-    apart = [key for key in apart if key.removesuffix(" file") == key or key.removesuffix(" file") not in apart]
-    return [", ".join(_words(key, identity.get(key)) for key in apart) or "all runs" for identity in identities]
-
-
 def _words(key: str, value: object) -> str:
+    words = key.replace("_", " ")
     if value is None:
-        return f"no {key.replace('_', ' ')}"
-    if key == "dataset":
-        return captions.dataset_named(str(value))
-    if key in ("scenario", "drift"):
-        return f"{key} {Path(str(value)).stem}"
-    if key == "backbone":
-        return captions.BACKBONES.get(str(value), str(value))
+        return f"no {words}"
+    if key in ("dataset", "backbone"):
+        return (
+            captions.dataset_named(str(value)) if key == "dataset" else captions.BACKBONES.get(str(value), str(value))
+        )
     if key in ("devices", "blocks", "sessions"):
         return f"{value} {key}"
-    return f"{key.replace('_', ' ')} {value}"
+    return f"{words} {Path(str(value)).stem if key in ('scenario', 'drift') else value}"
 
 
 def _join(members: Sequence[Run]) -> pd.DataFrame:
     """The rows of these runs, each method and seed once."""
     kept: dict[tuple[str, int], tuple[Run, pd.DataFrame]] = {}
     for run in members:
-        for method, seed in itertools.product(run.methods, run.seeds):
-            rows = run.sessions[(run.sessions["method"] == method) & (run.sessions["seed"] == seed)]
-            key = (method, seed)
-            if key not in kept:
-                kept[key] = (run, rows)
-            elif not _same(kept[key][1], rows):
+        for key in itertools.product(run.methods, run.seeds):
+            rows = run.sessions[(run.sessions["method"] == key[0]) & (run.sessions["seed"] == key[1])]
+            first, known = kept.setdefault(key, (run, rows))
+            if not known[_FACTS].reset_index(drop=True).equals(rows[_FACTS].reset_index(drop=True)):
                 raise UserError(
-                    f"{kept[key][0].path} and {run.path} both hold {method} with seed {seed} under the same options, "
+                    f"{first.path} and {run.path} both hold {key[0]} with seed {key[1]} under the same options, "
                     "but not the same rows; compare one of them only"
                 )
     return pd.concat([rows for _, rows in kept.values()], ignore_index=True)
 
 
-def _same(first: pd.DataFrame, second: pd.DataFrame) -> bool:
-    facts = ["device", "session", "events", "hits", "ndcg", "path", "served"]
-    return first[facts].reset_index(drop=True).equals(second[facts].reset_index(drop=True))
+_FACTS = ["device", "session", "events", "hits", "ndcg", "path", "served"]

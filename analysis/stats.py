@@ -62,8 +62,7 @@ def ratios(numerators: np.ndarray, denominators: np.ndarray, replicates: int = R
     """
     drawn = [np.stack([draws @ numerators, draws @ denominators]) for draws in _draws(len(numerators), replicates)]
     top, bottom = np.concatenate(drawn, axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(bottom > 0, top / bottom, np.nan)
+    return quotients(top, np.where(bottom > 0, bottom, np.nan))
 
 
 def interval(replicates: np.ndarray, devices: int) -> tuple[np.ndarray, np.ndarray]:
@@ -77,6 +76,12 @@ def interval(replicates: np.ndarray, devices: int) -> tuple[np.ndarray, np.ndarr
     if known.any():
         bounds[:, known] = np.nanpercentile(replicates[:, known], [tail, 100 - tail], axis=0)
     return bounds[0], bounds[1]
+
+
+def level(sums: pd.DataFrame, top: str = "ndcg", bottom: str = "events") -> tuple[float, float, float]:
+    """The column ``top`` over ``bottom``, both summed over devices (one row each), with its 95 % interval."""
+    low, high = interval(ratios(sums[[top]].to_numpy(float), sums[[bottom]].to_numpy(float)), len(sums))
+    return ratio(sums[top].sum(), sums[bottom].sum()), float(low[0]), float(high[0])
 
 
 def paired(

@@ -3,18 +3,18 @@
 A method has one colour, one marker and one dash pattern everywhere, so that it is known again without its colour. The
 colours are those of Okabe and Ito, Color Universal Design, 2008 (jfly.uni-koeln.de/color); the baseline is grey.
 
-Figures are made without pyplot, so nothing global is left behind::
+A figure is a list of panels. It is made without pyplot, so nothing global is left behind::
 
     sheet = Sheet(run.methods, run.titles, "narrow")
     with style.use():
-        figure, axes = sheet.panels(2)
+        figure = sheet.figure([Panel("Quality", lambda axis: axis.plot(...), x="session", y="NDCG@10"), ...])
 
-They are drawn in light colours. :func:`svg` writes these as CSS variables, so that one file is light or dark as its
+Figures are drawn in light colours. :func:`svg` writes these as CSS variables, so that one file is light or dark as its
 reader prefers.
 """
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +22,8 @@ from string import ascii_lowercase
 from typing import Any, Literal
 
 import matplotlib as mpl
+import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -92,12 +94,24 @@ _SPARE = [
 
 
 @dataclass(frozen=True)
+class Panel:
+    """One part of a figure: its title, what draws it, the names of its axes."""
+
+    title: str
+    draw: Callable[[Axes], object]
+    x: str = ""
+    y: str = ""
+
+
+@dataclass(frozen=True)
 class Sheet:
     """What a figure is drawn on: how wide it is, and how the methods of all figures beside it are called and drawn."""
 
     methods: Sequence[str] = ()
     """In the order of the run; the first without a look of its own takes the first spare one."""
     titles: Mapping[str, str] = field(default_factory=dict)
+    references: Sequence[str] = ()
+    """The methods without a network."""
     width: Width = "wide"
 
     @property
@@ -126,23 +140,75 @@ class Sheet:
             "label": self.title(method),
         }
 
-    def panels(self, count: int, height: float = 2.7, most: int = 3, **kwargs: Any) -> tuple[Figure, list[Axes]]:
+    def each(self, frame: pd.DataFrame, lines: bool = True) -> Iterator[tuple[str, pd.DataFrame, dict[str, Any]]]:
+        """Every method of a frame, its rows, and :meth:`line` of it; without ``lines`` only its markers."""
+        for method, look in self.looks(frame["method"].unique().tolist()).items():
+            arguments = self.line(method, look)
+            yield method, frame[frame["method"] == method], arguments if lines else arguments | {"linestyle": "none"}
+
+    def panels(self, count: int, height: float = 2.7, most: int = 3) -> tuple[Figure, list[Axes]]:
         """A figure of ``count`` panels, at most ``most`` in a row (one on a phone), each ``height`` inches high."""
         columns = 1 if self.narrow else min(count, most)
         rows = -(-count // columns)
         figure = Figure(figsize=(3.7 if self.narrow else 7.2, height * rows), layout="constrained")
         FigureCanvasAgg(figure)
-        axes = list(figure.subplots(rows, columns, squeeze=False, **kwargs).ravel())
+        axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
         for extra in axes[count:]:
             extra.remove()
         return figure, axes[:count]
 
-    def legend(self, figure: Figure, axis: Axes, columns: int = 4) -> None:
-        """One legend for the whole figure, below it, where it hides nothing."""
-        handles, labels = axis.get_legend_handles_labels()
-        if handles:
-            count = min(2 if self.narrow else columns, len(handles))
-            figure.legend(handles, labels, loc="outside lower center", ncols=count)
+    def figure(
+        self,
+        panels: Sequence[Panel],
+        height: float = 2.7,
+        most: int = 3,
+        legend: int = 4,
+        lettered: bool = True,
+    ) -> Figure:
+        """Draw these panels, with letters if there are several, and their legend in ``legend`` columns (0: none) below,
+        where it hides nothing."""
+        figure, axes = self.panels(len(panels), height, most)
+        for i, (axis, panel) in enumerate(zip(axes, panels, strict=True)):
+            panel.draw(axis)
+            if panel.x:
+                axis.set_xlabel(panel.x)
+            if panel.y:
+                axis.set_ylabel(panel.y)
+            letter = f"({ascii_lowercase[i]}) " if lettered and len(panels) > 1 else ""
+            axis.set_title(f"{letter}{panel.title}", loc="left")
+        handles, labels = next((both for axis in axes if (both := axis.get_legend_handles_labels())[0]), ([], []))
+        if handles and legend:
+            columns = min(2 if self.narrow else legend, len(handles))
+            figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+        return figure
+
+    def bands(self, axis: Axes, frame: pd.DataFrame, value: str, low: str = "low", high: str = "high") -> None:
+        """Draw a line with a band for each method, along the whole numbers in the column ``at``."""
+        for _, rows, arguments in self.each(frame):
+            mine = rows[rows[value].notna()]
+            axis.fill_between(mine["at"], mine[low], mine[high], color=arguments["color"], alpha=0.16, linewidth=0)
+            axis.plot(mine["at"], mine[value], markevery=max(1, len(mine) // 15), **arguments)
+        whole_numbers(axis)
+        axis.margins(x=0.03)
+
+    def dots(self, axis: Axes, frame: pd.DataFrame, by: str, value: str, low: str = "", high: str = "") -> None:
+        """Draw a point for each method in each group of the column ``by``, with bars where columns are named."""
+        groups, methods = frame[by].unique().tolist(), frame["method"].nunique()
+        for i, (_, rows, arguments) in enumerate(self.each(frame, lines=False)):
+            mine = rows.set_index(by).reindex(groups)
+            place = np.arange(len(groups)) + (i - (methods - 1) / 2) * min(0.16, 0.7 / methods)
+            bars = lengths(mine, value, low, high) if low or high else None
+            axis.errorbar(place, mine[value], yerr=bars, elinewidth=1, **arguments)
+        crowded = len(groups) > 4 or max(len(str(group)) for group in groups) > 9
+        axis.set_xticks(range(len(groups)), groups, rotation=35 if crowded else 0, ha="right" if crowded else "center")
+        axis.set_xlim(-0.5, len(groups) - 0.5)
+        axis.grid(axis="x", visible=False)
+
+
+def lengths(frame: pd.DataFrame, value: str, low: str, high: str) -> np.ndarray:
+    """How far bars reach below and above ``value``, ``(2, n)``; nothing where a column is not named or not known."""
+    ends = [frame[value] - frame[low or value], frame[high or value] - frame[value]]
+    return np.nan_to_num(np.stack([end.to_numpy(float) for end in ends])).clip(min=0)
 
 
 @contextmanager
@@ -152,21 +218,37 @@ def use() -> Iterator[None]:
         yield
 
 
-def letter(axes: Sequence[Axes], titles: Sequence[str]) -> None:
-    """Title the panels, with letters if there are several."""
-    for i, (axis, text) in enumerate(zip(axes, titles, strict=True)):
-        axis.set_title(f"({ascii_lowercase[i]}) {text}" if len(axes) > 1 else text, loc="left")
-
-
 def whole_numbers(axis: Axes) -> None:
-    """Ticks of the horizontal axis at whole numbers only."""
+    """Set ticks of the horizontal axis at whole numbers only."""
     axis.xaxis.set_major_locator(MaxNLocator(nbins="auto", integer=True))
 
 
 def percent_axis(axis: Axes, which: Literal["x", "y"] = "y") -> None:
-    """Ticks of a share from 0 to 1 in percent."""
+    """Write the ticks of a share from 0 to 1 in percent."""
     target = axis.yaxis if which == "y" else axis.xaxis
     target.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f} %"))
+
+
+def shares(axis: Axes) -> None:
+    """Make the vertical axis one of shares, from 0 to 1 with a little room."""
+    percent_axis(axis)
+    axis.set_ylim(-0.04, 1.06)
+
+
+def from_zero(axis: Axes) -> None:
+    """Let the vertical axis begin at 0, with room above the highest point."""
+    top = max(axis.dataLim.y1, 0.0)
+    axis.set_ylim(0, 1.06 * top if top > 0 else 1)
+
+
+def zero_line(axis: Axes) -> None:
+    """Mark where a difference is none."""
+    axis.axhline(0, color=LIGHT.muted, linewidth=1)
+
+
+def note(axis: Axes, text: str, at: tuple[Any, Any], offset: int = 4, **other: Any) -> None:
+    """Write small letters beside a point, ``offset`` points to its right (or left)."""
+    axis.annotate(text, at, xytext=(offset, 0), textcoords="offset points", va="center", fontsize=6.5, **other)
 
 
 def settle(figure: Figure) -> Figure:

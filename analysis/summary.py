@@ -7,7 +7,6 @@ fell back to.
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
 from analysis.stats import BASELINE, interval, paired, quotients, ratio, ratios
@@ -21,6 +20,24 @@ SUMS = {
     "ndcg@10_sampled": "ndcg_sampled",
 }
 """Measures of quality, and the columns of rows that hold their sums over events."""
+BY_EVENT = {
+    "macs_m": ("macs", 1e6),
+    "macs_paper_m": ("macs_paper", 1e6),
+    "seconds_inference": ("seconds_inference", 1),
+}
+"""Means over events: the column of rows, and what it is divided by."""
+BY_SESSION = {
+    "param_mbit": ("param_bits", 1e6),
+    "requests_per_session": ("requested", 1),
+    "uplink_kbit": ("bits_up", 1e3),
+    "downlink_mbit": ("bits_down", 1e6),
+    "served": ("served", 1),
+    "seconds_adapt": ("seconds_adapt", 1),
+    "joules": ("joules", 1),
+    "macs_session_m": ("macs_session", 1e6),
+    "blocks": ("blocks", 1),
+}
+"""Means over device-sessions, likewise."""
 
 
 def summarise(
@@ -37,18 +54,34 @@ def summarise(
     The same rows always give the same numbers.
     """
     order = list(methods) if methods is not None else sessions["method"].unique().tolist()
-    rows = [_means(method, sessions[sessions["method"] == method]) for method in order]
-    frame = pd.DataFrame(rows)
     per_device = device_sums(sessions)
-    frame = frame.merge(_intervals(per_device, order), on="method")
-    frame = frame.merge(_differences(per_device, order, baseline), on="method")
-    frame["coverage"] = frame["method"].map(covered_shares(coverage)) if coverage is not None else np.nan
-    return frame[schema.names(schema.SUMMARY)]
+    ndcg, events = (
+        per_device[name].unstack("method").reindex(columns=order).fillna(0.0).to_numpy(float)
+        for name in ("ndcg", "events")
+    )
+    frame = pd.DataFrame([_means(method, sessions[sessions["method"] == method]) for method in order])
+    frame["ndcg@10_low"], frame["ndcg@10_high"] = interval(ratios(ndcg, events), len(ndcg))
+    compared = [method for method in order if baseline in order and method != baseline]
+    base = of_method(per_device, baseline)
+    differences = {method: compare_devices(base, of_method(per_device, method)) for method in compared}
+    frame = frame.join(pd.DataFrame.from_dict(differences, orient="index"), on="method")
+    if coverage is not None:
+        frame["coverage"] = frame["method"].map(covered_shares(coverage))
+        frame["installed_mbit"] = frame["method"].map(coverage.groupby("method")["bits_installed"].mean() / 1e6)
+    if "bits_installed" in sessions:  # every version of the cloud model, the first included
+        sums = sessions.groupby(["method", "seed", "device"])["bits_installed"].sum()
+        frame["installed_mbit"] = frame["method"].map(sums.groupby("method").mean() / 1e6)
+    return frame.reindex(columns=schema.names(schema.SUMMARY))
 
 
 def device_sums(sessions: pd.DataFrame) -> pd.DataFrame:
     """Sums of ``ndcg``, ``hits`` and ``events`` over sessions and seeds, indexed by (method, device)."""
     return sessions.groupby(["method", "device"], observed=True)[["ndcg", "hits", "events"]].sum()
+
+
+def of_method(per_device: pd.DataFrame, method: str) -> pd.DataFrame:
+    """The rows of one method of :func:`device_sums`, indexed by device."""
+    return per_device[per_device.index.get_level_values("method") == method].droplevel("method")
 
 
 def compare_devices(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, float]:
@@ -57,57 +90,39 @@ def compare_devices(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, floa
     Both are indexed by device and have the columns ``ndcg`` and ``events`` (sums).
     """
     common = first.index.intersection(second.index)
-    a, b = first.loc[common], second.loc[common]
-    found = paired(
-        (a["ndcg"].to_numpy(float), b["ndcg"].to_numpy(float)),
-        (a["events"].to_numpy(float), b["events"].to_numpy(float)),
+    ndcg, events = (
+        (first.loc[common, name].to_numpy(float), second.loc[common, name].to_numpy(float))
+        for name in ("ndcg", "events")
     )
-    return {
-        "ndcg@10_delta": found.delta,
-        "ndcg@10_delta_low": found.low,
-        "ndcg@10_delta_high": found.high,
-        "ndcg@10_p": found.p,
-    }
+    found = paired(ndcg, events)
+    names = ("ndcg@10_delta", "ndcg@10_delta_low", "ndcg@10_delta_high", "ndcg@10_p")
+    return dict(zip(names, (found.delta, found.low, found.high, found.p), strict=True))
 
 
 def _means(method: str, rows: pd.DataFrame) -> dict[str, object]:
     events = rows["events"].to_numpy(float)
-    total = events.sum()
-
-    def by_event(column: str) -> float:
-        return ratio((rows[column].to_numpy(float) * events).sum(), total)
-
-    def by_session(column: str) -> float:
-        return float(rows[column].to_numpy(float).mean())
-
-    sums = rows.groupby("seed")[["hits", "ndcg", "events"]].sum()
+    by_seed = rows.groupby("seed")[["hits", "ndcg", "events"]].sum()
 
     def spread(column: str) -> float:
         """Over seeds; NaN of one seed."""
-        return float(pd.Series(quotients(sums[column], sums["events"])).std(ddof=1))
+        return float(pd.Series(quotients(by_seed[column], by_seed["events"])).std(ddof=1))
 
     return {
         "method": method,
         "devices": rows["device"].nunique(),
         "sessions": len(rows),
-        "events": int(total),
+        "events": int(events.sum()),
+        "seeds": len(by_seed),
         **{
-            name: ratio(rows[column].to_numpy(float).sum(), total) if column in rows else np.nan
+            name: ratio(rows[column].to_numpy(float).sum(), events.sum())
             for name, column in SUMS.items()
+            if column in rows
         },
-        "macs_m": by_event("macs") / 1e6,
-        "param_mbit": by_session("param_bits") / 1e6,
-        "requests_per_session": by_session("requested"),
-        "uplink_kbit": by_session("bits_up") / 1e3,
-        "downlink_mbit": by_session("bits_down") / 1e6,
-        "served": by_session("served"),
-        "seconds_adapt": by_session("seconds_adapt"),
-        "joules": by_session("joules"),
-        "macs_paper_m": by_event("macs_paper") / 1e6,
-        "macs_session_m": by_session("macs_session") / 1e6,
-        "blocks": by_session("blocks"),
-        "seconds_inference": by_event("seconds_inference"),
-        "seeds": len(sums),
+        **{
+            name: ratio((rows[column].to_numpy(float) * events).sum(), events.sum()) / unit
+            for name, (column, unit) in BY_EVENT.items()
+        },
+        **{name: float(rows[column].to_numpy(float).mean()) / unit for name, (column, unit) in BY_SESSION.items()},
         "hit@10_sd": spread("hits"),
         "ndcg@10_sd": spread("ndcg"),
         "mdac": mdac(rows),
@@ -135,35 +150,7 @@ def covered_shares(coverage: pd.DataFrame) -> pd.Series:
     return shares.groupby(coverage["method"]).agg(lambda share: share.mean(skipna=False))
 
 
-def _intervals(per_device: pd.DataFrame, order: list[str]) -> pd.DataFrame:
-    ndcg = per_device["ndcg"].unstack("method").reindex(columns=order).fillna(0.0)
-    events = per_device["events"].unstack("method").reindex(columns=order).fillna(0.0)
-    low, high = interval(ratios(ndcg.to_numpy(float), events.to_numpy(float)), len(ndcg))
-    return pd.DataFrame({"method": order, "ndcg@10_low": low, "ndcg@10_high": high})
-
-
-def of_method(per_device: pd.DataFrame, method: str) -> pd.DataFrame:
-    """The rows of one method of :func:`device_sums`, indexed by device."""
-    return per_device[per_device.index.get_level_values("method") == method].droplevel("method")
-
-
-def _differences(per_device: pd.DataFrame, order: list[str], baseline: str) -> pd.DataFrame:
-    nothing = dict.fromkeys(("ndcg@10_delta", "ndcg@10_delta_low", "ndcg@10_delta_high", "ndcg@10_p"), np.nan)
-    rows: list[dict[str, object]] = []
-    for method in order:
-        values = nothing
-        if baseline in order and method != baseline:
-            values = compare_devices(of_method(per_device, baseline), of_method(per_device, method))
-        rows.append({"method": method, **values})
-    return pd.DataFrame(rows)
-
-
 def relative_difference(summary: pd.DataFrame) -> pd.Series:
     """NDCG@10 against DeviceRec's as a share of DeviceRec's; NaN where there is no difference to give."""
     base = summary["ndcg@10"] - summary["ndcg@10_delta"]
     return pd.Series(quotients(summary["ndcg@10_delta"], base), index=summary.index)
-
-
-def uncertain(summary: pd.DataFrame) -> pd.Series:
-    """Whether the interval of the difference to DeviceRec includes zero."""
-    return (summary["ndcg@10_delta_low"] <= 0) & (summary["ndcg@10_delta_high"] >= 0)

@@ -125,12 +125,13 @@ def terminal(
         cells = [row[place] for row in table.rows]
         slot = " " if any(cell.best for cell in cells) else ""  # for the star
         longest = max((len(cell.text) for cell in cells), default=0)
+        widest = max(len(line) for line in name.split("\n"))
         shown.add_column(
             name.replace("\n", f"{slot}\n") + slot,
             justify="right" if place >= left else "left",
             no_wrap=not tight,
             overflow="fold",
-            min_width=min(longest, 11) if place < left else longest + len(slot) + tight,
+            min_width=min(longest, 13) if place < left else max(longest, widest) + len(slot) + tight,
         )
     starred = [[cell.best for cell in cells] for cells in zip(*table.rows, strict=True)]
     for row in table.rows:

@@ -11,91 +11,48 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.stats import interval, quotients, ratio, ratios
+from analysis.stats import interval, level, quotients, ratio, ratios
 from analysis.summary import device_sums, mdac
+from core import schema
 from core.schema import STATUSES
-
-TIER_COLUMNS = {
-    "tier": "kind of device, the slowest first",
-    "method": "name of the method",
-    "devices": "devices of this kind",
-    "sessions": "their device-sessions, over all seeds",
-    "ndcg@10": "summed NDCG divided by events",
-    "low": "lower end of its 95 % bootstrap interval over devices",
-    "high": "upper end",
-    "hit@10": "hits divided by events",
-    "served": "share of device-sessions in which the device could run the network",
-    "blocks": "blocks, mean over the device-sessions that ran a network",
-    "macs_m": "10^6 multiply-accumulates of one inference, mean over events",
-    "adapt_ms": "milliseconds until the device had a new network, median over the device-sessions that got or made one",
-    "adapt_ms_p95": "the same, 95th percentile",
-    "inference_us": "microseconds of one inference, median over the device-sessions that ran a network",
-    "inference_us_p95": "the same, 95th percentile",
-    "mbit": "10^6 bits in both directions, mean over device-sessions",
-    "joules": "energy of the device, mean over device-sessions",
-}
-"""Of ``tiers.csv``, in this order: one row per tier and method."""
-
-FAIRNESS_COLUMNS = {
-    "method": "name of the method",
-    "worst_tier": "kind of device with the lowest NDCG@10",
-    "worst": "its NDCG@10",
-    "best_tier": "kind of device with the highest NDCG@10",
-    "best": "its NDCG@10",
-    "ratio": "worst divided by best",
-    "low": "lower end of the ratio's 95 % bootstrap interval over devices",
-    "high": "upper end",
-    "mdac": "largest gap of a kind of device to all, as a share of the NDCG@10 of all (analysis.summary.mdac)",
-}
-"""Of the fairness view, in this order: one row per method."""
 
 
 def tier_table(sessions: pd.DataFrame, tiers: Sequence[str], methods: Sequence[str]) -> pd.DataFrame:
-    """One row per tier and method, with the columns :data:`TIER_COLUMNS`."""
-    rows = []
-    for tier in tiers:
-        for method in methods:
-            mine = sessions[(sessions["tier"] == tier) & (sessions["method"] == method)]
-            if mine["events"].sum() > 0:
-                rows.append({"tier": tier, "method": method, **_facts(mine)})
-    return pd.DataFrame(rows, columns=list(TIER_COLUMNS))
+    """One row per tier and method, with the columns :data:`core.schema.TIERS`."""
+    parts = dict(iter(sessions.groupby(["tier", "method"], observed=True)))
+    keys = [(tier, method) for tier in tiers for method in methods if (tier, method) in parts]
+    rows = [
+        {"tier": tier, "method": method, **_facts(parts[tier, method])}
+        for tier, method in keys
+        if parts[tier, method]["events"].sum() > 0
+    ]
+    return pd.DataFrame(rows, columns=schema.names(schema.TIERS))
 
 
 def _facts(rows: pd.DataFrame) -> dict[str, float]:
-    sums = device_sums(rows)
-    ndcg, events = sums[["ndcg"]].to_numpy(float), sums[["events"]].to_numpy(float)
-    low, high = interval(ratios(ndcg, events), len(sums))
-    ran = rows[rows["served"]]
-    made = rows[rows["adapted"]]
-    adapt, inference = _spread(1e3 * made["seconds_adapt"]), _spread(1e6 * ran["seconds_inference"])
-    return {
+    sums, events = device_sums(rows), rows["events"].to_numpy(float)
+    ran, made = rows[rows["served"]], rows[rows["adapted"]]
+    ndcg, low, high = level(sums)
+    found = {
         "devices": rows["device"].nunique(),
         "sessions": len(rows),
-        "ndcg@10": ratio(ndcg.sum(), events.sum()),
-        "low": float(low[0]),
-        "high": float(high[0]),
+        "ndcg@10": ndcg,
+        "low": low,
+        "high": high,
         "hit@10": ratio(sums["hits"].sum(), events.sum()),
         "served": float(rows["served"].mean()),
-        "blocks": float(ran["blocks"].mean()) if len(ran) else np.nan,
-        "macs_m": ratio((rows["macs"].to_numpy(float) * rows["events"].to_numpy(float)).sum(), events.sum()) / 1e6,
-        "adapt_ms": adapt[0],
-        "adapt_ms_p95": adapt[1],
-        "inference_us": inference[0],
-        "inference_us_p95": inference[1],
+        "blocks": float(ran["blocks"].mean()),
+        "macs_m": ratio((rows["macs"].to_numpy(float) * events).sum(), events.sum()) / 1e6,
         "mbit": float((rows["bits_up"] + rows["bits_down"]).mean() / 1e6),
         "joules": float(rows["joules"].mean()),
     }
-
-
-def _spread(values: pd.Series) -> tuple[float, float]:
-    """Median and 95th percentile; NaN where there is nothing."""
-    if values.empty:
-        return np.nan, np.nan
-    return float(values.median()), float(values.quantile(0.95))
+    for name, values in (("adapt_ms", 1e3 * made["seconds_adapt"]), ("inference_us", 1e6 * ran["seconds_inference"])):
+        found |= {name: float(values.median()), f"{name}_p95": float(values.quantile(0.95))}
+    return found
 
 
 def fairness(sessions: pd.DataFrame, tiers: Sequence[str], methods: Sequence[str]) -> pd.DataFrame:
-    """The worst tier against the best, with the columns :data:`FAIRNESS_COLUMNS`; empty if there is one tier only.
+    """The worst tier against the best, with the columns :data:`core.schema.FAIRNESS`; empty if there is one tier only.
 
     The bootstrap draws devices of all tiers together; which tier is worst and which is best is not drawn again.
     """
@@ -110,24 +67,13 @@ def fairness(sessions: pd.DataFrame, tiers: Sequence[str], methods: Sequence[str
         played = np.flatnonzero(events.sum(axis=0) > 0)
         if len(played) < 2:
             continue
-        level = ndcg.sum(axis=0)[played] / events.sum(axis=0)[played]
-        worst, best = int(level.argmin()), int(level.argmax())
+        quality = ndcg.sum(axis=0)[played] / events.sum(axis=0)[played]
+        worst, best = int(quality.argmin()), int(quality.argmax())
         drawn = ratios(ndcg[:, played], events[:, played])
         low, high = interval(quotients(drawn[:, worst], drawn[:, best])[:, None], len(ndcg))
-        rows.append(
-            {
-                "method": method,
-                "worst_tier": tiers[played[worst]],
-                "worst": float(level[worst]),
-                "best_tier": tiers[played[best]],
-                "best": float(level[best]),
-                "ratio": ratio(level[worst], level[best]),
-                "low": float(low[0]),
-                "high": float(high[0]),
-                "mdac": mdac(mine),
-            }
-        )
-    return pd.DataFrame(rows, columns=list(FAIRNESS_COLUMNS))
+        ends = (tiers[played[worst]], float(quality[worst]), tiers[played[best]], float(quality[best]))
+        rows.append((method, *ends, ratio(quality[worst], quality[best]), float(low[0]), float(high[0]), mdac(mine)))
+    return pd.DataFrame(rows, columns=schema.names(schema.FAIRNESS))
 
 
 def statuses(sessions: pd.DataFrame, tiers: Sequence[str], methods: Sequence[str]) -> pd.DataFrame | None:
@@ -137,8 +83,6 @@ def statuses(sessions: pd.DataFrame, tiers: Sequence[str], methods: Sequence[str
         return None
     counts = sessions.groupby(["method", "tier", "status"], observed=True).size().unstack("status", fill_value=0)
     counts = counts.reindex(columns=list(STATUSES), fill_value=0)
+    counts.insert(0, "sessions", counts.sum(axis=1))
     order = [(method, tier) for method in methods for tier in tiers if (method, tier) in counts.index]
-    frame = counts.loc[order].reset_index()
-    frame.insert(2, "sessions", frame[list(STATUSES)].sum(axis=1))
-    frame.columns.name = None
-    return frame
+    return counts.loc[order].rename_axis(columns=None).reset_index()

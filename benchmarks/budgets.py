@@ -11,20 +11,13 @@ what an earlier call has finished is not played again. Writes ``budgets.csv`` an
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import pandas as pd
 import tyro
 
-from analysis import style
-from analysis.summary import summarise
-from benchmarks.runs import flags, play
 from core.cli import run as run_command
-from models.backbones.sasrec import SASRec
 from strategies.registry import METHODS
-
-CHOSEN = ("forward-ofa-plus", "forward-ofa-plus-random", "forward-ofa-plus-first", "forward-ofa-plus-last")
-DEDICATED = "devicerec"
 
 
 @dataclass(frozen=True)
@@ -47,6 +40,23 @@ class Options:
     """where the runs go"""
     out: Path = Path("results/budgets")
     """where the table and the figure go"""
+
+
+if __name__ == "__main__":  # a wrong option and --help need none of the imports below, which take seconds
+    tyro.cli(Options, description=__doc__)
+
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis import style
+from analysis.style import Panel
+from analysis.summary import summarise
+from benchmarks.runs import flags, play
+from models.backbones.sasrec import SASRec
+
+CHOSEN = ("forward-ofa-plus", "forward-ofa-plus-random", "forward-ofa-plus-first", "forward-ofa-plus-last")
+DEDICATED = "devicerec"
 
 
 def main(options: Options) -> None:
@@ -92,22 +102,23 @@ def _play(options: Options, name: str, methods: tuple[str, ...], extra: list[str
 
 def _draw(table: pd.DataFrame, options: Options) -> None:
     methods = [DEDICATED, *CHOSEN]
-    sheet = style.Sheet(methods, {name: METHODS[name].title for name in methods})
+    # In the legend it must be said whose blocks are random, first or last.
+    titles = {name: str(METHODS[name].title).replace("+ ", "Forward-OFA+, ", 1) for name in methods}
+    sheet = style.Sheet(methods, titles)
+    table = table.set_index("method").loc[methods].reset_index().sort_values("budget", kind="stable")
+
+    def lines(across: str, axis: Axes) -> None:
+        for _, mine, arguments in sheet.each(table):
+            axis.plot(mine[across], mine["ndcg@10"], **arguments)
+        if across == "budget":
+            style.whole_numbers(axis)
+
+    panels = [
+        Panel("One model, or one for each", partial(lines, "budget"), "blocks that a device has room for", "NDCG@10"),
+        Panel("What it costs", partial(lines, "macs_m"), "million MACs of one inference"),
+    ]
     with style.use():
-        figure, axes = sheet.panels(2)
-        for method, look in sheet.looks(methods).items():
-            mine = table[table["method"] == method].sort_values("budget")
-            arguments = sheet.line(method, look)
-            arguments["label"] = str(arguments["label"]).replace("+ ", "Forward-OFA+, ", 1)  # whose blocks they are
-            axes[0].plot(mine["budget"], mine["ndcg@10"], **arguments)
-            axes[1].plot(mine["macs_m"], mine["ndcg@10"], **arguments)
-        axes[0].set_xlabel("blocks that a device has room for")
-        axes[1].set_xlabel("million MACs of one inference")
-        axes[0].set_ylabel("NDCG@10")
-        style.whole_numbers(axes[0])
-        style.letter(axes, ["One model, or one for each", "What it costs"])
-        sheet.legend(figure, axes[0])
-        style.save(figure, options.out / "budgets")
+        style.save(sheet.figure(panels), options.out / "budgets")
 
 
 if __name__ == "__main__":

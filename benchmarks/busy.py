@@ -20,15 +20,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest.mock import patch
 
-import pandas as pd
-import torch
 import tyro
 
-import analysis
-from benchmarks.machine import cores
 from core.interrupts import terminated_like_interrupted
-from sim import experiment
-from sim.backends.launch import run_apps
 from sim.config import Config
 
 
@@ -48,6 +42,19 @@ class Options:
     """times that each of the four ways is played"""
     out: Path | None = None
     """CSV file for the table"""
+
+
+if __name__ == "__main__":  # a wrong option and --help need none of the imports below, which take seconds
+    tyro.cli(Options, description=__doc__)
+
+
+import pandas as pd
+import torch
+
+import analysis
+from benchmarks.machine import cores
+from sim import experiment
+from sim.backends.launch import run_apps
 
 
 @contextmanager

@@ -18,6 +18,21 @@ from contextlib import chdir
 from pathlib import Path
 from random import Random
 
+from strategies.registry import METHODS
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("--cases", type=int, default=10_000, help="altered messages")
+    found.add_argument("--seed", type=int, default=0, help="of the alterations")
+    return found
+
+
+if __name__ == "__main__":  # a wrong option and --help need none of the imports below, which take seconds
+    parser().parse_args()
+
+
 import torch
 from flwr.app import Message, RecordDict
 
@@ -27,7 +42,6 @@ from benchmarks.verdicts import believable, same, sensible
 from sim import play
 from sim.backends.inprocess import InProcessGrid
 from strategies.base import DeviceSession, SessionResult
-from strategies.registry import METHODS
 
 METHODS_TRIED = (
     "devicerec",
@@ -169,10 +183,7 @@ def fuzz(folder: Path, cases: int, seed: int) -> Counter[tuple[str, str, str]]:
 
 def main() -> int:
     """The command; 1 if there is a fault."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=10_000, help="altered messages")
-    parser.add_argument("--seed", type=int, default=0, help="of the alterations")
-    options = parser.parse_args()
+    options = parser().parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, chdir(folder):  # an altered folder may be one below this
         counts = fuzz(Path(folder), options.cases, options.seed)

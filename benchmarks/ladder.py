@@ -12,15 +12,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 import tyro
 
-from analysis.summary import summarise
-from benchmarks.runs import flags, play
 from core.cli import run as run_command
-
-ONE, LADDER, ADAPTIVE = "devicerec", "devicerec-that-fits", "forward-ofa-plus"
-SESSION_KEY = ["seed", "device", "session"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +37,19 @@ class Options:
     """where the runs go"""
     out: Path = Path("results/ladder")
     """where the table goes"""
+
+
+if __name__ == "__main__":  # a wrong option and --help need none of the imports below, which take seconds
+    tyro.cli(Options, description=__doc__)
+
+
+import pandas as pd
+
+from analysis.summary import summarise
+from benchmarks.runs import flags, play
+
+ONE, LADDER, ADAPTIVE = "devicerec", "devicerec-that-fits", "forward-ofa-plus"
+SESSION_KEY = ["seed", "device", "session"]
 
 
 def largest_that_fits(sizes: list[pd.DataFrame]) -> pd.DataFrame:

@@ -14,6 +14,26 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+FORMS = {
+    "csv": ("rows.csv", "userId,movieId,rating,timestamp", ",", None),
+    "dat": ("ratings.dat", "", "::", "user=0,item=1,time=3"),
+    "iso": ("rows.csv", "userId,movieId,rating,timestamp", ",", None),
+    "gz": ("rows.csv.gz", "userId,movieId,rating,timestamp", ",", None),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    found = argparse.ArgumentParser(prog="python -m benchmarks.loading", description="How fast a file loads.")
+    found.add_argument("--rows", type=int, default=30_000_000, help="rows of the file (default: 30 million)")
+    found.add_argument("--form", choices=FORMS, default="csv", help="form of the file (default: csv)")
+    return found
+
+
+if __name__ == "__main__":  # a wrong option and --help need none of the imports below, which take seconds
+    parser().parse_args()
+
+
 import numpy as np
 
 from sim.data import load
@@ -22,12 +42,6 @@ ROWS_OF_A_USER = 150
 ITEMS = 85_000
 BEGIN, SPAN = 1_000_000_000, 500_000_000  # seconds
 BLOCK = 500_000  # rows that are written at once
-FORMS = {
-    "csv": ("rows.csv", "userId,movieId,rating,timestamp", ",", None),
-    "dat": ("ratings.dat", "", "::", "user=0,item=1,time=3"),
-    "iso": ("rows.csv", "userId,movieId,rating,timestamp", ",", None),
-    "gz": ("rows.csv.gz", "userId,movieId,rating,timestamp", ",", None),
-}
 
 
 def write(path: Path, rows: int, form: str) -> None:
@@ -59,10 +73,7 @@ def measure(path: str, columns: str | None) -> tuple[int, float, float, float]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write, load, print; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.loading", description="How fast a file loads.")
-    parser.add_argument("--rows", type=int, default=30_000_000, help="rows of the file (default: 30 million)")
-    parser.add_argument("--form", choices=FORMS, default="csv", help="form of the file (default: csv)")
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     name, _, _, columns = FORMS[options.form]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name

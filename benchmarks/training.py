@@ -20,26 +20,11 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import pandas as pd
-import torch
 import tyro
-from rich.console import Console
-from rich.table import Table
 
-from analysis.reproduce.runs import processor
-from benchmarks.contenders import RECBOLE_MISSING, Contender, Ours, RecBoleSASRec
-from benchmarks.data import histories
-from benchmarks.machine import cores, product_rate
 from core.cli import run as run_command
 from core.errors import UserError, unknown
-from models.checkpoint import Sizes
-from models.kernels.precision import product_type
 from strategies.registry import METHODS
-from strategies.training.learner import Recipe
-from strategies.training.loop import keep_freed_memory
-
-WARM_UP = 2
-"""Steps before the first round."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +76,28 @@ class Options:
         if self.out is not None and not self.out.parent.is_dir():
             raise UserError(f"--out {self.out}: there is no folder {self.out.parent}")
         return self
+
+
+if __name__ == "__main__":  # a wrong option and --help need none of the imports below, which take seconds
+    tyro.cli(Options)
+
+
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from analysis.reproduce.runs import processor
+from benchmarks.contenders import RECBOLE_MISSING, Contender, Ours, RecBoleSASRec
+from benchmarks.data import histories
+from benchmarks.machine import cores, product_rate
+from models.checkpoint import Sizes
+from models.kernels.precision import product_type
+from strategies.training.learner import Recipe
+from strategies.training.loop import keep_freed_memory
+
+WARM_UP = 2
+"""Steps before the first round."""
 
 
 def run_round(contenders: Sequence[Contender], seconds: float) -> pd.DataFrame:

@@ -203,6 +203,11 @@ SUMMARY = (
         "by ndcg@10; NaN of one tier",
         missing=True,
     ),
+    Column(
+        "installed_mbit", "float64", "10^6 bit",
+        f"model that a device has installed before its first session, and with {_RETRAIN} anew; mean over devices",
+        missing=True,
+    ),
 )  # fmt: skip
 """The columns of ``summary.csv``, in this order: it has one row per method. Other tools read the first fourteen."""
 
@@ -214,6 +219,11 @@ COVERAGE = (
         "items among the first 10 before at least one event of any device; empty where it is not known", missing=True,
     ),
     Column("items", "int64", _COUNT, "items of the data set"),
+    Column(
+        "bits_installed", "float64", "bit",
+        "bits of the model that is on every device before its first session: shared part, network, table of counts",
+        stands_in=_NAN, missing=True,
+    ),
 )  # fmt: skip
 """The columns of ``coverage.csv``: it has one row per seed and method, which the simulator itself measures."""
 
@@ -222,15 +232,145 @@ TRAINING = (
     Column("seed", "int64", _NUMBER, "seed of the training"),
     Column("epoch", "int64", _NUMBER, "number of the epoch, from 1"),
     Column("loss", "float64", "nats", "training loss, mean over the epoch", signed=True),
-    Column("valid_ndcg@10", "float64", _SHARE, "NDCG@10 on the devices' validation items, against all items"),
-    Column("valid_hit@10", "float64", _SHARE, "Hit@10 on the devices' validation items, against all items"),
+    Column("valid_ndcg@10", "float64", _SHARE, "NDCG@10 on the devices' validation items, among the candidates"),
+    Column("valid_hit@10", "float64", _SHARE, "Hit@10 on the devices' validation items, among the candidates"),
     Column("seconds", "float64", "s", "seconds that the epoch took (measured)"),
     Column("best", "bool", "yes or no", "whether this epoch's weights were kept"),
 )
 """The columns of ``training.csv``: it has one row per trained cloud model, seed and epoch."""
 
-FILES = {"sessions.parquet": SESSIONS, "summary.csv": SUMMARY, "training.csv": TRAINING, "coverage.csv": COVERAGE}
-"""The columns of a run folder's tables, by file."""
+TIERS = (
+    Column("tier", "text", "text", "kind of device, the slowest first"),
+    Column("method", "text", "text", "name of the method"),
+    Column("devices", "int64", _COUNT, "devices of this kind"),
+    Column("sessions", "int64", _COUNT, "their device-sessions, over all seeds"),
+    Column("ndcg@10", "float64", _SHARE, "summed NDCG divided by events"),
+    Column("low", "float64", _SHARE, "lower end of its 95 % bootstrap interval over devices"),
+    Column("high", "float64", _SHARE, "upper end of its interval"),
+    Column("hit@10", "float64", _SHARE, "hits divided by events"),
+    Column("served", "float64", "share", "share of device-sessions in which the device could run the network"),
+    Column("blocks", "float64", _COUNT, "blocks, mean over the device-sessions that ran a network"),
+    Column("macs_m", "float64", f"10^6 {_MACS}", "multiply-accumulates of one inference, mean over events"),
+    Column("adapt_ms", "float64", "ms", "until a device had a new network, median over those that got or made one"),
+    Column("adapt_ms_p95", "float64", "ms", "the same, 95th percentile"),
+    Column("inference_us", "float64", "µs", "of one inference, median over the device-sessions that ran a network"),
+    Column("inference_us_p95", "float64", "µs", "the same, 95th percentile"),
+    Column("mbit", "float64", "10^6 bit", "bits in both directions, mean over device-sessions"),
+    Column("joules", "float64", "J", "energy of the device, mean over device-sessions"),
+)
+"""Of ``tiers.csv``: one row per kind of device and method; of a comparison also by ``setting``."""
+
+FAIRNESS = (
+    Column("method", "text", "text", "name of the method"),
+    Column("worst_tier", "text", "text", "kind of device with the lowest NDCG@10"),
+    Column("worst", "float64", _SHARE, "its NDCG@10, over all its events"),
+    Column("best_tier", "text", "text", "kind of device with the highest NDCG@10"),
+    Column("best", "float64", _SHARE, "its NDCG@10, over all its events"),
+    Column("ratio", "float64", "ratio", "worst divided by best"),
+    Column("low", "float64", "ratio", "lower end of the ratio's 95 % bootstrap interval over devices"),
+    Column("high", "float64", "ratio", "upper end of its interval"),
+    Column("mdac", "float64", "ratio", "as in summary.csv"),
+)
+"""Of ``figures/fairness.csv``: one row per method; of a comparison's ``fairness.csv`` also by ``setting``."""
+
+PAIRED = (
+    Column("method", "text", "text", "name of the method"),
+    Column("reference", "text", "text", "the setting that is compared with"),
+    Column("setting", "text", "text", "the setting that is compared"),
+    Column("devices", "int64", _COUNT, "devices that both have; 0 if they share none: then there is no difference"),
+    Column("ndcg@10_reference", "float64", _SHARE, "NDCG@10 of these devices in the reference"),
+    Column("ndcg@10_delta", "float64", _CHANGE, "NDCG@10 of these devices minus that in the reference"),
+    Column("ndcg@10_delta_low", "float64", _CHANGE, "lower end of the 95 % paired bootstrap interval"),
+    Column("ndcg@10_delta_high", "float64", _CHANGE, "upper end of the 95 % paired bootstrap interval"),
+    Column("ndcg@10_p", "float64", _SHARE, "two-sided p-value, paired bootstrap over devices"),
+)
+"""Of a comparison's ``paired.csv``: one row per method and pair of settings."""
+
+CHANGE = (
+    Column("method", "text", "text", "name of the method"),
+    Column("devices", "int64", _COUNT, "devices whose change the run reaches"),
+    Column("before", "float64", _SHARE, "NDCG@10 of the sessions before the change, on these devices"),
+    Column("during", "float64", _SHARE, "of the sessions in which it happens"),
+    Column("after", "float64", _SHARE, "of the sessions after it"),
+    Column("after_low", "float64", _SHARE, "lower end of its interval"),
+    Column("after_high", "float64", _SHARE, "upper end of its interval"),
+    Column("after_delta", "float64", _CHANGE, "after minus DeviceRec's, over the same devices; NaN without DeviceRec"),
+    Column("after_delta_low", "float64", _CHANGE, "lower end of its paired interval"),
+    Column("after_delta_high", "float64", _CHANGE, "upper end of its interval"),
+    Column("after_p", "float64", _SHARE, "two-sided p-value of the difference, paired bootstrap over devices"),
+    Column(
+        "recovery", "float64", "sessions",
+        "until 90 % of the level before is back, on average over devices; NaN: not in the run",
+    ),
+    Column("recovery_low", "float64", "sessions", "lower end of its interval, over the draws in which it came back"),
+    Column("recovery_high", "float64", "sessions", "upper end of its interval"),
+    Column("unrecovered", "float64", "share", "share of the draws in which it did not come back"),
+)  # fmt: skip
+"""Of a comparison's ``around.csv``, whose rows have ``world``, ``policy`` and the NDCG@10 of all sessions before it."""
+
+ASKING = (
+    Column("method", "text", "text", "name of the method"),
+    Column("rate", "float64", "share", "sessions after a device's first in which it adapted"),
+    Column("mbit", "float64", "10^6 bit", "per device-session, both directions"),
+    Column(
+        "seconds", "float64", "s",
+        "of adapting, mean over device-sessions (simulated): training on the device, or computing and waiting",
+    ),
+    Column("ndcg@10", "float64", _SHARE, "over all events"),
+    Column("low", "float64", _SHARE, "lower end of its interval"),
+    Column("high", "float64", _SHARE, "upper end of its interval"),
+    Column(
+        "delay", "float64", "sessions", "from the change to the next adaptation, mean over the devices that adapt then",
+    ),
+    Column("noticed", "float64", "share", "of the devices with sessions after the change: they adapt in one of them"),
+    Column(
+        "false_alarms", "float64", "share",
+        "of the sessions that start before the change, or without one: the device adapted",
+    ),
+    Column(
+        "gain_all", "float64", _CHANGE,
+        "NDCG@10 that a fresh network gains over the stale one, mean over all events; NaN: not measured",
+    ),
+    Column("gain_low", "float64", _CHANGE, "lower end of its interval"),
+    Column("gain_high", "float64", _CHANGE, "upper end of its interval"),
+    Column(
+        "captured", "float64", "share",
+        "revenue captured: that gain in the sessions with an adaptation over the gain of all",
+    ),
+    Column("captured_low", "float64", "share", "lower end of its interval; NaN where the gain of all may be none"),
+    Column("captured_high", "float64", "share", "upper end of its interval"),
+)  # fmt: skip
+"""What a request policy achieved, of each method that adapts."""
+
+POLICIES = (
+    Column("world", "text", "text", "the settings that play the same streams with the same models, in words"),
+    Column("setting", "text", "text", "name of the setting"),
+    Column("policy", "text", "text", "as on the command line"),
+    Column("budget", "float64", "share", "the budget of requests that set its parameter; NaN: none"),
+    Column("devicerec", "float64", _SHARE, "NDCG@10 of DeviceRec in this world; NaN if it was not played"),
+    *ASKING,
+    Column(
+        "random_delta", "float64", _CHANGE,
+        "NDCG@10 minus that of the policy random with the same budget, over the same devices",
+    ),
+    Column("random_low", "float64", _CHANGE, "lower end of its paired interval"),
+    Column("random_high", "float64", _CHANGE, "upper end of its interval"),
+    Column("random_p", "float64", _SHARE, "two-sided p-value, paired bootstrap over devices"),
+)  # fmt: skip
+"""Of a comparison's ``policies.csv``: one row per setting and method that adapts."""
+
+FILES = {
+    "sessions.parquet": SESSIONS,
+    "summary.csv": SUMMARY,
+    "training.csv": TRAINING,
+    "coverage.csv": COVERAGE,
+    "tiers.csv": TIERS,
+    "fairness.csv": FAIRNESS,
+    "paired.csv": PAIRED,
+    "around.csv": CHANGE,
+    "policies.csv": POLICIES,
+}
+"""The columns of the tables of a run and of a comparison, by file."""
 
 
 def names(columns: Iterable[Column]) -> list[str]:

@@ -18,22 +18,45 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from core.cli import run as run_command
+from core.errors import UserError
+from sim.config import DEFAULT_BLOCKS
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    found = argparse.ArgumentParser(
+        prog="python -m replay.calibrate",
+        description="Time networks of 1 to L blocks here and fit time against MACs.",
+    )
+    found.add_argument("--backbone", choices=sorted(DEFAULT_BLOCKS), default="sasrec")
+    found.add_argument("--blocks", type=int, help="most blocks (default: 6 for sasrec, 12 for nextitnet)")
+    found.add_argument("--context", type=int, default=10, help="items that one prediction reads (default: 10)")
+    found.add_argument("--items", type=int, default=3011, help="items that are scored (default: 3011, MovieLens-1M)")
+    found.add_argument("--repeats", type=int, default=300, help="runs of each network (default: 300)")
+    found.add_argument("--out", type=Path, default=Path("calibration"), help="folder to write to")
+    return found
+
+
+if __name__ == "__main__":  # a wrong option and --help need none of the imports below, which take seconds
+    parser().parse_args()
+
+
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from analysis import style
-from analysis.page import write
-from analysis.plots import calibration
-from analysis.reproduce import paper
+from analysis.style import Panel
 from analysis.text import number, percent
-from core.cli import run as run_command
-from core.errors import UserError
+from core import atomic
 from core.threads import one_thread
-from models.checkpoint import BACKBONES, Sizes
+from models.checkpoint import Sizes
 from models.standalone import fresh
 from replay.timing import durations
 
@@ -107,10 +130,38 @@ def calibrate(
         frame[f"seconds {name}"] = found.seconds(macs)
         frame[f"error {name}"] = found.seconds(macs) / seconds - 1
     out.mkdir(parents=True, exist_ok=True)
-    write(out / "calibration.csv", frame.to_csv(index=False))
+    atomic.write(out / "calibration.csv", frame.to_csv(index=False))
     with style.use():
-        style.save(style.settle(calibration.draw(frame, style.Sheet())), out / "calibration")
+        style.save(style.settle(draw(frame, style.Sheet())), out / "calibration")
     return frame, fits
+
+
+def draw(frame: pd.DataFrame, sheet: style.Sheet) -> Figure:
+    """One panel of times and the lines that were fitted, one of the lines' relative errors."""
+    macs, colours = frame["macs"] / 1e6, [style.LOOKS[method].colour for method in ("forward-ofa", "duet")]
+    fits = list(zip((name for name in frame if name.startswith("error ")), colours, ("-", "--"), strict=False))
+
+    def times(axis: Axes) -> None:
+        dots = {"color": style.LIGHT.ink, "marker": "o", "linestyle": "none", "elinewidth": 1}
+        bars = [0 * macs, 1e6 * (frame["seconds_p95"] - frame["seconds"])]
+        label = "measured: median, up to the 95th percentile"
+        axis.errorbar(macs, 1e6 * frame["seconds"], yerr=bars, label=label, **dots)
+        for name, colour, dashes in fits:
+            line = 1e6 * frame[name.replace("error", "seconds")]
+            axis.plot(macs, line, color=colour, linestyle=dashes, label=name.replace("error", "line"))
+        axis.set_ylim(bottom=0)
+
+    def errors(axis: Axes) -> None:
+        for name, colour, dashes in fits:
+            axis.plot(macs, 100 * frame[name], color=colour, linestyle=dashes, marker="o")
+        style.zero_line(axis)
+
+    across = "million MACs of one inference"
+    panels = [
+        Panel("Time on this machine", times, across, "microseconds"),
+        Panel("How far a line is off", errors, across, "error of the line, %"),
+    ]
+    return sheet.figure(panels, legend=3)
 
 
 def table(frame: pd.DataFrame, fits: dict[str, Fit], title: str) -> Table:
@@ -138,22 +189,12 @@ def table(frame: pd.DataFrame, fits: dict[str, Fit], title: str) -> Table:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m replay.calibrate",
-        description="Time networks of 1 to L blocks here and fit time against MACs.",
-    )
-    parser.add_argument("--backbone", choices=sorted(BACKBONES), default="sasrec")
-    parser.add_argument("--blocks", type=int, help="most blocks (default: 6 for sasrec, 12 for nextitnet)")
-    parser.add_argument("--context", type=int, default=10, help="items that one prediction reads (default: 10)")
-    parser.add_argument("--items", type=int, default=3011, help="items that are scored (default: 3011, MovieLens-1M)")
-    parser.add_argument("--repeats", type=int, default=300, help="runs of each network (default: 300)")
-    parser.add_argument("--out", type=Path, default=Path("calibration"), help="folder to write to")
-    given = parser.parse_args(arguments)
+    given = parser().parse_args(arguments)
     return run_command(lambda: _run(given))
 
 
 def _run(given: argparse.Namespace) -> None:
-    blocks = given.blocks if given.blocks is not None else paper.BLOCKS[given.backbone]
+    blocks = given.blocks if given.blocks is not None else DEFAULT_BLOCKS[given.backbone]
     for name, value in (("blocks", blocks), *((n, getattr(given, n)) for n in ("context", "items", "repeats"))):
         if value < 1:
             raise UserError(f"--{name} is {value}; it must be at least 1")

@@ -34,15 +34,35 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from core import atomic
+from core.cli import run as run_command
+from core.errors import UserError
+
+METHODS, DENSE = ("forward-ofa", "forward-ofa-plus"), "devicerec"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    found = argparse.ArgumentParser(
+        prog="python -m replay.case_study", description="The paper's Figure 6 on a finished run."
+    )
+    found.add_argument("run", type=Path, help="folder of a finished run that played the method")
+    found.add_argument("--method", default=METHODS[0], choices=METHODS, help="whose networks (default: %(default)s)")
+    found.add_argument("--devices", help="numbers of the devices, separated by commas (default: four different paths)")
+    found.add_argument("--data-dir", type=Path, help="where raw data files are looked for first")
+    return found
+
+
+if __name__ == "__main__":  # a wrong option and --help need none of the imports below, which take seconds
+    parser().parse_args()
+
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from clients import inference
 from clients.local_data import SessionEvents, Storage, recent, session_events
-from core import atomic
-from core.cli import run as run_command
-from core.errors import UserError
 from core.run_folder import RunFolder, finished_options, of_one_model
 from models.backbones.base import BlockWeights
 from models.checkpoint import Installed, check_model, load_device, load_mapper
@@ -52,7 +72,6 @@ from models.metrics import best_items, hits, ndcg, ranks
 from sim import data
 from sim.data.interactions import Interactions
 
-METHODS, DENSE = ("forward-ofa", "forward-ofa-plus"), "devicerec"
 FILE = "casestudy.json"
 STUDIED, RECENT = 4, 10
 CHUNK = 256
@@ -237,14 +256,7 @@ def _item(item: int, interactions: Interactions) -> dict[str, object]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status, 2 for what the user can mend."""
-    parser = argparse.ArgumentParser(
-        prog="python -m replay.case_study", description="The paper's Figure 6 on a finished run."
-    )
-    parser.add_argument("run", type=Path, help="folder of a finished run that played the method")
-    parser.add_argument("--method", default=METHODS[0], choices=METHODS, help="whose networks (default: %(default)s)")
-    parser.add_argument("--devices", help="numbers of the devices, separated by commas (default: four different paths)")
-    parser.add_argument("--data-dir", type=Path, help="where raw data files are looked for first")
-    given = parser.parse_args(arguments)
+    given = parser().parse_args(arguments)
     return run_command(lambda: print(study(given.run, _numbers(given.devices), given.data_dir, given.method)))
 
 

@@ -25,6 +25,29 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from core.cli import run as run_command
+from core.errors import UserError
+from core.interrupts import terminated_like_interrupted
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    found = argparse.ArgumentParser(
+        prog="python -m replay.export", description="Write a device's own network as ONNX and as a torch export."
+    )
+    found.add_argument("run", type=Path, help="folder of a finished run")
+    found.add_argument("--device", type=int, required=True, help="number of the device, from 0")
+    found.add_argument("--session", type=int, help="number of the session, from 0 (default: its last)")
+    found.add_argument("--method", help="default: forward-ofa, or the run's last one")
+    found.add_argument("--seed", type=int, help="whose training (default: the run's first)")
+    found.add_argument("--out", type=Path, help="folder (default: RUN/export/METHOD-DEVICE-SESSION)")
+    return found
+
+
+if __name__ == "__main__":  # a wrong option and --help need none of the imports below, which take seconds
+    parser().parse_args()
+
+
 import numpy as np
 import torch
 from rich import box
@@ -32,9 +55,6 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from core.cli import run as run_command
-from core.errors import UserError
-from core.interrupts import terminated_like_interrupted
 from core.threads import one_thread
 from models.metrics import hits, ranks
 from models.standalone import Standalone
@@ -191,16 +211,7 @@ def table(own: OwnNetwork, measured: Sequence[Written]) -> Table:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m replay.export", description="Write a device's own network as ONNX and as a torch export."
-    )
-    parser.add_argument("run", type=Path, help="folder of a finished run")
-    parser.add_argument("--device", type=int, required=True, help="number of the device, from 0")
-    parser.add_argument("--session", type=int, help="number of the session, from 0 (default: its last)")
-    parser.add_argument("--method", help="default: forward-ofa, or the run's last one")
-    parser.add_argument("--seed", type=int, help="whose training (default: the run's first)")
-    parser.add_argument("--out", type=Path, help="folder (default: RUN/export/METHOD-DEVICE-SESSION)")
-    given = parser.parse_args(arguments)
+    given = parser().parse_args(arguments)
     return run_command(lambda: _run(given))
 
 

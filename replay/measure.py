@@ -27,21 +27,43 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from core import atomic
+from core.cli import run as run_command
+from core.errors import UserError, unknown
+from sim.config import DEFAULT_BLOCKS
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    found = argparse.ArgumentParser(prog="python -m replay.measure", description=(__doc__ or "").split("\n\n")[0])
+    found.add_argument("--out", type=Path, required=True, help="file to write")
+    found.add_argument("--backbone", default="sasrec", help="sasrec or nextitnet")
+    found.add_argument("--blocks", type=int, help="blocks of the backbone (default: 6 for sasrec, 12 for nextitnet)")
+    found.add_argument("--counts-only", action="store_true", help="time nothing: what Table 5 needs")
+    found.add_argument("--context", type=int, default=5, help="items that the backbone reads (default: 5)")
+    found.add_argument("--memory", type=int, default=5, help="items that the extractors read (default: 5)")
+    found.add_argument("--dataset", default="synthetic", help="whose items and mean history (default: synthetic)")
+    found.add_argument("--accelerator", default="auto", help="where the cloud works: auto, cpu or cuda")
+    found.add_argument("--data-dir", type=Path, help="where raw data files are looked for first")
+    return found
+
+
+if __name__ == "__main__":  # a wrong option and --help need none of the imports below, which take seconds
+    parser().parse_args()
+
+
 import numpy as np
 import torch
 
 from clients import inference, local_training
 from clients.local_data import recent
-from core import atomic
-from core.cli import run as run_command
-from core.errors import UserError, unknown
 from core.seeds import torch_generator
 from models.backbones.base import DIM
 from models.checkpoint import BACKBONES, Sizes
 from models.cloud_models import AdaptiveModel, StaticModel
 from models.kernels.softmax_loss import full_softmax_loss
 from sim import data
-from sim.config import DEFAULT_BLOCKS
+from sim.data.interactions import Interactions
 from sim.model_cache import pick_accelerator
 from strategies.forward_ofa import ForwardOFA
 
@@ -136,7 +158,7 @@ def one_epoch(base: StaticModel, context: int, past: np.ndarray) -> None:
         optimizer.step()
 
 
-def typical(interactions: data.Interactions) -> np.ndarray:
+def typical(interactions: Interactions) -> np.ndarray:
     """The items of the user whose number of interactions is nearest to the mean, oldest first."""
     user = int(np.abs(np.diff(interactions.offsets) - interactions.mean_length).argmin())
     return interactions.items[interactions.offsets[user] : interactions.offsets[user + 1]]
@@ -167,17 +189,7 @@ def repetitions(work: Callable[[], object], repeats: int, where: torch.device | 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status, 2 for what the user can mend."""
-    parser = argparse.ArgumentParser(prog="python -m replay.measure", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--out", type=Path, required=True, help="file to write")
-    parser.add_argument("--backbone", default="sasrec", help="sasrec or nextitnet")
-    parser.add_argument("--blocks", type=int, help="blocks of the backbone (default: 6 for sasrec, 12 for nextitnet)")
-    parser.add_argument("--counts-only", action="store_true", help="time nothing: what Table 5 needs")
-    parser.add_argument("--context", type=int, default=5, help="items that the backbone reads (default: 5)")
-    parser.add_argument("--memory", type=int, default=5, help="items that the extractors read (default: 5)")
-    parser.add_argument("--dataset", default="synthetic", help="whose items and mean history (default: synthetic)")
-    parser.add_argument("--accelerator", default="auto", help="where the cloud works: auto, cpu or cuda")
-    parser.add_argument("--data-dir", type=Path, help="where raw data files are looked for first")
-    given = parser.parse_args(arguments)
+    given = parser().parse_args(arguments)
     return run_command(lambda: _run(given))
 
 

@@ -12,6 +12,26 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from core.cli import run as run_command
+
+METHODS = ("forward-ofa", "forward-ofa-plus")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    found = argparse.ArgumentParser(
+        prog="python -m replay.structure", description="Does the choice of blocks mean anything?"
+    )
+    found.add_argument("run", type=Path, help="folder of a finished run that played the method")
+    found.add_argument("--method", choices=METHODS, help="(default: the last of them that the run has)")
+    found.add_argument("--out", type=Path, help="where the two CSV files go (default: the run folder)")
+    return found
+
+
+if __name__ == "__main__":  # a wrong option and --help need none of the imports below, which take seconds
+    parser().parse_args()
+
+
 import numpy as np
 import pandas as pd
 from rich import box
@@ -19,12 +39,10 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis import load
-from analysis.page import write
 from analysis.stats import paired
-from core.cli import run as run_command
+from core import atomic
 from replay.counterfactual import NETWORKS, replay
 
-METHODS = ("forward-ofa", "forward-ofa-plus")
 MEANINGS = {
     "own": "the path it chooses",
     "swapped": "another device's path, weights made for it",
@@ -103,13 +121,7 @@ def show(table: pd.DataFrame, used: pd.DataFrame, heading: str) -> list[Table]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status, 2 for what the user can mend."""
-    parser = argparse.ArgumentParser(
-        prog="python -m replay.structure", description="Does the choice of blocks mean anything?"
-    )
-    parser.add_argument("run", type=Path, help="folder of a finished run that played the method")
-    parser.add_argument("--method", choices=METHODS, help="(default: the last of them that the run has)")
-    parser.add_argument("--out", type=Path, help="where the two CSV files go (default: the run folder)")
-    given = parser.parse_args(arguments)
+    given = parser().parse_args(arguments)
     return run_command(lambda: _run(given))
 
 
@@ -121,8 +133,8 @@ def _run(given: argparse.Namespace) -> None:
     table, used = compare(rows), usage(rows, blocks)
     folder = given.out or given.run
     folder.mkdir(parents=True, exist_ok=True)
-    write(folder / f"structure-{method}.csv", table.to_csv(index=False, float_format="%.6g"))
-    write(folder / f"structure-{method}-blocks.csv", used.to_csv(index=False, float_format="%.6g"))
+    atomic.write(folder / f"structure-{method}.csv", table.to_csv(index=False, float_format="%.6g"))
+    atomic.write(folder / f"structure-{method}-blocks.csv", used.to_csv(index=False, float_format="%.6g"))
     console = Console()
     for one in show(table, used, f"{run.title(method)}: {rows['device'].nunique():,} devices, seeds {run.seeds}"):
         console.print(one)

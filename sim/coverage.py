@@ -17,6 +17,8 @@ from clients.evaluation import LISTS
 from core import atomic, sealed
 from core.errors import Damaged
 from core.run_folder import COVERAGE, RunFolder, reason
+from models.checkpoint import load_device
+from strategies.registry import METHODS
 
 PLAYED = ("ok", "late", "vanished")
 """The statuses of device-sessions that were played, whether or not the measurements arrived."""
@@ -28,9 +30,11 @@ def lists_name(seed: object, method: object) -> str:
 
 
 def save_coverage(run: RunFolder, rows: pd.DataFrame, num_items: int, say: Callable[[str], None]) -> None:
-    """Write ``coverage.csv``: of each seed and method the items recommended, and the items there are.
+    """Write ``coverage.csv``: of each seed and method the items recommended, the items there are, and the bits of the
+    model that is installed on a device before its first session.
 
-    ``rows`` are those of the whole run. ``recommended`` is empty where it is not known, with a line to ``say``.
+    ``rows`` are those of the whole run. ``recommended`` is empty where it is not known, with a line to ``say``, and so
+    is what was installed if the folder has no model.
     """
     found = []
     for (seed, method), mine in rows.groupby(["seed", "method"], sort=False):
@@ -40,8 +44,11 @@ def save_coverage(run: RunFolder, rows: pd.DataFrame, num_items: int, say: Calla
             recommended = len(recommended_items(folder, mine))
         except Damaged as error:
             say(f"the coverage of {method}, seed {seed}, is not known: {reason(error)}")
-        found.append({"seed": seed, "method": method, "recommended": recommended, "items": num_items})
-    frame = pd.DataFrame(found).astype({"recommended": "Int64"})
+        model = run.models / f"{METHODS[str(method)].cloud_model}-{seed}.safetensors"
+        bits = load_device(model).bits if model.exists() else None
+        facts = {"recommended": recommended, "items": num_items, "bits_installed": bits}
+        found.append({"seed": seed, "method": method, **facts})
+    frame = pd.DataFrame(found).astype({"recommended": "Int64", "bits_installed": "Int64"})
     atomic.write(run.path / COVERAGE, frame.to_csv(index=False))
 
 

@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from analysis.figures.change_point import AFTER_AGAINST_DEVICEREC, RECOVERY
+from analysis.figures.change_point import AFTER, AFTER_AGAINST_DEVICEREC, RECOVERY
 from analysis.page import Section
 from analysis.policies import worlds
 from analysis.run_groups import RunGroup
 from analysis.stats import change
 from analysis.tables import Column, build, grouped_method_column
-from analysis.text import best_row, between, join, quality, records, signed_percent
+from analysis.text import best_row, join, quality, records, signed_percent
 
 TITLE = "Before, during and after the change"
 READING = (
@@ -19,24 +19,25 @@ READING = (
 )
 
 
-def section(groups: Sequence[RunGroup], frame: pd.DataFrame, title: Callable[[str], str]) -> Section:
+def section(groups: Sequence[RunGroup], frame: pd.DataFrame, title: Callable[[str], str], protocol: str) -> Section:
     """All worlds in one table; ``frame`` as :func:`analysis.policies.by_world` gives it."""
     columns = [
         grouped_method_column(title, "on these streams", by="world"),
         Column("NDCG@10", "ndcg@10", quality, "all"),
         Column("Before", "before", quality),
         Column("During", "during", quality),
-        Column("After", "after", quality, "95 % interval", best=max, note=between("after_low", "after_high")),
+        AFTER,
         *AFTER_AGAINST_DEVICEREC,
         RECOVERY,
     ]
-    policies = join(list(dict.fromkeys(frame["policy"])))
     caption = (
-        f"Devices ask: {policies}. ● best after the change; small: 95 % intervals over devices, paired for "
-        "differences. All items are candidates, cut-off 10. A dash: no change point is known."
+        f"Devices ask: {join(frame['policy'].unique().tolist())}. ● best after the change; small: 95 % intervals over "
+        f"devices, paired for differences. {protocol} A dash: no change point is known."
     )
-    table = build(frame, columns, caption, within=["world"])
-    return Section("around", TITLE, READING, _streams(groups), tables=[table])
+    configs = {world: members[0].runs[0].config for world, members in worlds(groups).items()}
+    drifts = {world: config.get("data", {}).get("drift") for world, config in configs.items()}
+    said = " ".join(f"{world}: {text}" for world, text in drifts.items() if text)
+    return Section("around", TITLE, READING, said, tables=[build(frame, columns, caption, within=["world"])])
 
 
 def in_short(frame: pd.DataFrame, title: Callable[[str], str]) -> list[str]:
@@ -51,9 +52,3 @@ def in_short(frame: pd.DataFrame, title: Callable[[str], str]) -> list[str]:
         ]
         texts.append(f"{text}; after the change against before it: {join(losses)}." if losses else f"{text}.")
     return texts
-
-
-def _streams(groups: Sequence[RunGroup]) -> str:
-    """What happens in each world, as its drift file says."""
-    said = {world: members[0].runs[0].config.get("data", {}).get("drift") for world, members in worlds(groups).items()}
-    return " ".join(f"{world}: {text}" for world, text in said.items() if text)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 
 from analysis import style
 from analysis.policies import called
-from analysis.style import Look, Sheet
+from analysis.style import Look, Panel, Sheet
 from analysis.tables import Column, Table, build
 from analysis.text import Row, best_row, join, p_text, percent, quality, records, signed
 
@@ -38,57 +39,51 @@ LOOKS = {
     "oracle": Look("#CC79A7", "*", _SOLID),
 }
 """How a policy is drawn; colours as in :mod:`analysis.style`."""
-NOTE: dict[str, Any] = {"ha": "right", "va": "bottom", "size": "small", "color": style.LIGHT.muted}
 _OTHER = Look("#56B4E9", "h", _DOTTED)
 
 
 def draw(frame: pd.DataFrame, sheet: Sheet) -> Figure:
     """A row of panels for each method: NDCG@10 against rate, NDCG@10 against cost, and captured revenue against rate.
 
-    ``frame`` has the columns of :data:`analysis.policies.POLICY_COLUMNS`, of one world.
+    ``frame`` has the columns of :data:`core.schema.POLICIES`, of one world.
     """
-    methods = frame["method"].unique().tolist()
-    captured = bool(frame["captured_low"].notna().any())
-    columns = 3 if captured else 2
-    figure, axes = sheet.panels(columns * len(methods), height=2.5, most=columns)
-    titles = []
-    for row, method in enumerate(methods):
-        mine, (first, second, *third) = frame[frame["method"] == method], axes[row * columns : (row + 1) * columns]
-        _curves(first, mine, "rate", "ndcg@10")
-        traffic = bool((mine["mbit"] > 0).any())
-        _curves(second, mine.assign(ms=1e3 * mine["seconds"]), "mbit" if traffic else "ms", "ndcg@10")
-        second.set_xlabel("megabits per session" if traffic else "ms of the device per session")
-        for axis in (first, second):
-            axis.set_ylabel("NDCG@10")
-            if mine["devicerec"].notna().any():
-                axis.axhline(
-                    mine["devicerec"].mean(),
-                    color=style.LIGHT.muted,
-                    linewidth=0.9,
-                    linestyle=(0, (2, 2)),
-                    label="DeviceRec",
-                )
-        for axis in third:
-            known = mine[mine["captured_low"].notna()]
-            _curves(axis, known, "rate", "captured")
-            if len(known) < len(mine):
-                axis.text(0.97, 0.03, _missing(len(mine) - len(known), len(mine)), **NOTE, transform=axis.transAxes)
-            axis.plot([0, 1], [0, 1], color=style.LIGHT.grid, linewidth=1, zorder=1)
-            axis.set_ylabel("revenue captured")
-            style.percent_axis(axis)
-        for axis in (first, *third):
-            axis.set_xlabel("sessions with an adaptation")
-            axis.set_xlim(-0.04, 1.04)
-            style.percent_axis(axis, "x")
-        titles += [f"{sheet.title(method)}: {what}" for what in ("rate", "cost", "gain")][:columns]
-    style.letter(axes, titles)
-    sheet.legend(figure, axes[0], columns=5)
-    return figure
+    captured, panels = bool(frame["captured_low"].notna().any()), []
+    for method, mine in frame.groupby("method", sort=False):
+        cost, unit = ("mbit", "megabits") if (mine["mbit"] > 0).any() else ("ms", "ms of the device")
+        level = partial(_quality, mine.assign(ms=1e3 * mine["seconds"]))
+        name, asked = sheet.title(str(method)), "sessions with an adaptation"
+        panels += [
+            Panel(f"{name}: rate", partial(level, "rate"), asked, "NDCG@10"),
+            Panel(f"{name}: cost", partial(level, cost), f"{unit} per session", "NDCG@10"),
+            Panel(f"{name}: gain", partial(_captured, mine), asked, "revenue captured"),
+        ][: 3 if captured else 2]
+    return sheet.figure(panels, height=2.5, most=3 if captured else 2, legend=5)
 
 
-def _missing(missing: int, points: int) -> str:
-    """Why there are fewer points of captured revenue than of the rest."""
-    return f"{missing} of {points} not drawn:\nthe gain may be none"
+def _quality(frame: pd.DataFrame, across: str, axis: Axes) -> None:
+    _curves(axis, frame, across, "ndcg@10")
+    if frame["devicerec"].notna().any():
+        line: dict[str, Any] = {"color": style.LIGHT.muted, "linewidth": 0.9, "linestyle": (0, (2, 2))}
+        axis.axhline(frame["devicerec"].mean(), label="DeviceRec", **line)
+    if across == "rate":
+        _rates(axis)
+
+
+def _captured(frame: pd.DataFrame, axis: Axes) -> None:
+    known = frame[frame["captured_low"].notna()]
+    _curves(axis, known, "rate", "captured")
+    if len(known) < len(frame):
+        missing = f"{len(frame) - len(known)} of {len(frame)} not drawn:\nthe gain may be none"
+        words: dict[str, Any] = {"ha": "right", "va": "bottom", "size": "small", "color": style.LIGHT.muted}
+        axis.text(0.97, 0.03, missing, **words, transform=axis.transAxes)
+    axis.plot([0, 1], [0, 1], color=style.LIGHT.grid, linewidth=1, zorder=1)
+    style.percent_axis(axis)
+    _rates(axis)
+
+
+def _rates(axis: Axes) -> None:
+    axis.set_xlim(-0.04, 1.04)
+    style.percent_axis(axis, "x")
 
 
 def _curves(axis: Axes, frame: pd.DataFrame, across: str, up: str) -> None:
@@ -97,16 +92,8 @@ def _curves(axis: Axes, frame: pd.DataFrame, across: str, up: str) -> None:
     known = [kind for kind in LOOKS if (kinds == kind).any()]
     for kind in [*known, *sorted(set(kinds) - set(known))]:
         mine, look = frame[kinds == kind].sort_values(across), LOOKS.get(kind, _OTHER)
-        axis.plot(
-            mine[across],
-            mine[up],
-            color=look.colour,
-            marker=look.marker,
-            linestyle=look.dashes,
-            linewidth=1.2,
-            markersize=7 if look.marker == "*" else 4.5,
-            label=kind,
-        )
+        line: dict[str, Any] = {"color": look.colour, "marker": look.marker, "linestyle": look.dashes, "linewidth": 1.2}
+        axis.plot(mine[across], mine[up], markersize=7 if look.marker == "*" else 4.5, label=kind, **line)
 
 
 def finding(frame: pd.DataFrame, title: Callable[[str], str]) -> str:
@@ -143,13 +130,13 @@ def table(frame: pd.DataFrame, title: Callable[[str], str]) -> Table:
     return build(_by_policy(frame), columns, caption)
 
 
-def short_table(frame: pd.DataFrame, title: Callable[[str], str]) -> Table:
+def short_table(frame: pd.DataFrame, title: Callable[[str], str], protocol: str) -> Table:
     """The policies of all worlds for the terminal: NDCG@10 of every method with its rate."""
     worlds = [_by_policy(mine).assign(world=world) for world, mine in frame.groupby("world", sort=False)]
     rows = pd.concat(worlds, ignore_index=True) if worlds else pd.DataFrame(columns=["world", "policy"])
     rows["world"] = rows["world"].where(rows["world"] != rows["world"].shift(), "")
     methods = [Column(title(name), write=_words(f"{name} short", "–")) for name in frame["method"].unique()]
-    caption = "NDCG@10; in brackets: sessions in which devices adapted, in percent."
+    caption = f"NDCG@10; in brackets: sessions in which devices adapted, in percent. {protocol}"
     return build(rows, [Column("", "world"), Column("policy", "policy"), *methods], caption)
 
 

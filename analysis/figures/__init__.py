@@ -26,7 +26,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import style
-from analysis.page import Picture, Section
+from analysis.page import Picture, Section, uri
 from analysis.run import Run
 from analysis.style import Sheet
 from analysis.tables import Table
@@ -34,20 +34,8 @@ from analysis.tables import Table
 FIGURES: dict[str, ModuleType] = {
     name: import_module(f"analysis.figures.{name}")
     for name in (
-        "quality_sessions",
-        "change_point",
-        "requests",
-        "stale_fresh",
-        "tradeoff",
-        "block_usage",
-        "block_groups",
-        "paths",
-        "tiers",
-        "tier_costs",
-        "fairness",
-        "budget",
-        "costs",
-        "training",
+        *("quality_sessions", "change_point", "requests", "stale_fresh", "tradeoff", "block_usage", "block_groups"),
+        *("paths", "tiers", "tier_costs", "fairness", "budget", "costs", "training"),
     )
 }
 """By the name of their files, in the order of the report."""
@@ -61,11 +49,6 @@ class Drawn:
     module: ModuleType
     frame: pd.DataFrame
     sheet: Sheet
-
-    @property
-    def title(self) -> str:
-        """What it is called in a report."""
-        return str(self.module.TITLE)
 
     def figure(self, width: style.Width = "wide") -> Figure:
         """Draw it, laid out for a page or for a phone."""
@@ -83,22 +66,29 @@ class Drawn:
 
     def section(self, folder: Path, said: str, tables: Sequence[Table] = (), heading: str = "") -> Section:
         """Publish it in ``folder``; the result is its section of a page."""
-        heading = heading or self.title
-        picture = Picture.of(*self.publish(folder), f"{heading}. {said}")
-        return Section(self.name, heading, str(self.module.READING), said, picture, tables)
+        heading = heading or self.module.TITLE
+        picture = Picture(f"{heading}. {said}", *map(uri, self.publish(folder)))
+        return Section(self.name, heading, self.module.READING, said, picture, tables)
 
 
 def collect(run: Run) -> dict[str, Drawn]:
     """The figures for which the run holds data."""
-    sheet = Sheet(run.methods, run.titles)
+    sheet = Sheet(run.methods, run.titles, run.references)
     frames = {name: module.data(run) for name, module in FIGURES.items()}
     return {name: Drawn(name, FIGURES[name], frame, sheet) for name, frame in frames.items() if frame is not None}
 
 
 def sections(run: Run, drawn: dict[str, Drawn], folder: Path) -> list[Section]:
-    """What a report shows of these figures, which are written into ``folder``."""
-    found = []
-    for one in drawn.values():
-        tables = one.module.tables(run, one.frame) if hasattr(one.module, "tables") else []
-        found.append(one.section(folder, one.module.finding(run, one.frame), tables))
-    return found
+    """What a report shows of these figures, which are written into ``folder``; what an earlier report of the run has
+    left of others is removed."""
+    for name in set(FIGURES) - set(drawn):
+        for kind in ("png", "pdf", "csv"):
+            (folder / f"{name}.{kind}").unlink(missing_ok=True)
+    return [
+        one.section(
+            folder,
+            one.module.finding(run, one.frame),
+            one.module.tables(run, one.frame) if hasattr(one.module, "tables") else (),
+        )
+        for one in drawn.values()
+    ]

@@ -1,5 +1,8 @@
 """Figure 4 of the paper: how often each block is selected, and how many devices run how many blocks."""
 
+from functools import partial
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -7,7 +10,7 @@ from matplotlib.figure import Figure
 
 from analysis import style
 from analysis.run import Run
-from analysis.style import Sheet
+from analysis.style import Panel, Sheet
 from analysis.text import percent
 
 TITLE = "Block usage"
@@ -15,6 +18,7 @@ READING = (
     "(a) In how many device-sessions each block ran. (b) How many devices ran how many blocks; a device whose number "
     "changes from session to session counts in parts. Both are means over seeds."
 )
+_HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx")
 
 
 def adaptive(run: Run) -> list[str]:
@@ -47,76 +51,60 @@ def data(run: Run) -> pd.DataFrame:
     rows = []
     for method in adaptive(run) or run.methods:
         mine = run.sessions[run.sessions["method"] == method]
-        shares = block_shares(mine["path"], blocks)
-        for k in range(blocks):
-            rows.append(("selected", method, k + 1, shares[k] * len(mine) / seeds, shares[k]))
+        for k, share in enumerate(block_shares(mine["path"], blocks)):
+            rows.append(("selected", method, k + 1, share * len(mine) / seeds, share))
         weight = 1 / mine.groupby(["seed", "device"])["session"].transform("size")
         devices = weight.groupby(mine["blocks"]).sum() / seeds
-        total = float(devices.sum())
         for k in range(0 if devices.get(0, 0.0) > 0 else 1, blocks + 1):
             count = float(devices.get(k, 0.0))
-            rows.append(("blocks", method, k, count, count / total))
+            rows.append(("blocks", method, k, count, count / float(devices.sum())))
     return pd.DataFrame(rows, columns=["panel", "method", "block", "count", "share"])
 
 
 def draw(frame: pd.DataFrame, sheet: Sheet) -> Figure:
     """Two panels of bars, one colour and hatch per method."""
-    figure, axes = sheet.panels(2)
-    _bars(axes[0], sheet, frame[frame["panel"] == "selected"])
-    _bars(axes[1], sheet, frame[frame["panel"] == "blocks"])
-    style.letter(axes, ["How often each block is selected", "How many blocks devices run"])
-    axes[0].set_xlabel("block")
-    axes[0].set_ylabel("device-sessions that run it")
-    axes[1].set_xlabel("number of blocks")
-    axes[1].set_ylabel("devices")
-    sheet.legend(figure, axes[0])
-    return figure
 
+    def bars(panel: str, axis: Axes) -> None:
+        shown = frame[frame["panel"] == panel]
+        methods = shown["method"].nunique()
+        width = 0.78 / methods
+        for i, (_, mine, arguments) in enumerate(sheet.each(shown)):
+            place = mine["block"].to_numpy(float) + (i - (methods - 1) / 2) * width
+            look: dict[str, Any] = {
+                "color": arguments["color"],
+                "label": arguments["label"],
+                "hatch": _HATCHES[i % len(_HATCHES)],
+            }
+            drawn = axis.bar(place, mine["count"], width * 0.94, edgecolor=style.LIGHT.paper, linewidth=0, **look)
+            if methods * len(mine) <= (14 if methods == 1 else 8):
+                labels = [f"{100 * share:.0f}%" for share in mine["share"]]
+                axis.bar_label(drawn, labels, padding=1.5, fontsize=6.5, color=style.LIGHT.muted)
+        axis.set_xticks(sorted(shown["block"].unique()))
+        axis.grid(axis="x", visible=False)
+        axis.margins(y=0.1)
 
-_HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx")
-
-
-def _bars(axis: Axes, sheet: Sheet, frame: pd.DataFrame) -> None:
-    methods = frame["method"].unique().tolist()
-    looks = sheet.looks(methods)
-    width = 0.78 / len(methods)
-    for i, method in enumerate(methods):
-        mine = frame[frame["method"] == method]
-        place = mine["block"].to_numpy(float) + (i - (len(methods) - 1) / 2) * width
-        bars = axis.bar(
-            place,
-            mine["count"],
-            width * 0.94,
-            color=looks[method].colour,
-            edgecolor=style.LIGHT.paper,
-            hatch=_HATCHES[i % len(_HATCHES)],
-            linewidth=0,
-            label=sheet.title(method),
-        )
-        if len(methods) * len(mine) <= (14 if len(methods) == 1 else 8):
-            labels = [f"{100 * share:.0f}%" for share in mine["share"]]
-            axis.bar_label(bars, labels, padding=1.5, fontsize=6.5, color=style.LIGHT.muted)
-    axis.set_xticks(sorted(frame["block"].unique()))
-    axis.grid(axis="x", visible=False)
-    axis.margins(y=0.1)
+    return sheet.figure(
+        [
+            Panel(
+                "How often each block is selected", partial(bars, "selected"), "block", "device-sessions that run it"
+            ),
+            Panel("How many blocks devices run", partial(bars, "blocks"), "number of blocks", "devices"),
+        ]
+    )
 
 
 def finding(run: Run, frame: pd.DataFrame) -> str:
     """The most and the least frequent block of each method, and how many blocks run."""
-    methods = adaptive(run)
-    if not methods:
-        return f"No method of this run adapts its path: whoever is served runs all {num_blocks(run)} blocks."
+    whole = num_blocks(run)
+    if not adaptive(run):
+        return f"No method of this run adapts its path: whoever is served runs all {whole} blocks."
     texts = []
-    for method in methods:
-        mine = frame[(frame["method"] == method) & (frame["panel"] == "selected")].set_index("block")["share"]
-        shares, all_of_them = dict(zip(mine.index.tolist(), mine.tolist(), strict=True)), num_blocks(run)
-        most, least = max(shares, key=shares.__getitem__), min(shares, key=shares.__getitem__)
-        counts = frame[(frame["method"] == method) & (frame["panel"] == "blocks")]
-        mean = (counts["block"] * counts["share"]).sum()
-        whole = float(counts.loc[counts["block"] == all_of_them, "share"].sum())
+    for method, mine in frame.groupby("method", sort=False):
+        shares, counts = (mine[mine["panel"] == panel].set_index("block")["share"] for panel in ("selected", "blocks"))
         texts.append(
-            f"{run.title(method)}: block {most} is selected most often ({percent(shares[most])} of the "
-            f"device-sessions), block {least} least often ({percent(shares[least])}). Devices run {mean:.2f} of "
-            f"{all_of_them} blocks on average; {percent(whole)} of them run all."
+            f"{run.title(str(method))}: block {shares.idxmax()} is selected most often ({percent(shares.max())} of the "
+            f"device-sessions), block {shares.idxmin()} least often ({percent(shares.min())}). Devices run "
+            f"{(counts.index * counts).sum():.2f} of {whole} blocks on average; "
+            f"{percent(float(counts.get(whole, 0.0)))} of them run all."
         )
     return " ".join(texts)

@@ -5,11 +5,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import style
-from analysis.plots import bands
+from analysis import curves, style
 from analysis.run import Run
-from analysis.stats import BASELINE
-from analysis.style import Sheet
+from analysis.style import Panel, Sheet
 from analysis.text import number, percent, quality, records
 
 TITLE = "Quality against budget"
@@ -23,56 +21,38 @@ STEP = 2
 
 
 def data(run: Run) -> pd.DataFrame | None:
-    """Columns :data:`bands.COLUMNS`, ``budget_macs_m`` and ``served``; None if fewer than two budgets bind.
+    """Columns :data:`curves.COLUMNS`, ``budget_macs_m`` and ``served``; None if fewer than two budgets bind.
 
     ``at`` numbers the budgets from the tightest. Device-sessions without a ceiling are left out.
     """
     rows = run.sessions[np.isfinite(run.sessions["budget_macs"].to_numpy(float)) & (run.sessions["budget_macs"] > 0)]
-    if rows.empty:
-        return None
     octave = (STEP * np.log2(rows["budget_macs"])).round().astype("int64")
-    kept = bands.enough(rows, octave, share=0.02)
-    rows, octave = rows[kept], octave[kept]
-    steps = sorted(octave.unique())
-    if len(steps) < 2:
+    kept = curves.enough(rows, octave, share=0.02)
+    rows, at = rows[kept], octave[kept].rank(method="dense").astype("int64") - 1
+    if at.nunique() < 2:
         return None
-    at = octave.map({step: i for i, step in enumerate(steps)})
-    frame = bands.along(rows, at, run.methods)
-    budgets = rows["budget_macs"].groupby(at).median() / 1e6
-    served = rows["served"].groupby([rows["method"], at], observed=True).mean()
-    served.index = served.index.set_names(["method", "at"])
-    frame["budget_macs_m"] = frame["at"].map(budgets)
-    return frame.merge(served.rename("served").reset_index(), on=["method", "at"], how="left")
+    served = rows["served"].groupby([rows["method"], at.rename("at")], observed=True).mean().reset_index()
+    frame = curves.along(rows, at, run.methods)
+    frame["budget_macs_m"] = frame["at"].map(rows["budget_macs"].groupby(at).median() / 1e6)
+    return frame.merge(served, on=["method", "at"], how="left")
 
 
 def draw(frame: pd.DataFrame, sheet: Sheet) -> Figure:
     """Quality (with bands over devices), its difference to DeviceRec where that was played, and who is served."""
-    compared = frame[frame["delta"].notna() & (frame["method"] != BASELINE)]
-    figure, axes = sheet.panels(2 if compared.empty else 3, height=2.7)
-    bands.draw(axes[0], sheet, frame, "ndcg@10", "low", "high")
-    titles = ["NDCG@10"]
-    if not compared.empty:
-        bands.draw(axes[1], sheet, compared, "delta", "delta_low", "delta_high")
-        axes[1].axhline(0, color=style.LIGHT.muted, linewidth=1)
-        titles.append("Difference to DeviceRec")
-    for method, look in sheet.looks(frame["method"].unique().tolist()).items():
-        mine = frame[frame["method"] == method]
-        axes[-1].plot(mine["at"], mine["served"], **sheet.line(method, look))
-    style.percent_axis(axes[-1])
-    axes[-1].set_ylim(-0.04, 1.06)
-    for axis in axes:
-        _budgets(axis, frame)
-    style.letter(axes, [*titles, "Sessions served"])
-    sheet.legend(figure, axes[0])
-    return figure
-
-
-def _budgets(axis: Axes, frame: pd.DataFrame) -> None:
     budgets = frame.groupby("at")["budget_macs_m"].first()
-    every = -(-len(budgets) // 6)
-    shown = budgets.iloc[::every]
-    axis.set_xticks(shown.index.tolist(), [number(value, 2) for value in shown])
-    axis.set_xlabel("affordable million MACs")
+    shown = budgets.iloc[:: -(-len(budgets) // 6)]
+
+    def name(axis: Axes) -> None:
+        axis.set_xticks(shown.index.tolist(), [number(value, 2) for value in shown])
+        axis.set_xlabel("affordable million MACs")
+
+    def served(axis: Axes) -> None:
+        for _, mine, arguments in sheet.each(frame):
+            axis.plot(mine["at"], mine["served"], **arguments)
+        style.shares(axis)
+        name(axis)
+
+    return sheet.figure([*curves.quality_panels(sheet, frame, name, named=False), Panel("Sessions served", served)])
 
 
 def finding(run: Run, frame: pd.DataFrame) -> str:
@@ -80,11 +60,8 @@ def finding(run: Run, frame: pd.DataFrame) -> str:
     texts = []
     for at, where in ((frame["at"].min(), "tightest"), (frame["at"].max(), "widest")):
         rows = records(frame[(frame["at"] == at) & frame["ndcg@10"].notna()])
-        parts = [
-            f"{run.title(row['method'])} {quality(row['ndcg@10'])} ({percent(row['served'], 0)} served)" for row in rows
-        ]
+        parts = [f"{run.title(r['method'])} {quality(r['ndcg@10'])} ({percent(r['served'], 0)} served)" for r in rows]
         if parts:
-            texts.append(
-                f"With the {where} budget ({number(rows[0]['budget_macs_m'])} million MACs): {'; '.join(parts)}."
-            )
+            macs = number(rows[0]["budget_macs_m"])
+            texts.append(f"With the {where} budget ({macs} million MACs): {'; '.join(parts)}.")
     return " ".join(texts)

@@ -5,9 +5,8 @@ import math
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis import curves
 from analysis.drift import around, sessions_from_change
-from analysis.figures import quality_sessions
-from analysis.plots import bands
 from analysis.run import Run
 from analysis.stats import change, quotients
 from analysis.style import Sheet
@@ -23,25 +22,17 @@ READING = (
 
 
 def data(run: Run) -> pd.DataFrame | None:
-    """Columns :data:`bands.COLUMNS`, ``at`` being the distance in sessions; None if no device changes in the
-    run."""
-    distance = sessions_from_change(run.sessions).dropna().astype("int64")
-    if distance.empty:
-        return None
-    rows = run.sessions.loc[distance.index]
-    kept = bands.enough(rows, distance)
-    at = distance[kept]
+    """Columns :data:`curves.COLUMNS`, ``at`` being the distance in sessions; None if no device changes in the run."""
+    at = sessions_from_change(run.sessions).dropna().astype("int64")
+    at = at[curves.enough(run.sessions.loc[at.index], at)]
     if not ((at < 0).any() and (at >= 0).any()):
         return None
-    return bands.along(rows[kept], at, run.methods)
+    return curves.along(run.sessions.loc[at.index], at, run.methods)
 
 
 def draw(frame: pd.DataFrame, sheet: Sheet) -> Figure:
     """The panels of quality over sessions, with the change marked."""
-    figure = quality_sessions.draw(frame, sheet)
-    for axis in figure.axes:
-        bands.mark_change(axis)
-    return figure
+    return sheet.figure(curves.quality_panels(sheet, frame, curves.mark_change))
 
 
 def finding(run: Run, frame: pd.DataFrame) -> str:
@@ -52,13 +43,9 @@ def finding(run: Run, frame: pd.DataFrame) -> str:
         mine = frame[frame["method"] == method].set_index("at")["ndcg@10"]
         if -1 not in mine.index or 0 not in mine.index or not mine[-1]:
             continue
-        text = f"{run.title(method)} {signed_percent(change(mine[0], mine[-1]))}"
-        if last > 0:
-            text += f" (after {last} more: {signed_percent(change(mine[last], mine[-1]))})"
-        parts.append(text)
-    if not parts:
-        return ""
-    return f"NDCG@10 in the session of the change, against the session before it: {'; '.join(parts)}."
+        later = f" (after {last} more: {signed_percent(change(mine[last], mine[-1]))})" if last > 0 else ""
+        parts.append(f"{run.title(method)} {signed_percent(change(mine[0], mine[-1]))}{later}")
+    return f"NDCG@10 in the session of the change, against the session before it: {'; '.join(parts)}." if parts else ""
 
 
 def tables(run: Run, frame: pd.DataFrame) -> list[Table]:
@@ -69,7 +56,7 @@ def tables(run: Run, frame: pd.DataFrame) -> list[Table]:
         method_column(run.title),
         Column("Before", "before", quality, "NDCG@10", best=max),
         Column("During", "during", quality, "NDCG@10", best=max),
-        Column("After", "after", quality, "95 % interval", best=max, note=between("after_low", "after_high")),
+        AFTER,
         Column("After", "to_before", signed_percent, unit="to before"),
         *AFTER_AGAINST_DEVICEREC,
         RECOVERY,
@@ -81,7 +68,7 @@ def tables(run: Run, frame: pd.DataFrame) -> list[Table]:
     return [build(found, columns, caption)]
 
 
-def recovery(row: Row) -> str:
+def _recovery(row: Row) -> str:
     """Sessions until the level before the change is back."""
     if math.isnan(row["unrecovered"]):
         return "–"
@@ -90,15 +77,14 @@ def recovery(row: Row) -> str:
 
 def _recovery_note(row: Row) -> str:
     """How sure that is."""
-    if math.isnan(row["unrecovered"]):
-        return ""
     known = math.isfinite(row["recovery_low"]) and row["recovery_low"] < row["recovery_high"]
     notes = [f"{row['recovery_low']:.0f} to {row['recovery_high']:.0f}"] if known else []
     if 0 < row["unrecovered"] < 1:
-        notes.append(f"not in {percent(row['unrecovered'], 0)} of the draws")
+        notes.append(f"not in {percent(row['unrecovered'])} of the draws")
     return "; ".join(notes)
 
 
+AFTER = Column("After", "after", quality, "95 % interval", best=max, note=between("after_low", "after_high"))
 AFTER_AGAINST_DEVICEREC = (
     Column(
         "Difference",
@@ -112,7 +98,7 @@ AFTER_AGAINST_DEVICEREC = (
 )
 RECOVERY = Column(
     "Back at 90 %",
-    write=recovery,
+    write=_recovery,
     unit="after sessions",
     note=_recovery_note,
     explanation="Back at 90 %: the first session, counted from that of the change (0), in which the mean over devices "

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis import style
 from analysis.run import Run
-from analysis.style import Sheet
+from analysis.style import Panel, Sheet
 from analysis.tables import Column, Table, build, grouped_method_column
 from analysis.text import between, percent, quality, records
 from analysis.tiers import fairness
@@ -23,72 +23,60 @@ READING = (
 
 
 def data(run: Run) -> pd.DataFrame | None:
-    """Columns :data:`analysis.tiers.FAIRNESS_COLUMNS`; None if all devices are of one kind."""
+    """Columns :data:`core.schema.FAIRNESS`; None if all devices are of one kind."""
     frame = fairness(run.sessions, run.tiers, run.methods)
     return None if frame.empty else frame
 
 
 def draw(frame: pd.DataFrame, sheet: Sheet) -> Figure:
     """For each method its worst and its best tier, and beside it the ratio of the two with its interval."""
-    figure, axes = sheet.panels(2, height=1.0 + 0.34 * len(frame))
-    _ends(axes[0], sheet, frame)
-    _ratios(axes[1], sheet, frame, named=sheet.narrow)
-    style.letter(axes, ["NDCG@10 of the worst and the best", "Worst as a share of the best"])
-    return figure
 
+    def rows(axis: Axes, named: bool) -> None:
+        axis.set_yticks(range(len(frame)), [sheet.title(method) for method in frame["method"]] if named else [])
+        axis.set_ylim(len(frame) - 0.5, -0.5)
+        axis.grid(axis="y", visible=False)
+        axis.locator_params(axis="x", nbins=5)
 
-def _ends(axis: Axes, sheet: Sheet, frame: pd.DataFrame) -> None:
-    looks = sheet.looks(frame["method"].tolist())
-    for y, row in enumerate(frame.to_dict("records")):
-        look = looks[row["method"]]
-        axis.plot([row["worst"], row["best"]], [y, y], color=look.colour, linewidth=2)
-        axis.plot([row["worst"], row["best"]], [y, y], **(sheet.line(row["method"], look) | {"linestyle": "none"}))
-        for end, side, x in (("worst", "right", -6), ("best", "left", 6)):
-            text, place = row[f"{end}_tier"], (row[end], y)
-            axis.annotate(text, place, xytext=(x, 0), textcoords="offset points", ha=side, va="center", fontsize=6.5)
-    axis.margins(x=0.35)
-    _rows(axis, sheet, frame, named=True)
+    def ends(axis: Axes) -> None:
+        for y, (_, mine, arguments) in enumerate(sheet.each(frame, lines=False)):
+            (row,) = records(mine)
+            both = [row["worst"], row["best"]]
+            axis.plot(both, [y, y], color=arguments["color"], linewidth=2)
+            axis.plot(both, [y, y], **arguments)
+            style.note(axis, row["worst_tier"], (row["worst"], y), -6, ha="right")
+            style.note(axis, row["best_tier"], (row["best"], y), 6, ha="left")
+        axis.margins(x=0.35)
+        rows(axis, named=True)
 
+    def ratios(axis: Axes) -> None:
+        for y, (_, mine, arguments) in enumerate(sheet.each(frame, lines=False)):
+            (row,) = records(mine)
+            known = math.isfinite(row["low"])
+            bars = style.lengths(mine, "ratio", "low", "high") if known else None
+            axis.errorbar(mine["ratio"], [y], xerr=bars, elinewidth=1, **arguments)
+            style.note(axis, percent(row["ratio"], 0), (row["high"] if known else row["ratio"], y), 6)
+        axis.axvline(1, color=style.LIGHT.muted, linewidth=1)
+        axis.set_xlim(left=0)
+        axis.margins(x=0.15)
+        style.percent_axis(axis, "x")
+        rows(axis, named=sheet.narrow)
 
-def _ratios(axis: Axes, sheet: Sheet, frame: pd.DataFrame, named: bool) -> None:
-    looks = sheet.looks(frame["method"].tolist())
-    for y, row in enumerate(frame.to_dict("records")):
-        bars = [[max(0.0, row["ratio"] - row["low"])], [max(0.0, row["high"] - row["ratio"])]]
-        known = row["low"] == row["low"]
-        arguments = sheet.line(row["method"], looks[row["method"]]) | {"linestyle": "none"}
-        axis.errorbar([row["ratio"]], [y], xerr=bars if known else None, elinewidth=1, **arguments)
-        end = row["high"] if known else row["ratio"]
-        axis.annotate(
-            percent(row["ratio"], 0), (end, y), xytext=(6, 0), textcoords="offset points", va="center", fontsize=6.5
-        )
-    axis.axvline(1, color=style.LIGHT.muted, linewidth=1)
-    axis.set_xlim(left=0)
-    axis.margins(x=0.15)
-    style.percent_axis(axis, "x")
-    _rows(axis, sheet, frame, named)
-
-
-def _rows(axis: Axes, sheet: Sheet, frame: pd.DataFrame, named: bool) -> None:
-    axis.set_yticks(range(len(frame)), [sheet.title(method) for method in frame["method"]] if named else [])
-    axis.set_ylim(len(frame) - 0.5, -0.5)
-    axis.grid(axis="y", visible=False)
-    axis.locator_params(axis="x", nbins=5)
+    panels = [Panel("NDCG@10 of the worst and the best", ends), Panel("Worst as a share of the best", ratios)]
+    return sheet.figure(panels, height=1.0 + 0.34 * len(frame), legend=0)
 
 
 def finding(run: Run, frame: pd.DataFrame) -> str:
     """The worst kind of device as a share of the best, the fairest method first."""
-    rows = sorted(records(frame), key=lambda row: -row["ratio"] if math.isfinite(row["ratio"]) else math.inf)
     parts = [
         f"{run.title(row['method'])} {percent(row['ratio'], 0)} ({row['worst_tier']} against {row['best_tier']})"
-        for row in rows
+        for row in sorted(records(frame), key=lambda row: -row["ratio"] if math.isfinite(row["ratio"]) else math.inf)
     ]
-    gaps = sorted((row for row in rows if math.isfinite(row["mdac"])), key=lambda row: float(row["mdac"]))
-    gap = "; ".join(f"{run.title(row['method'])} {percent(row['mdac'])}" for row in gaps)
-    return f"NDCG@10 of the worst kind of device as a share of the best: {'; '.join(parts)}." + (
-        f" Largest gap of a kind of device to all devices (MDAC, as a share of the NDCG@10 of all): {gap}."
-        if gap
-        else ""
-    )
+    text = f"NDCG@10 of the worst kind of device as a share of the best: {'; '.join(parts)}."
+    gaps = records(frame[frame["mdac"].notna()].sort_values("mdac", kind="stable"))
+    if gaps:
+        gap = "; ".join(f"{run.title(row['method'])} {percent(row['mdac'])}" for row in gaps)
+        text += f" Largest gap of a kind of device to all devices (MDAC, as a share of the NDCG@10 of all): {gap}."
+    return text
 
 
 def tables(run: Run, frame: pd.DataFrame) -> list[Table]:

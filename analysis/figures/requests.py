@@ -6,9 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import style
+from analysis import curves, style
 from analysis.drift import asking
-from analysis.plots import along_sessions
 from analysis.run import Run
 from analysis.style import Sheet
 from analysis.tables import Column, Table, build, method_column
@@ -23,26 +22,24 @@ COLUMNS = ["axis", "method", "at", "devices", "share", "low", "high"]
 
 
 def data(run: Run) -> pd.DataFrame | None:
-    """Columns :data:`COLUMNS`, ``axis`` and ``at`` as in :mod:`analysis.figures.stale_fresh`; the first session, before
+    """Columns :data:`COLUMNS`, ``axis`` and ``at`` as :func:`curves.by_session` gives them; the first session, before
     which every device adapts, is left out. None if no policy decided anything."""
-    rows = run.sessions[run.sessions["session"] > 0]
     methods = [m for m in run.methods if run.sessions.loc[run.sessions["method"] == m, "adapted"].any()]
-    rows = rows[rows["method"].isin(methods)]
-    if rows.empty or rows["adapted"].all():
+    rows = run.sessions[(run.sessions["session"] > 0) & run.sessions["method"].isin(methods)]
+    if rows["adapted"].all():
         return None
     asked = rows.assign(ndcg=rows["adapted"].astype(float), events=1)
-    return along_sessions.frames(run.sessions, asked, methods, COLUMNS)
+    return curves.by_session(run.sessions, asked, methods, COLUMNS)
 
 
 def draw(frame: pd.DataFrame, sheet: Sheet) -> Figure:
     """The share of devices that adapt over sessions, and around the change."""
-    return along_sessions.draw(frame, sheet, "share", _share)
 
+    def share(axis: Axes) -> None:
+        axis.set_ylabel("devices that adapt")
+        style.shares(axis)
 
-def _share(axis: Axes) -> None:
-    axis.set_ylabel("devices that adapt")
-    axis.set_ylim(-0.03, 1.03)
-    style.percent_axis(axis)
+    return curves.draw_by_session(frame, sheet, "share", share)
 
 
 def finding(run: Run, frame: pd.DataFrame) -> str:
@@ -61,15 +58,8 @@ def finding(run: Run, frame: pd.DataFrame) -> str:
 
 def tables(run: Run, frame: pd.DataFrame) -> list[Table]:
     """What the policy achieved: :func:`analysis.drift.asking`."""
-    columns = [
-        method_column(run.title),
-        Column(
-            "Adaptations",
-            "rate",
-            percent,
-            "of sessions",
-            explanation="Adaptations: of the sessions after a device's first.",
-        ),
+    found = asking(run.sessions, run.methods)
+    changes = [
         Column(
             "Noticed",
             "noticed",
@@ -80,6 +70,17 @@ def tables(run: Run, frame: pd.DataFrame) -> list[Table]:
         ),
         Column("Delay", "delay", number, "sessions"),
         Column("False alarms", "false_alarms", percent, "of calm sessions"),
+    ]
+    columns = [
+        method_column(run.title),
+        Column(
+            "Adaptations",
+            "rate",
+            percent,
+            "of sessions",
+            explanation="Adaptations: of the sessions after a device's first.",
+        ),
+        *(changes if found["noticed"].notna().any() else []),  # if nothing changes, every session is calm
         Column("Traffic", "mbit", number, "Mbit a session"),
         Column(
             "Adapting",
@@ -91,7 +92,4 @@ def tables(run: Run, frame: pd.DataFrame) -> list[Table]:
         ),
         Column("NDCG@10", "ndcg@10", quality, "95 % interval", note=between("low", "high")),
     ]
-    found = asking(run.sessions, run.methods)
-    if found["noticed"].isna().all():  # nothing changes, so that every session is calm
-        columns = [column for column in columns if column.key not in ("noticed", "delay", "false_alarms")]
     return [build(found, columns)]

@@ -6,9 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import style
+from analysis import curves, style
 from analysis.drift import asking
-from analysis.plots import along_sessions
 from analysis.run import Run
 from analysis.style import Sheet
 from analysis.tables import Column, Table, build, method_column
@@ -33,21 +32,19 @@ def data(run: Run) -> pd.DataFrame | None:
     if "ndcg_stale" not in run.sessions:
         return None
     rows = run.sessions[run.sessions["ndcg_stale"].notna() & (run.sessions["session"] > 0)]
-    methods = [method for method in run.methods if (rows["method"] == method).any()]
-    if not methods:
-        return None
+    played = set(rows["method"])
     gains = rows.assign(ndcg=rows["ndcg_fresh"] - rows["ndcg_stale"])
-    return along_sessions.frames(run.sessions, gains, methods, COLUMNS)
+    return curves.by_session(run.sessions, gains, [method for method in run.methods if method in played], COLUMNS)
 
 
 def draw(frame: pd.DataFrame, sheet: Sheet) -> Figure:
     """The gain over sessions, and around the change."""
-    return along_sessions.draw(frame, sheet, "gain", _gain)
 
+    def gain(axis: Axes) -> None:
+        style.zero_line(axis)
+        axis.set_ylabel("gain in NDCG@10")
 
-def _gain(axis: Axes) -> None:
-    axis.axhline(0, color=style.LIGHT.muted, linewidth=1)
-    axis.set_ylabel("gain in NDCG@10")
+    return curves.draw_by_session(frame, sheet, "gain", gain)
 
 
 def finding(run: Run, frame: pd.DataFrame) -> str:

@@ -1,15 +1,18 @@
 """What each kind of device pays: blocks, waiting, traffic and energy."""
 
+from functools import partial
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import style
-from analysis.figures import tiers
-from analysis.plots import dots
+from analysis.figures.tiers import data
 from analysis.run import Run
-from analysis.style import Sheet
+from analysis.style import Panel, Sheet
 from analysis.text import number, records
+
+__all__ = ["READING", "TITLE", "data", "draw", "finding"]
 
 TITLE = "What kinds of devices pay"
 READING = (
@@ -25,38 +28,26 @@ _PANELS = {
 }
 
 
-def data(run: Run) -> pd.DataFrame | None:
-    """Columns :data:`analysis.tiers.TIER_COLUMNS`; None if all devices are of one kind."""
-    return tiers.data(run)
-
-
 def draw(frame: pd.DataFrame, sheet: Sheet) -> Figure:
     """Up to five panels, one point per method and kind of device; what is nothing everywhere is left out."""
-    keys = [key for key in _PANELS if (frame[key] > 0).any()] or ["joules"]
-    figure, axes = sheet.panels(len(keys), height=2.5)
-    for axis, key in zip(axes, keys, strict=True):
-        high = f"{key}_p95" if f"{key}_p95" in frame else None
-        dots.draw(axis, sheet, frame.assign(**{key: frame[key].where(frame[key] > 0)}), "tier", key, high=high)
+
+    def dots(key: str, axis: Axes) -> None:
+        high = f"{key}_p95" if f"{key}_p95" in frame else ""
+        sheet.dots(axis, frame.assign(**{key: frame[key].where(frame[key] > 0)}), "tier", key, high=high)
         if key in ("blocks", "mbit"):
-            dots.from_zero(axis)
-        else:
-            _logarithmic(axis)
-    style.letter(axes, [_PANELS[key] for key in keys])
-    sheet.legend(figure, axes[0])
-    return figure
+            style.from_zero(axis)
+        elif axis.dataLim.y1 > 0:
+            axis.set_yscale("log")
 
-
-def _logarithmic(axis: Axes) -> None:
-    """Powers of ten, where there is anything."""
-    if axis.dataLim.y1 > 0:
-        axis.set_yscale("log")
+    keys = [key for key in _PANELS if (frame[key] > 0).any()] or ["joules"]
+    return sheet.figure([Panel(_PANELS[key], partial(dots, key)) for key in keys], height=2.5)
 
 
 def finding(run: Run, frame: pd.DataFrame) -> str:
     """How long adapting takes on the fastest kind of device and on the slowest."""
     texts = []
     for method, mine in frame[frame["adapt_ms"] > 0].groupby("method", sort=False):
-        rows = sorted(records(mine), key=lambda row: row["adapt_ms"])
+        rows = records(mine.sort_values("adapt_ms", kind="stable"))
         fast, slow = rows[0], rows[-1]
         texts.append(
             f"{run.title(str(method))} {number(fast['adapt_ms'])} ms ({fast['tier']}) to {number(slow['adapt_ms'])} ms "

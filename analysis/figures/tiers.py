@@ -3,12 +3,12 @@
 from collections.abc import Callable
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import style
-from analysis.plots import dots
 from analysis.run import Run
-from analysis.style import Sheet
+from analysis.style import Panel, Sheet
 from analysis.tables import Column, Table, build
 from analysis.text import Row, best_row, between, join, number, percent, quality, records
 from analysis.tiers import tier_table
@@ -21,32 +21,32 @@ READING = (
 
 
 def data(run: Run) -> pd.DataFrame | None:
-    """Columns :data:`analysis.tiers.TIER_COLUMNS`; None if all devices are of one kind."""
+    """Columns :data:`core.schema.TIERS`; None if all devices are of one kind."""
     return tier_table(run.sessions, run.tiers, run.methods) if len(run.tiers) > 1 else None
 
 
 def draw(frame: pd.DataFrame, sheet: Sheet) -> Figure:
     """Three panels, one point per method and kind of device."""
-    figure, axes = sheet.panels(3, height=2.8)
-    dots.draw(axes[0], sheet, frame, "tier", "ndcg@10", "low", "high")
-    dots.draw(axes[1], sheet, frame, "tier", "served")
-    dots.draw(axes[2], sheet, frame, "tier", "macs_m")
-    style.percent_axis(axes[1])
-    axes[1].set_ylim(-0.04, 1.06)
-    dots.from_zero(axes[2])
-    style.letter(axes, ["NDCG@10", "Sessions served", "Million MACs"])
-    sheet.legend(figure, axes[0])
-    return figure
+
+    def served(axis: Axes) -> None:
+        sheet.dots(axis, frame, "tier", "served")
+        style.shares(axis)
+
+    def macs(axis: Axes) -> None:
+        sheet.dots(axis, frame, "tier", "macs_m")
+        style.from_zero(axis)
+
+    level = Panel("NDCG@10", lambda axis: sheet.dots(axis, frame, "tier", "ndcg@10", "low", "high"))
+    return sheet.figure([level, Panel("Sessions served", served), Panel("Million MACs", macs)], height=2.8)
 
 
 def finding(run: Run, frame: pd.DataFrame) -> str:
     """The best method of each kind of device, and who is not always served."""
     best, served = [], []
     for tier, mine in frame.groupby("tier", sort=False):
-        rows = records(mine)
-        top = best_row(rows)
+        top = best_row(records(mine))
         best.append(f"{run.title(top['method'])} on {tier} devices ({quality(top['ndcg@10'])})")
-        lacking = [f"{run.title(row['method'])} {percent(row['served'])}" for row in rows if row["served"] < 1]
+        lacking = [f"{run.title(row['method'])} {percent(row['served'])}" for row in records(mine[mine["served"] < 1])]
         if lacking:
             served.append(f"Served on {tier} devices: {join(lacking)} of the sessions.")
     return " ".join([f"The best NDCG@10 is that of {join(best)}.", *served])

@@ -2,53 +2,56 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from analysis.reproduce import blocks, case_study, modules, quality, times
-from analysis.reproduce.options import Options, parse
-from analysis.reproduce.result import Result, publish, show
-from analysis.reproduce.runs import CommandFailed, Runs
+from analysis.reproduce.options import parse
 from core.errors import UserError
+from core.registry import Registry
 
-Target = Callable[[str, Options, Runs], Result]
+if TYPE_CHECKING:
+    from analysis.reproduce.result import Job, Result
 
-TARGETS: dict[str, Target] = {
-    "table1": quality.reproduce,
-    "table2": quality.reproduce,
-    "table3": quality.reproduce,
-    "table4": quality.reproduce,
-    "table5": modules.overhead,
-    "table6": modules.statistics,
-    "table7": quality.reproduce,
-    "table8": times.adaptation,
-    "figure4": blocks.usage,
-    "figure5": blocks.penalty,
-    "figure6": case_study.reproduce,
-    "figure7": times.communication,
-}
-
+TARGETS: "Registry[Callable[[Job], Result]]" = Registry(
+    {
+        **dict.fromkeys(("table1", "table2", "table3", "table4"), "analysis.reproduce.quality:reproduce"),
+        "table5": "analysis.reproduce.modules:overhead",
+        "table6": "analysis.reproduce.modules:statistics",
+        "table7": "analysis.reproduce.quality:reproduce",
+        "table8": "analysis.reproduce.times:adaptation",
+        "figure4": "analysis.reproduce.blocks:usage",
+        "figure5": "analysis.reproduce.blocks:penalty",
+        "figure6": "analysis.reproduce.case_study:reproduce",
+        "figure7": "analysis.reproduce.times:communication",
+    }
+)
 WIDTH = 120
 """Characters of a line where there is no terminal."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 done, 2 for what the user can mend, 130 interrupted, else the failed command's."""
-    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     try:
         targets, options = parse(sys.argv[1:] if arguments is None else arguments, list(TARGETS))
-        for target in targets:
-            result = TARGETS[target](target, options, Runs(options))
-            show(result, console)
-            for path in publish(result, options.folder):
-                print(path)
+
+        from rich.console import Console
+
+        from analysis.reproduce.result import Job, publish, show
+        from analysis.reproduce.runs import CommandFailed
+
+        console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+        try:
+            for target in targets:
+                result = TARGETS[target](Job(target, options))
+                show(result, console)
+                for path in publish(result, options.folder):
+                    print(path)
+        except CommandFailed as failed:
+            if failed.status not in (2, 130):
+                print(f"error: {failed}", file=sys.stderr)
+            return failed.status
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except CommandFailed as failed:
-        if failed.status not in (2, 130):
-            print(f"error: {failed}", file=sys.stderr)
-        return failed.status
     except KeyboardInterrupt:
         print("interrupted; the same command continues", file=sys.stderr)
         return 130

@@ -1,42 +1,19 @@
-"""The paper's numbers and what is wrong with them, from the files in ``printed/``."""
+"""The paper's numbers, and what is wrong with them."""
 
 import math
-import tomllib
 from collections.abc import Sequence
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
+from analysis.reproduce.options import BLOCKS
 from analysis.stats import change, ratio
+from core.paper import read
 
-BACKBONES = ("sasrec", "nextitnet")
-BLOCKS = {"sasrec": 6, "nextitnet": 12}
-"""Blocks of the paper's backbones; those of Table 4 have a third of them."""
 CONTEXT = 5
 """Items that a network reads at once."""
 
 IMPROVEMENT = "improvement"
 """Named like a method: Forward-OFA against DeviceRec, in per cent for quality, as a factor for costs."""
-
-_FOLDER = Path(__file__).parent / "printed"
-
-
-@lru_cache
-def read(name: str) -> dict[str, Any]:
-    """The file ``printed/<name>.toml``."""
-    return tomllib.loads((_FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
-
-
-def notes(target: str) -> list[str]:
-    """What the paper got wrong in this table or figure, and how it is read."""
-    return list(read("errata").get(target, []))
-
-
-def title(target: str) -> str:
-    """What a table is called."""
-    return str(read(target)["title"])
 
 
 def quality(target: str) -> pd.DataFrame:
@@ -45,21 +22,11 @@ def quality(target: str) -> pd.DataFrame:
     columns = [(dataset, metric) for dataset in table["datasets"] for metric in table["metrics"]]
     rows = [
         (backbone, dataset, method, metric, value)
-        for backbone in BACKBONES
+        for backbone in BLOCKS
         for method, values in table[backbone].items()
         for (dataset, metric), value in zip(columns, values, strict=True)
     ]
     return pd.DataFrame(rows, columns=["backbone", "dataset", "method", "metric", "paper"])
-
-
-def methods(target: str) -> list[str]:
-    """The methods of a table, in its order."""
-    return list(read(target)[BACKBONES[0]])
-
-
-def metrics(target: str) -> list[str]:
-    """The metrics of a table, in its order."""
-    return list(read(target)["metrics"])
 
 
 def improvement(ours: float, baseline: float, metric: str) -> float:

@@ -2,20 +2,21 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import captions, style
 from analysis.reproduce import paper
-from analysis.reproduce.options import OURS, Options
-from analysis.reproduce.result import METRICS, Result, fill, row_title
-from analysis.reproduce.runs import Runs, machine
+from analysis.reproduce.options import OURS
+from analysis.reproduce.result import METRICS, Job, Result, row_title
+from analysis.reproduce.runs import machine
 from analysis.run import Run
 from analysis.stats import BASELINE, ratio
-from analysis.style import Sheet
+from analysis.style import Panel, Sheet
 from analysis.text import join, plural
 
 COSTS = ("flops", "param")
@@ -25,35 +26,22 @@ SMALL = "table4"
 """The table whose baselines have a third of the blocks; Forward-OFA keeps its own."""
 
 
-def reproduce(target: str, options: Options, runs: Runs) -> Result:
+def reproduce(job: Job) -> Result:
     """Play the methods of a table on the backbones that were asked for, and compare."""
-    rows: list[dict[str, object]] = []
+    table, options = paper.read(job.target), job.options
+    printed = paper.quality(job.target)
+    known = printed[printed["dataset"] == options.dataset].set_index(["backbone", "method", "metric"])["paper"]
     for backbone in options.backbones:
-        for method in [*paper.methods(target), *options.also]:
-            run = runs.play(backbone, method, small=target == SMALL and method not in options.adaptive)
-            rows += [
-                {
-                    "backbone": backbone,
-                    "method": method,
-                    "metric": metric,
-                    "ours": mean,
-                    "spread": spread,
-                    **played(run),
-                }
-                for metric, (mean, spread) in measured(run, method).items()
-                if metric in paper.metrics(target)
-            ]
-    cells = compare(target, options, pd.DataFrame(rows))
-    groups = [[m for m in paper.metrics(target) if m not in COSTS], [m for m in paper.metrics(target) if m in COSTS]]
-    return Result(
-        target,
-        paper.title(target),
-        cells,
-        [group for group in groups if group],
-        lambda sheet: draw(cells, sheet),
-        facts(target, options, runs),
-        titles=runs.titles,
-    )
+        for method in [*table[backbone], *options.others]:
+            small = job.target == SMALL and method not in options.adaptive
+            run = job.runs.play(backbone, method, small=small)
+            for metric, (mean, spread) in measured(run, method).items():
+                if metric in table["metrics"]:
+                    theirs = known.get((backbone, method, metric), math.nan)
+                    job.add(backbone, method, metric, mean, run, spread=spread, paper=theirs)
+    add_improvements(job)
+    groups = [[m for m in table["metrics"] if m not in COSTS], [m for m in table["metrics"] if m in COSTS]]
+    return job.result([group for group in groups if group], draw, facts(job))
 
 
 def measured(run: Run, method: str) -> dict[str, tuple[float, float]]:
@@ -62,61 +50,25 @@ def measured(run: Run, method: str) -> dict[str, tuple[float, float]]:
     Quality and multiply-accumulates are means over predictions, as everywhere; the size of the network is a mean over
     device-sessions. Costs are in millions, counted as the paper counts.
     """
-    values = []
-    for _, rows in run.sessions[run.sessions["method"] == method].groupby("seed"):
-        events = rows["events"].to_numpy(float)
-        values.append(
-            (
-                ratio(rows["ndcg"].sum(), events.sum()),
-                ratio(rows["hits"].sum(), events.sum()),
-                ratio(rows["macs_paper"].to_numpy(float) @ events, events.sum()) / 1e6,
-                rows["param_bits"].mean() / 1e6,
-            )
-        )
-    table = np.array(values, dtype=float)
-    spread = table.std(axis=0, ddof=1) if len(table) > 1 else np.full(len(METRICS), math.nan)
-    return {name: (float(table[:, i].mean()), float(spread[i])) for i, name in enumerate(METRICS)}
+    rows = run.sessions[run.sessions["method"] == method]
+    sums = (
+        rows.assign(macs=rows["macs_paper"] * rows["events"]).groupby("seed")[["ndcg", "hits", "macs", "events"]].sum()
+    )
+    frame = sums[["ndcg", "hits", "macs"]].div(sums["events"], axis=0)
+    frame["param"] = rows.groupby("seed")["param_bits"].mean()
+    frame[["macs", "param"]] /= 1e6
+    values = zip(frame.mean().tolist(), frame.std(ddof=1).tolist(), strict=True)
+    return dict(zip(METRICS, values, strict=True))
 
 
-def compare(target: str, options: Options, ours: pd.DataFrame) -> pd.DataFrame:
-    """The cells: the paper's numbers for this data set (none for data it does not use) beside ours, and improvements.
-
-    ``ours`` has the columns ``backbone, method, metric, ours, spread`` and those of :func:`played`.
-    """
-    known = paper.quality(target)
-    known = known[known["dataset"] == options.dataset].drop(columns="dataset")
-    joined = ours.merge(known, on=["backbone", "method", "metric"], how="left")
-    rows: list[dict[str, object]] = [{str(k): v for k, v in row.items()} for row in joined.to_dict("records")]
-    for (backbone, metric), part in joined.groupby(["backbone", "metric"], sort=False):
-        by = part.set_index("method")
-        if target in ("table1", SMALL) and OURS in by.index:
-            row: dict[str, object] = {"backbone": backbone, "method": paper.IMPROVEMENT, "metric": metric}
-            for column in ("ours", "paper"):
-                values = by[column].astype(float)
-                row[column] = paper.improvement(values[OURS], values[BASELINE], str(metric))
-            rows.append(row)
-    return fill([{**identity(target, str(row["backbone"]), options), **row} for row in rows])
-
-
-def identity(target: str, backbone: str, options: Options) -> dict[str, object]:
-    """Where a cell belongs."""
-    name = options.dataset if options.dataset in captions.DATASETS else Path(options.dataset).name
-    return {"table": target, "backbone": backbone, "dataset": name, "protocol": options.protocol}
-
-
-def played(run: Run) -> dict[str, object]:
-    """The protocol columns of a cell."""
-    count, training = captions.sizes(run), run.training
-    return {
-        "devices": count["devices"],
-        "events": count["events"] // count["seeds"],
-        "candidates": run.config.get("data", {}).get("items"),
-        "seeds": count["seeds"],
-        "epochs": int(training["epoch"].max()) if len(training) else math.nan,
-        "context": run.options.get("context"),
-        "memory": run.options.get("memory"),
-        "blocks": run.options.get("blocks"),
-    }
+def add_improvements(job: Job) -> None:
+    """Where the paper says how much better Forward-OFA is than DeviceRec: the same of our numbers."""
+    cells = pd.DataFrame(job.rows)
+    for (backbone, metric), part in cells.groupby(["backbone", "metric"], sort=False):
+        by = part.set_index("method")[["ours", "paper"]].astype(float)
+        if job.target in ("table1", SMALL) and {OURS, BASELINE} <= set(by.index):
+            ours, theirs = (paper.improvement(by[c][OURS], by[c][BASELINE], str(metric)) for c in ("ours", "paper"))
+            job.add(str(backbone), paper.IMPROVEMENT, str(metric), ours, paper=theirs)
 
 
 def lengths(some: Sequence[Run]) -> list[int]:
@@ -129,16 +81,14 @@ def lengths(some: Sequence[Run]) -> list[int]:
     )
 
 
-def facts(target: str, options: Options, runs: Runs) -> list[str]:
-    """Protocol, machine, time and command of what was just played."""
-    some = list(runs.used.values())
+def facts(job: Job) -> list[str]:
+    """Protocol, machine and time of what was just played."""
+    some = list(job.runs.used.values())
     first = some[0]
-    chosen, count = first.options, captions.sizes(first)
+    chosen, count, epochs = first.options, captions.sizes(first), lengths(some)
     training = pd.concat([run.training for run in some]).drop_duplicates(["method", "seed", "epoch", "seconds"])
-    epochs = lengths(some)
-    cloud = "every user" if chosen.get("cloud_users") == "all" else "the simulated devices"
     played_with = [
-        f"Protocol '{options.protocol}': {captions.dataset_title(first)}",
+        f"Protocol '{job.options.protocol}': {captions.dataset_title(first)}",
         captions.split(chosen, short=True),
         f"candidates: {captions.candidates(first)}, cut-off 10",
         f"{plural(count['devices'], 'device')}, {plural(count['events'] // count['seeds'], 'event')}",
@@ -146,69 +96,50 @@ def facts(target: str, options: Options, runs: Runs) -> list[str]:
         f"epochs: {' to '.join(str(e) for e in dict.fromkeys((epochs[0], epochs[-1]))) if epochs else 'none'}",
         f"networks: {join(list(dict.fromkeys(captions.backbone_title(run.options) for run in some)))}",
         f"context {chosen.get('context')}, {chosen.get('memory')} items to adapt from",
-        f"the cloud trains on {cloud}",
+        f"the cloud trains on {'every user' if chosen.get('cloud_users') == 'all' else 'the simulated devices'}",
     ]
-    return [
-        "; ".join(played_with) + ".",
-        *other_data(options.dataset, first),
-        *other_context(first),
-        f"Machine: {machine()}; {runs.seconds:.0f} s for the runs behind it; their training, as "
-        f"logged when it was done: {training['seconds'].sum():.0f} s.",
-        f"Command: {options.command(target)}",
-    ]
-
-
-def other_data(dataset: str, run: Run) -> list[str]:
-    """A line that says so if these are not the paper's data, although they go by the same name."""
-    known, here = paper.statistics(dataset), run.config.get("data", {})
-    if known is None or "interactions" not in here or abs(ratio(here["interactions"], known[2]) - 1) < SAME_DATA:
-        return []
-    return [
-        f"The data are another release than the paper's, or filtered otherwise: {captions.data_line(run)} here; "
-        f"{known[0]:,} users, {known[1]:,} items, {known[2]:,} interactions there."
-    ]
-
-
-def other_context(run: Run) -> list[str]:
-    """A line that says so if computing is not counted at the paper's context."""
-    context = run.options.get("context")
-    if context == paper.CONTEXT:
-        return []
-    return [f"Multiply-accumulates grow with the context: ours are of {context} items, the paper's of {paper.CONTEXT}."]
+    said = ["; ".join(played_with) + "."]
+    known, here = paper.statistics(job.options.dataset), first.config.get("data", {})
+    if known and "interactions" in here and abs(ratio(here["interactions"], known[2]) - 1) >= SAME_DATA:
+        said.append(
+            f"The data are another release than the paper's, or filtered otherwise: {captions.data_line(first)} here; "
+            f"{known[0]:,} users, {known[1]:,} items, {known[2]:,} interactions there."
+        )
+    if chosen.get("context") != paper.CONTEXT:
+        said.append(
+            f"Multiply-accumulates grow with the context: ours are of {chosen.get('context')} items, the paper's of "
+            f"{paper.CONTEXT}."
+        )
+    spent = f"{job.runs.seconds:.0f} s for the runs behind it"
+    logged = f"their training, as logged when it was done: {training['seconds'].sum():.0f} s"
+    return [*said, f"Machine: {machine()}; {spent}; {logged}."]
 
 
 def draw(cells: pd.DataFrame, sheet: Sheet) -> Figure:
     """The paper's numbers and ours, one panel for each backbone and metric."""
     shown = cells[cells["method"] != paper.IMPROVEMENT]
-    places = list(shown.groupby(["backbone", "metric"], sort=False))
-    metrics = shown["metric"].nunique()
-    count = shown["method"].nunique()
-    figure, axes = sheet.panels(len(places), height=0.9 + 0.2 * count, most=min(metrics, 2))
-    for place, (axis, ((backbone, metric), part)) in enumerate(zip(axes, places, strict=True)):
-        methods = part["method"].tolist()
-        at = np.arange(len(methods))
-        known = part["paper"].notna().to_numpy()
-        axis.scatter(
-            part["paper"][known],
-            at[known],
-            marker="o",
-            facecolors="none",
-            edgecolors=style.LIGHT.ink,
-            label="paper",
-            zorder=3,
-        )
-        for y, method, ours, spread in zip(at, methods, part["ours"], part["spread"].fillna(0.0), strict=True):
-            look = sheet.looks(methods)[method]
-            axis.errorbar(
-                ours, y, xerr=spread, marker=look.marker, color=look.colour, linestyle="none", zorder=2,
-                label="ours" if y == len(methods) - 1 else None,
-            )  # fmt: skip
-        axis.set_yticks(
-            at, [row_title(method, sheet.titles) for method in methods] if place % min(metrics, 2) == 0 else []
-        )
-        axis.set_ylim(len(methods) - 0.5, -0.5)
-        axis.set_xlabel(METRICS[str(metric)])
-        axis.margins(x=0.1)
-        axis.set_title(captions.BACKBONES[str(backbone)], loc="left")
-    sheet.legend(figure, axes[0])
-    return figure
+    wide = min(shown["metric"].nunique(), 2)
+    panels = []
+    for place, ((backbone, metric), part) in enumerate(shown.groupby(["backbone", "metric"], sort=False)):
+
+        def points(axis: Axes, part: pd.DataFrame = part, named: bool = place % wide == 0) -> None:
+            at = np.arange(len(part))
+            hollow: dict[str, Any] = {"marker": "o", "facecolors": "none", "edgecolors": style.LIGHT.ink, "zorder": 3}
+            known = part["paper"].notna().to_numpy()
+            axis.scatter(part["paper"][known], at[known], label="paper", **hollow)
+            for y, (_, mine, look) in enumerate(sheet.each(part)):
+                line: dict[str, Any] = {
+                    "marker": look["marker"],
+                    "color": look["color"],
+                    "linestyle": "none",
+                    "zorder": 2,
+                }
+                label = "ours" if y == at[-1] else None
+                axis.errorbar(mine["ours"], [y], xerr=mine["spread"].fillna(0.0), label=label, **line)
+            names = [row_title(method, sheet.titles) for method in part["method"]]
+            axis.set_yticks(at, names if named else [])
+            axis.set_ylim(len(part) - 0.5, -0.5)
+            axis.margins(x=0.1)
+
+        panels.append(Panel(captions.BACKBONES[str(backbone)], points, x=METRICS[str(metric)]))
+    return sheet.figure(panels, height=0.9 + 0.2 * shown["method"].nunique(), most=wide, lettered=False)

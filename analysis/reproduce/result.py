@@ -7,6 +7,7 @@ import math
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,15 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from rich.console import Console
 
-from analysis import style, tables
-from analysis.captions import BACKBONES
-from analysis.page import write
+from analysis import captions, style, tables
 from analysis.reproduce import paper
-from analysis.reproduce.options import OURS
+from analysis.reproduce.options import OURS, Options
+from analysis.reproduce.runs import Runs
+from analysis.run import Run
 from analysis.style import Sheet
 from analysis.tables import Cell, Table
 from analysis.text import number, quality, records, signed
+from core import atomic
 
 CELL_COLUMNS = {
     "table": "the target",
@@ -83,6 +85,7 @@ ROWS = {
 
 FOOTER, LINE_INCHES = 190, 0.095
 """Characters and height of a line below a figure."""
+_WORDS = {"paper": "paper", "ours": "ours", "difference": "diff."}
 
 
 @dataclass(frozen=True)
@@ -90,13 +93,13 @@ class Result:
     """What a target gives."""
 
     target: str
-    title: str
     cells: pd.DataFrame
     """Columns of :data:`CELL_COLUMNS`."""
     groups: list[list[str]]
     """Metrics that stand side by side in one table."""
     draw: Callable[[Sheet], Figure]
     """Called in the style of :mod:`analysis.style`."""
+    title: str = ""
     facts: list[str] = field(default_factory=list)
     """Protocol, machine, time, command: what the numbers are worth nothing without."""
     text: str = ""
@@ -106,44 +109,99 @@ class Result:
 
     @property
     def notes(self) -> list[str]:
-        """What the paper got wrong here."""
-        return paper.notes(self.target)
+        """What the paper got wrong in this table or figure, and how it is read."""
+        return list(paper.read("errata").get(self.target, []))
+
+    @property
+    def heading(self) -> str:
+        """``Table 1: Overall performance``."""
+        return f"{self.target[:-1].capitalize()} {self.target[-1]}: {self.title}"
+
+
+@dataclass
+class Job:
+    """A target that is being reproduced: it collects rows, which become the cells of its result."""
+
+    target: str
+    options: Options
+    rows: list[dict[str, object]] = field(default_factory=list)
+
+    @cached_property
+    def runs(self) -> Runs:
+        """The run folders of its options."""
+        return Runs(self.options)
+
+    @property
+    def dataset(self) -> str:
+        """What the data set is called in a cell."""
+        name = self.options.dataset
+        return name if name in captions.DATASETS else Path(name).name
+
+    def add(
+        self, backbone: str, method: str, metric: str, ours: float, run: Run | None = None, **other: object
+    ) -> None:
+        """Add a cell: our number, and what is known of it: the run behind it, other columns of :data:`CELL_COLUMNS`."""
+        where = {"table": self.target, "dataset": self.dataset, "protocol": self.options.protocol}
+        what = {"backbone": backbone, "method": method, "metric": metric, "ours": ours}
+        self.rows.append({**where, **what, **_played(run), **other})
+
+    def result(
+        self,
+        groups: list[list[str]],
+        draw: Callable[[pd.DataFrame, Sheet], Figure],
+        facts: list[str],
+        title: str = "",
+        text: str = "",
+    ) -> Result:
+        """The cells with what is said of them; ``draw`` gets them; the title is the paper's if there is none."""
+        cells = fill(self.rows)
+        name = title or str(paper.read(self.target)["title"])
+        facts = [*facts, f"Command: {self.options.command(self.target)}"]
+        return Result(self.target, cells, groups, lambda sheet: draw(cells, sheet), name, facts, text, self.runs.titles)
+
+
+def _played(run: Run | None) -> dict[str, object]:
+    """The protocol columns of a cell."""
+    if run is None:
+        return {}
+    count, training = captions.sizes(run), run.training
+    return {
+        "devices": count["devices"],
+        "events": count["events"] // count["seeds"],
+        "candidates": run.config.get("data", {}).get("items"),
+        "seeds": count["seeds"],
+        "epochs": int(training["epoch"].max()) if len(training) else math.nan,
+        **{name: run.options.get(name) for name in ("context", "memory", "blocks")},
+    }
 
 
 def fill(rows: list[dict[str, object]]) -> pd.DataFrame:
     """Cells from rows; what a row does not say is empty, and the difference is worked out."""
     frame = pd.DataFrame(rows).reindex(columns=list(CELL_COLUMNS))
-    for name in ("paper", "ours", "spread"):
-        frame[name] = frame[name].astype(float)
-    frame["difference"] = frame["ours"] - frame["paper"]
-    return frame
+    frame = frame.astype(dict.fromkeys(("paper", "ours", "spread"), float))
+    return frame.assign(difference=frame["ours"] - frame["paper"])
 
 
 def show(result: Result, console: Console) -> None:
     """Print the tables, then the protocol, then what the paper got wrong."""
-    console.print(heading(result), style="bold", highlight=False)
+    console.print(result.heading, style="bold", highlight=False)
     for table in _tables(result):
         console.print(tables.terminal(table))
-    if result.text:
-        console.print(result.text, markup=False, highlight=False)
-    for line in result.facts:
-        console.print(line, markup=False, highlight=False)
+    lines = [*([result.text] if result.text else []), *result.facts]
     if result.notes:
-        console.print("What the paper got wrong or leaves open:", markup=False)
-        for note in result.notes:
-            console.print(f"  - {note}", markup=False, highlight=False)
+        lines += ["What the paper got wrong or leaves open:", *(f"  - {note}" for note in result.notes)]
+    for line in lines:
+        console.print(line, markup=False, highlight=False)
 
 
 def publish(result: Result, folder: Path) -> list[Path]:
     """Write ``<target>.csv``, ``.png`` and ``.md``; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    stem = folder / result.target
-    paint(result, stem.with_suffix(".png"))
-    return [
-        write(stem.with_suffix(".csv"), result.cells.to_csv(index=False)),
-        stem.with_suffix(".png"),
-        write(stem.with_suffix(".md"), markdown(result)),
-    ]
+    csv, png, page = (folder / f"{result.target}.{kind}" for kind in ("csv", "png", "md"))
+    paint(result, png)
+    atomic.write(csv, result.cells.to_csv(index=False))
+    atomic.write(page, markdown(result))
+    return [csv, png, page]
 
 
 def paint(result: Result, path: Path) -> None:
@@ -167,7 +225,7 @@ def _pixels(figure: Figure) -> np.ndarray:
 
 def markdown(result: Result) -> str:
     """The tables, the protocol and the notes as one page."""
-    lines = [f"# {heading(result)}", ""]
+    lines = [f"# {result.heading}", ""]
     for table in _tables(result):
         lines += [*tables.markdown(table), ""]
     if result.text:
@@ -176,12 +234,6 @@ def markdown(result: Result) -> str:
     if result.notes:
         lines += ["What the paper got wrong or leaves open:", "", *(f"- {note}" for note in result.notes), ""]
     return "\n".join(lines)
-
-
-def heading(result: Result) -> str:
-    """``Table 1: Overall performance``."""
-    kind, place = result.target[:-1].capitalize(), result.target[-1]
-    return f"{kind} {place}: {result.title}"
 
 
 def row_title(method: str, titles: Mapping[str, str] | None = None) -> str:
@@ -213,33 +265,21 @@ def _tables(result: Result) -> list[Table]:
     """One table for each backbone and group of metrics; where the paper has no number at all, ours stands alone."""
     found = []
     for metrics in result.groups:
-        for backbone, part in result.cells.groupby("backbone", sort=False, dropna=False):
-            if not part["metric"].isin(metrics).any():
-                continue
-            known = {metric: part.loc[part["metric"] == metric, "paper"].notna().any() for metric in metrics}
-            columns = [(m, c) for m in metrics for c in (_WORDS if known[m] else ("ours",))]
-            header = [(BACKBONES.get(str(backbone), ""), ""), *(_header(*column) for column in columns)]
+        for backbone, part in result.cells[result.cells["metric"].isin(metrics)].groupby("backbone", sort=False):
+            known = set(part.loc[part["paper"].notna(), "metric"])
+            columns = [(m, c) for m in metrics for c in (_WORDS if m in known else ("ours",))]
+            names = {metric: (METRICS | UNITS)[metric] for metric in metrics}
+            header = [(names[m], _WORDS[c]) if names[m] else (_WORDS[c], "") for m, c in columns]
             rows = []
             for method, cells in part.groupby("method", sort=False):
                 by_metric = {cell["metric"]: cell for cell in records(cells)}
-                line = [Cell(_cell(by_metric.get(metric), column)) for metric, column in columns]
-                if any(cell.text for cell in line):
-                    rows.append([Cell(row_title(str(method), result.titles)), *line])
-            found.append(Table("", header, rows))
+                line = [Cell(_cell(by_metric[m], c) if m in by_metric else "") for m, c in columns]
+                rows.append([Cell(row_title(str(method), result.titles)), *line])
+            found.append(Table("", [(captions.BACKBONES.get(str(backbone), ""), ""), *header], rows))
     return found
 
 
-_WORDS = {"paper": "paper", "ours": "ours", "difference": "diff."}
-
-
-def _header(metric: str, column: str) -> tuple[str, str]:
-    name = (METRICS | UNITS)[metric]
-    return (name, _WORDS[column]) if name else (_WORDS[column], "")
-
-
-def _cell(cell: dict[str, Any] | None, column: str) -> str:
-    if cell is None:
-        return ""
+def _cell(cell: dict[str, Any], column: str) -> str:
     metric, method = cell["metric"], cell["method"]
     if column == "difference":
         return change(metric, method, cell[column])

@@ -13,10 +13,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis import load
-from analysis.page import write
 from analysis.reproduce.options import Options, short_hash
-from analysis.run import Run
+from analysis.run import Run, load
+from core import atomic
 
 
 class CommandFailed(Exception):
@@ -35,24 +34,25 @@ class Runs:
         self.folder = options.folder / "runs"
         self.used: dict[Path, Run] = {}
 
-    def play(self, backbone: str, methods: str, *, small: bool = False, penalty: float | None = None) -> Run:
-        """The finished run of a method (or several, separated by commas), played now if it is not there yet."""
+    def play(self, backbone: str, methods: str, *, small: bool = False, **others: object) -> Run:
+        """The finished run of a method (or several, separated by commas), played now if it is not there yet.
+
+        ``small``: with a third of the blocks; ``others``: further options of ``sim.run``.
+        """
         blocks = self.options.num_blocks(backbone, small)
-        others = {} if penalty is None else {"penalty": penalty}
         words = self.options.run_options(backbone, methods, blocks, **others)
         path = self.folder / f"{backbone}-{blocks}-{methods.replace(',', '+')}-{short_hash(words)}"
         if not (path / "sessions.parquet").exists():
             self.folder.mkdir(parents=True, exist_ok=True)
-            print(f"{path.name}: {shown(words)}", file=sys.stderr)
+            print(f"{path.name}: {' '.join(['python', '-m', 'sim.run', *words])}", file=sys.stderr)
             where = ["--out", str(path), *data_folder(self.options), "--accelerator", self.options.accelerator]
             spent, began = _spent(path), time.monotonic()
             try:
                 execute("sim.run", [*words, *where])
             finally:
-                write(_clock(path), f"{spent + time.monotonic() - began:.1f}\n")
-        run = load(path)
-        self.used[path] = run
-        return run
+                atomic.write(_clock(path), f"{spent + time.monotonic() - began:.1f}\n")
+        self.used[path] = load(path)
+        return self.used[path]
 
     def file(self, name: str, module: str, words: Sequence[str], flag: str) -> Path:
         """The file that a command of the simulator writes where ``flag`` says, made now if it is not there yet."""
@@ -99,17 +99,11 @@ def machine() -> str:
     text = f"{processor()}, {cores} core{'' if cores == 1 else 's'}"
     tool = shutil.which("nvidia-smi")
     if tool is not None:
-        asked = subprocess.run(
-            [tool, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, check=False
-        )
+        command = [tool, "--query-gpu=name", "--format=csv,noheader"]
+        asked = subprocess.run(command, capture_output=True, text=True, check=False)
         gpus = asked.stdout.strip().splitlines() if asked.returncode == 0 else []
         text += "".join(f", {gpu.strip()}" for gpu in gpus)
     return text
-
-
-def shown(words: Sequence[str]) -> str:
-    """The ``sim.run`` command of these options."""
-    return " ".join(["python", "-m", "sim.run", *words])
 
 
 def _clock(path: Path) -> Path:

@@ -6,63 +6,49 @@ the peak.
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import captions, style
 from analysis.reproduce import paper
 from analysis.reproduce.modules import here, measured
-from analysis.reproduce.options import OURS, Options
-from analysis.reproduce.quality import facts, identity, played
-from analysis.reproduce.result import Result, fill, row_title
-from analysis.reproduce.runs import Runs
-from analysis.stats import ratio
-from analysis.style import Sheet
+from analysis.reproduce.options import OURS
+from analysis.reproduce.quality import facts
+from analysis.reproduce.result import Job, Result, row_title
+from analysis.style import Panel, Sheet
 
 GPU, PHONE = "RTX 3090", "iPhone 16"
+WAYS = (OURS, "on-cloud", "on-device")
 
 
-def adaptation(target: str, options: Options, runs: Runs) -> Result:
+def adaptation(job: Job) -> Result:
     """Table 8: Forward-OFA's adaptation, on-cloud and on-device fine-tuning, side by side."""
-    rows: list[dict[str, object]] = []
-    lines = []
-    peak = paper.read("table8")["devices"]
-    for backbone in options.backbones:
-        found = measured(backbone, options, runs)
-        printed = dict(zip(paper.read(target)["ways"], paper.read(target)[backbone], strict=True))
-        ours = {metric: ways(found, metric) for metric in ("seconds", "here", "counted")}
-        about = identity(target, backbone, options) | {name: found[name] for name in ("blocks", "context", "memory")}
-        for metric, values in ours.items():
-            for way, mine in values.items():
-                theirs = printed[way] if metric == "seconds" else math.nan
-                rows.append({**about, "method": way, "metric": metric, "paper": theirs, "ours": mine})
-                if way != OURS:
-                    theirs = ratio(printed[way], printed[OURS]) if metric == "seconds" else math.nan
-                    rows.append(
-                        {
-                            **about,
-                            "method": f"{way}-times",
-                            "metric": metric,
-                            "paper": theirs,
-                            "ours": ratio(mine, values[OURS]),
-                        }
-                    )
-        scale = peak[GPU] / peak[PHONE]
-        rows.append(
-            {
-                **about,
-                "method": "on-cloud-scaled",
-                "metric": "seconds",
-                "paper": printed["on-cloud"] * scale,
-                "ours": ours["seconds"]["on-cloud"] * scale,
-            }
+    table, said = paper.read(job.target), []
+    peak = table["devices"]
+    scale = peak[GPU] / peak[PHONE]
+    for backbone in job.options.backbones:
+        found = measured(job, backbone)
+        ours = pd.DataFrame({metric: ways(found, metric) for metric in ("seconds", "here", "counted")})
+        printed = pd.DataFrame({"seconds": dict(zip(table["ways"], table[backbone], strict=True))})
+        about = {name: found[name] for name in ("blocks", "context", "memory")}
+        for frame in (ours, printed):
+            frame.loc["on-cloud-scaled"] = frame.loc["on-cloud"].where(frame.columns == "seconds") * scale
+            for way in WAYS[1:]:
+                frame.loc[f"{way}-times"] = frame.loc[way] / frame.loc[OURS]
+        for way in (OURS, "on-cloud", "on-cloud-scaled", "on-device", "on-cloud-times", "on-device-times"):
+            for metric, mine in ours.loc[way].dropna().items():
+                theirs = printed["seconds"][way] if metric == "seconds" else math.nan
+                job.add(backbone, way, str(metric), float(mine), paper=theirs, **about)
+        macs = ", ".join(f"{name} {count / 1e6:,.1f} M" for name, count in found["macs"].items())
+        said.append(
+            f"{backbone}: {found['items']:,} items, a device with {found['interactions']} interactions; "
+            f"multiply-accumulates: {macs}; a matrix product reaches {found['gflops']['device']:,.0f} GFLOPS "
+            f"on the device's side and {found['gflops']['cloud']:,.0f} in the cloud."
         )
-        lines.append(_said(backbone, found))
-    order = [OURS, "on-cloud", "on-cloud-scaled", "on-device", "on-cloud-times", "on-device-times"]
-    cells = fill(sorted(rows, key=lambda row: order.index(str(row["method"]))))
-    cells = cells.sort_values("backbone", key=lambda names: names.map(paper.BACKBONES.index), kind="stable")
     note = (
         f"In the first columns measured seconds are translated to the paper's devices: extractors and on-device "
         f"training to the {PHONE} ({peak[PHONE]:,.1f} GFLOPS), mapper and on-cloud training to the {GPU} "
@@ -71,14 +57,7 @@ def adaptation(target: str, options: Options, runs: Runs) -> Result:
         'over all parameters. "Scaled to the phone" is how the paper got its on-device seconds, with the '
         "GFLOPS it names."
     )
-    return Result(
-        target,
-        paper.title(target),
-        cells,
-        [["seconds"], ["here", "counted"]],
-        lambda sheet: _bars(cells, sheet),
-        [*lines, note, here(found), f"Command: {options.command(target)}"],
-    )
+    return job.result([["seconds"], ["here", "counted"]], _bars, [*said, note, here(found)])
 
 
 def ways(found: dict[str, Any], metric: str) -> dict[str, float]:
@@ -94,97 +73,68 @@ def ways(found: dict[str, Any], metric: str) -> dict[str, float]:
     return {OURS: each["extract"] + each["generate"], "on-cloud": each["on-cloud"], "on-device": each["on-device"]}
 
 
-def communication(target: str, options: Options, runs: Runs) -> Result:
+def communication(job: Job) -> Result:
     """Figure 7: the network of one update over 4G; Forward-OFA's blocks against the whole network."""
     mbit_s = float(paper.read("table8")["devices"]["network_mbit_s"])
-    known = paper.quality("table1")
-    rows: list[dict[str, object]] = []
+    known = paper.quality("table1").set_index(["backbone", "dataset", "metric", "method"])["paper"]
     waits: list[tuple[str, str, float, float]] = []
-    for backbone in options.backbones:
-        found, run = measured(backbone, options, runs), runs.play(backbone, OURS)
+    for backbone in job.options.backbones:
+        found, run = measured(job, backbone), job.runs.play(backbone, OURS)
         mine = run.sessions[run.sessions["method"] == OURS]
         asked = mine[mine["requested"]]
-        whole = found["counts"]["backbone"]["bits"]
-        ours = {OURS: float(mine["param_bits"].mean()), "regular": float(whole)}
-        message = {OURS: float((asked["bits_down"] + asked["bits_up"]).mean()), "regular": math.nan}
-        table = known[
-            (known["backbone"] == backbone) & (known["dataset"] == options.dataset) & (known["metric"] == "param")
-        ]
-        printed = table.set_index("method")["paper"]
-        for method, source in ((OURS, OURS), ("regular", "devicerec")):
-            about = {**identity(target, backbone, options), **played(run), "method": method}
-            theirs = printed.get(source, math.nan) / mbit_s
-            rows.append({**about, "metric": "communication", "paper": theirs, "ours": ours[method] / mbit_s / 1e6})
-            rows.append({**about, "metric": "message", "ours": message[method] / mbit_s / 1e6})
-        steps = ways(found, "seconds")
-        waits += [
-            (backbone, OURS, steps[OURS], ours[OURS] / mbit_s / 1e6),
-            (backbone, "on-cloud", steps["on-cloud"], whole / mbit_s / 1e6),
-            (backbone, "on-device", steps["on-device"], 0.0),
-        ]
-    cells, frame = fill(rows), pd.DataFrame(waits, columns=["backbone", "method", "adapt", "travel"])
+        sent, whole = float(mine["param_bits"].mean()), float(found["counts"]["backbone"]["bits"])
+        messages = float((asked["bits_down"] + asked["bits_up"]).mean())
+        for method, source, bits, message in ((OURS, OURS, sent, messages), ("regular", "devicerec", whole, math.nan)):
+            theirs = known.get((backbone, job.options.dataset, "param", source), math.nan) / mbit_s
+            job.add(backbone, method, "communication", bits / mbit_s / 1e6, run, paper=theirs)
+            job.add(backbone, method, "message", message / mbit_s / 1e6, run)
+        travel = {OURS: sent / mbit_s / 1e6, "on-cloud": whole / mbit_s / 1e6, "on-device": 0.0}
+        waits += [(backbone, way, seconds, travel[way]) for way, seconds in ways(found, "seconds").items()]
+    frame = pd.DataFrame(waits, columns=["backbone", "method", "adapt", "travel"])
     what = (
         f"At {mbit_s:g} Mbit/s. The first columns count weights as Table 1 does; whole messages hold the path and the "
         "latent interest too. The whole network is what a regular strategy sends."
     )
-    return Result(
-        target,
-        "Communication time of a model update",
-        cells,
-        [["communication", "message"]],
-        lambda sheet: _stacked(frame, sheet),
-        [what, *facts(target, options, runs)],
-    )
-
-
-def _said(backbone: str, found: dict[str, Any]) -> str:
-    macs = ", ".join(f"{name} {count / 1e6:,.1f} M" for name, count in found["macs"].items())
-    return (
-        f"{backbone}: {found['items']:,} items, a device with {found['interactions']} interactions; "
-        f"multiply-accumulates: {macs}; a matrix product reaches {found['gflops']['device']:,.0f} GFLOPS "
-        f"on the device's side and {found['gflops']['cloud']:,.0f} in the cloud."
-    )
+    groups, title = [["communication", "message"]], "Communication time of a model update"
+    return job.result(groups, lambda _, sheet: _stacked(frame, sheet), [what, *facts(job)], title)
 
 
 def _bars(cells: pd.DataFrame, sheet: Sheet) -> Figure:
     """The paper's seconds and ours, logarithmic."""
-    shown = cells[(cells["metric"] == "seconds") & cells["method"].isin([OURS, "on-cloud", "on-device"])]
-    names = shown["backbone"].unique().tolist()
-    figure, axes = sheet.panels(len(names), height=2.2)
-    for axis, backbone in zip(axes, names, strict=True):
-        part = shown[shown["backbone"] == backbone]
+
+    def draw(part: pd.DataFrame, axis: Axes) -> None:
         for place, (column, colour) in enumerate((("paper", style.LIGHT.grid), ("ours", style.LIGHT.muted))):
             at = [i + 0.38 * (place - 0.5) for i in range(len(part))]
             drawn = axis.barh(at, part[column], 0.36, color=colour, label=column)
             axis.bar_label(drawn, [f"{x:.2g} s" for x in part[column]], padding=2, fontsize=6.5)
-        axis.set_yticks(range(len(part)), [row_title(method) for method in part["method"]])
-        axis.invert_yaxis()
         axis.set_xscale("log")
-        axis.set_xlabel("seconds, on the paper's devices")
         axis.margins(x=0.3)
-        axis.set_title(captions.BACKBONES[backbone], loc="left")
-    sheet.legend(figure, axes[0])
-    return figure
+
+    shown = cells[(cells["metric"] == "seconds") & cells["method"].isin(WAYS)]
+    return _by_backbone(shown, sheet, draw, "seconds, on the paper's devices")
 
 
 def _stacked(frame: pd.DataFrame, sheet: Sheet) -> Figure:
     """How long a device waits: adapting, then the network's way."""
-    names = frame["backbone"].unique().tolist()
-    figure, axes = sheet.panels(len(names), height=2.2)
-    for axis, backbone in zip(axes, names, strict=True):
-        part = frame[frame["backbone"] == backbone]
-        axis.barh(range(len(part)), part["adapt"], 0.6, color=style.LIGHT.muted, label="adapting (translated)")
-        axis.barh(
-            range(len(part)),
-            part["travel"],
-            0.6,
-            left=part["adapt"],
-            color=style.LOOKS[OURS].colour,
-            label="network over 4G",
-        )
+
+    def draw(part: pd.DataFrame, axis: Axes) -> None:
+        at, colour = range(len(part)), style.LOOKS[OURS].colour
+        axis.barh(at, part["adapt"], 0.6, color=style.LIGHT.muted, label="adapting (translated)")
+        axis.barh(at, part["travel"], 0.6, left=part["adapt"], color=colour, label="network over 4G")
+
+    return _by_backbone(frame, sheet, draw, "seconds")
+
+
+def _by_backbone(frame: pd.DataFrame, sheet: Sheet, draw: Any, across: str) -> Figure:
+    """A panel for each backbone, a bar or two for each way."""
+
+    def panel(part: pd.DataFrame, axis: Axes) -> None:
+        draw(part, axis)
         axis.set_yticks(range(len(part)), [row_title(method) for method in part["method"]])
         axis.invert_yaxis()
-        axis.set_xlabel("seconds")
-        axis.set_title(captions.BACKBONES[backbone], loc="left")
-    sheet.legend(figure, axes[0])
-    return figure
+
+    panels = [
+        Panel(captions.BACKBONES[str(backbone)], partial(panel, part), across)
+        for backbone, part in frame.groupby("backbone", sort=False)
+    ]
+    return sheet.figure(panels, height=2.2, lettered=False)

@@ -45,14 +45,13 @@ def section(run: Run) -> Section | None:
 def _finding(run: Run, study: dict[str, Any]) -> str:
     ranks = []
     for one in study["devices"]:
-        by_network = {network["network"]: network["rank"] for network in one["networks"]}
-        others = [f"{_network(run, name)} {rank:,}" for name, rank in by_network.items() if name != "own"]
-        ranks.append(f"device {one['device']}: {by_network['own']:,} ({join(others)})")
+        own, *others = sorted(one["networks"], key=lambda network: network["network"] != "own")
+        words = join([f"{_network(run, other['network'])} {other['rank']:,}" for other in others])
+        ranks.append(f"device {one['device']}: {own['rank']:,} ({words})")
     return f"Place of the item that came next, of {study['candidates']:,}, with its own network: {'; '.join(ranks)}."
 
 
 def _everyone(run: Run, study: dict[str, Any]) -> Table:
-    rows = study["everyone"]
     columns = [
         Column("Network", "network", lambda name: _network(run, name)),
         Column("NDCG@10", "ndcg@10", quality, best=max),
@@ -60,25 +59,24 @@ def _everyone(run: Run, study: dict[str, Any]) -> Table:
         Column("Blocks", "blocks", number, "mean"),
     ]
     caption = (
-        f"All {rows[0]['devices']:,} devices, the first event of their live streams, against all "
+        f"All {study['everyone'][0]['devices']:,} devices, the first event of their live streams, against all "
         f"{study['candidates']:,} items, cut-off 10. ● best of its column."
     )
-    return build(rows, columns, caption)
+    return build(study["everyone"], columns, caption)
 
 
 def _device(run: Run, one: dict[str, Any], blocks: int) -> Table:
     networks, following = one["networks"], one["next"]
-    header = [("Place", "")]
+    header, ranks = [("Place", "")], [Cell("next item is at")]
     for network in networks:
         ran = [str(k + 1) for k, used in enumerate(network["path"]) if used]
-        header.append(
-            (_network(run, network["network"]), f"blocks {', '.join(ran)}" if len(ran) < blocks else "all blocks")
-        )
-    rows = [[Cell("next item is at"), *(Cell(f"{network['rank']:,}") for network in networks)]]
-    for place in range(max(len(network["top"]) for network in networks)):
-        listed = [network["top"][place] for network in networks]
+        words = f"blocks {', '.join(ran)}" if len(ran) < blocks else "all blocks"
+        header.append((_network(run, network["network"]), words))
+        ranks.append(Cell(f"{network['rank']:,}"))
+    rows = [ranks]
+    for place, listed in enumerate(zip(*(network["top"] for network in networks), strict=True), 1):
         cells = [Cell(_name(item), item["item"] == following["item"], ", ".join(item["genres"])) for item in listed]
-        rows.append([Cell(str(place + 1)), *cells])
+        rows.append([Cell(str(place)), *cells])
     recently = "; ".join(_name(item) for item in reversed(one["recent"]))
     genres = f" ({', '.join(following['genres'])})" if following["genres"] else ""
     caption = (

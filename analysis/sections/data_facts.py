@@ -6,7 +6,6 @@ Its keys are taken as they are: a scalar is a fact, whose name is its key; the l
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from analysis.page import Section
 from analysis.run import Run
@@ -22,27 +21,15 @@ TEXTS = ("notes", "warnings")
 
 def section(run: Run) -> Section | None:
     """The facts, their notes, and their warnings; None if the run has none."""
-    found = _table(run)
-    if not found:
-        return None
+    found = run.config.get("data_facts", {})
     facts = [(_named(key), _written(key, value)) for key, value in found.items() if key not in TEXTS]
     facts += [("Warning", text) for text in warnings(run)]
-    return Section("data_facts", TITLE, READING, " ".join(_sentences(found, "notes")), facts=facts)
+    return Section("data_facts", TITLE, READING, " ".join(found.get("notes", [])), facts=facts) if found else None
 
 
 def warnings(run: Run) -> list[str]:
     """What the data warn of; none if the run has no such table."""
-    return _sentences(_table(run), "warnings")
-
-
-def _table(run: Run) -> Mapping[str, Any]:
-    found = run.config.get("data_facts", {})
-    return found if isinstance(found, Mapping) else {}
-
-
-def _sentences(found: Mapping[str, Any], key: str) -> list[str]:
-    given = found.get(key, [])
-    return [str(text) for text in (given if isinstance(given, list) else [given])]
+    return list(run.config.get("data_facts", {}).get("warnings", []))
 
 
 def _named(key: str) -> str:
@@ -53,16 +40,14 @@ def _named(key: str) -> str:
 
 
 def _written(key: str, value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float) and math.isinf(value):
-        return "without limit"
-    if isinstance(value, float):
-        return percent(value) if key.startswith("share") else number(value)
     if isinstance(value, list):
         return ", ".join(_written(key, one) for one in value)
     if isinstance(value, Mapping):
         return ", ".join(f"{name}: {_written(key, one)}" for name, one in value.items())
-    return str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float) and math.isinf(value):
+        return "without limit"
+    if isinstance(value, float):
+        return percent(value) if "share" in key.split("_") else number(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -32,12 +32,11 @@ def section(run: Run) -> Section | None:
 
 def warnings(run: Run) -> list[str]:
     """Faults of the software, which are no result of the simulation."""
-    counts = run.sessions["status"].value_counts()
-    found = [f"{counts[name]:,} {name} ({STATUSES[name]})" for name in FAULTS if counts.get(name, 0)]
-    if not found:
-        return []
-    whole = plural(sum(int(counts.get(name, 0)) for name in FAULTS), "device-session")
-    return [f"{whole} were not computed as intended: {join(found)}. See run.log; the numbers of all methods suffer."]
+    counts = run.sessions["status"].value_counts().reindex(list(FAULTS), fill_value=0)
+    found = join([f"{count:,} {name} ({STATUSES[str(name)]})" for name, count in counts.items() if count])
+    whole = plural(int(counts.sum()), "device-session")
+    text = f"{whole} were not computed as intended: {found}. See run.log; the numbers of all methods suffer."
+    return [text] if found else []
 
 
 def table(frame: pd.DataFrame, title: Callable[[str], str]) -> Table:
@@ -45,14 +44,12 @@ def table(frame: pd.DataFrame, title: Callable[[str], str]) -> Table:
 
     A fault of the software has a column only if it happened.
     """
-    shown = [name for name in STATUSES if name not in FAULTS or frame[name].any()]
     columns = [
         grouped_method_column(title, "devices", note=lambda row: str(row["tier"])),
         Column("Sessions", "sessions", "{:,}".format),
-        *(Column(name.capitalize(), name, "{:,}".format, explanation=_explained(name)) for name in shown),
     ]
+    for name, meaning in STATUSES.items():
+        if name not in FAULTS or frame[name].any():
+            word = name.capitalize()
+            columns.append(Column(word, name, "{:,}".format, explanation=f"{word}: {meaning}." if name != "ok" else ""))
     return build(frame, columns, CAPTION)
-
-
-def _explained(status: str) -> str:
-    return "" if status == "ok" else f"{status.capitalize()}: {STATUSES[status]}."

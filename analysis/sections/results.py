@@ -27,7 +27,7 @@ def section(run: Run) -> Section:
     several = len(run.seeds) > 1
     columns = [method_column(run.title), NDCG, *((NDCG_SD, HIT_SD) if several else (HIT,)), *AGAINST_DEVICEREC, SERVED]
     caption = f"● best of its column; small: 95 % intervals. {captions.caption(run)}"
-    table: Table = build(run.summary.assign(relative=relative_difference(run.summary)), columns, caption)
+    table = build(run.summary.assign(relative=relative_difference(run.summary)), columns, caption)
     return Section("results", TITLE, READING + (SEEDS if several else ONE_SEED), tables=[table, *_others(run)])
 
 
@@ -48,27 +48,42 @@ def in_short(run: Run) -> list[str]:
     """The findings at the head of a report."""
     rows = records(run.summary.assign(relative=relative_difference(run.summary)))
     best = best_row(rows)
+    name, ndcg, hit = run.title(best["method"]), quality(best["ndcg@10"]), quality(best["hit@10"])
+    low, high = quality(best["ndcg@10_low"]), quality(best["ndcg@10_high"])
+    found = [f"{name} reaches NDCG@10 {ndcg} and Hit@10 {hit}."]
     if len(rows) > 1:
-        found = [
-            f"{run.title(best['method'])} has the highest NDCG@10 of {len(rows)} methods: {quality(best['ndcg@10'])} "
-            f"(95 % interval {quality(best['ndcg@10_low'])} to {quality(best['ndcg@10_high'])}), with Hit@10 "
-            f"{quality(best['hit@10'])}."
-        ]
-    else:
-        found = [
-            f"{run.title(best['method'])} reaches NDCG@10 {quality(best['ndcg@10'])} and Hit@10 "
-            f"{quality(best['hit@10'])}."
-        ]
+        interval = f"95 % interval {low} to {high}"
+        found = [f"{name} has the highest NDCG@10 of {len(rows)} methods: {ndcg} ({interval}), with Hit@10 {hit}."]
     compared = [_difference(run, row) for row in rows if math.isfinite(row["ndcg@10_delta"])]
     if compared:
         found.append(f"NDCG@10 against DeviceRec: {'; '.join(compared)}.")
-    found += _cheaper(run, rows)
+    base = next((row["macs_m"] for row in rows if row["method"] == BASELINE), 0.0)
+    found += [
+        f"{run.title(row['method'])} runs {number(row['macs_m'])} million MACs per inference, "
+        f"{percent(-change(row['macs_m'], base))} fewer than DeviceRec, and receives {number(row['downlink_mbit'])} "
+        "Mbit per session."
+        for row in rows
+        if row["macs_m"] < 0.995 * base and row["method"] not in run.references
+    ]
+    found += _against_references(run, rows)
     unserved = [f"{run.title(row['method'])} {percent(1 - row['served'])}" for row in rows if row["served"] < 1]
     if unserved:
         found.append(f"Device-sessions that could not run the method's network: {join(unserved)}.")
     else:
         found.append("Every device could run every method's network in every session.")
     return found
+
+
+def _against_references(run: Run, rows: list[dict[str, Any]]) -> list[str]:
+    """What is reached without a network, and which methods stay below that."""
+    known = sorted((row for row in rows if row["method"] in run.references), key=lambda row: -float(row["ndcg@10"]))
+    others = [row for row in rows if row["method"] not in run.references]
+    if not known or not others:
+        return []
+    reached = join([f"{run.title(row['method'])} {quality(row['ndcg@10'])}" for row in known])
+    below = [run.title(row["method"]) for row in others if row["ndcg@10"] < known[0]["ndcg@10"]]
+    rest = "every method with a network is above" if not below else f"{join(below)} stay{'s' * (len(below) == 1)} below"
+    return [f"NDCG@10 without a network: {reached}; {rest} {run.title(known[0]['method'])}."]
 
 
 def _difference(run: Run, row: dict[str, Any]) -> str:
@@ -78,18 +93,6 @@ def _difference(run: Run, row: dict[str, Any]) -> str:
     if row["ndcg@10_delta_low"] <= 0 <= row["ndcg@10_delta_high"]:
         return f"{run.title(row['method'])} not told apart ({signed_percent(row['relative'])}, {p})"
     return f"{run.title(row['method'])} {signed_percent(row['relative'])} ({p})"
-
-
-def _cheaper(run: Run, rows: list[dict[str, Any]]) -> list[str]:
-    """Who computes less than DeviceRec, and what that takes."""
-    base = next((row["macs_m"] for row in rows if row["method"] == BASELINE), 0.0)
-    return [
-        f"{run.title(row['method'])} runs {number(row['macs_m'])} million MACs per inference, "
-        f"{percent(-change(row['macs_m'], base))} fewer than DeviceRec, and receives {number(row['downlink_mbit'])} "
-        "Mbit per session."
-        for row in rows
-        if row["macs_m"] < 0.995 * base
-    ]
 
 
 def warnings(run: Run) -> list[str]:

@@ -4,24 +4,26 @@ import difflib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.errors import UserError
-from core.seeds import numpy_generator
-from sim.data.amazon import load_amazon_food, load_amazon_game
-from sim.data.interactions import Interactions
-from sim.data.movielens import load_ml1m, load_ml10m
-from sim.data.synthetic import load_synthetic
-from sim.data.table import SUFFIXES, load_table
+from core.registry import Registry
 
-__all__ = ["DATASETS", "Interactions", "load"]
+if TYPE_CHECKING:
+    from sim.data.interactions import Interactions
 
-DATASETS: dict[str, Callable[[Path | None], Interactions]] = {
-    "synthetic": load_synthetic,
-    "ml1m": load_ml1m,
-    "ml10m": load_ml10m,
-    "amazon-game": load_amazon_game,
-    "amazon-food": load_amazon_food,
-}
+__all__ = ["DATASETS", "load"]
+
+DATASETS: "Registry[Callable[[Path | None], Interactions]]" = Registry(
+    {
+        "synthetic": "sim.data.synthetic:load_synthetic",
+        "ml1m": "sim.data.movielens:load_ml1m",
+        "ml10m": "sim.data.movielens:load_ml10m",
+        "amazon-game": "sim.data.amazon:load_amazon_game",
+        "amazon-food": "sim.data.amazon:load_amazon_food",
+    }
+)
+"""The loaders by the names of their data sets, imported when they are used."""
 
 
 def load(
@@ -31,7 +33,7 @@ def load(
     columns: str | None = None,
     ties: str = "file",
     seed: int = 0,
-) -> Interactions:
+) -> "Interactions":
     """Load a data set by name, or a file by path.
 
     Args:
@@ -45,15 +47,19 @@ def load(
     Raises:
         UserError: The name is unknown, or the data set cannot be had or read.
     """
+    from core.seeds import numpy_generator
+
     interactions = _load(dataset, data_dir, columns)
     return interactions.shuffle_ties(numpy_generator(seed, "ties")) if ties == "shuffled" else interactions
 
 
-def _load(dataset: str, data_dir: Path | None, columns: str | None) -> Interactions:
+def _load(dataset: str, data_dir: Path | None, columns: str | None) -> "Interactions":
     if dataset in DATASETS:
         if columns is not None:
             raise UserError(f"--columns is for files; the columns of {dataset} are known, leave it out")
         return DATASETS[dataset](data_dir)
+    from sim.data.table import SUFFIXES, load_table
+
     if dataset.lower().endswith(SUFFIXES):
         return load_table(Path(dataset).expanduser(), columns)
     known = ", ".join(DATASETS)

@@ -9,13 +9,16 @@ import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from analysis.reproduce import paper
-from core import atomic
+from core import atomic, paper
 from core.cli import run as run_command
-from sim.data import DATASETS, Interactions, load
+from sim.data import DATASETS, load
 
-QUANTITIES = ("users", "items", "interactions", "mean length", "sparsity %")
+if TYPE_CHECKING:
+    from sim.data.interactions import Interactions
+
+QUANTITIES: tuple[str, ...] = tuple(paper.read("table6")["quantities"])
 
 TABLE_6: dict[str, tuple[float, ...]] = {name: tuple(row) for name, row in paper.read("table6")["datasets"].items()}
 """As printed, in the order of QUANTITIES."""
@@ -28,7 +31,7 @@ NOTES = {
 }
 
 
-def quantities(interactions: Interactions) -> tuple[float, ...]:
+def quantities(interactions: "Interactions") -> tuple[float, ...]:
     """What Table 6 reports, in the order of QUANTITIES, rounded as it rounds."""
     return (
         interactions.num_users,
@@ -39,22 +42,22 @@ def quantities(interactions: Interactions) -> tuple[float, ...]:
     )
 
 
-def table(dataset: str, interactions: Interactions) -> str:
+def table(dataset: str, interactions: "Interactions") -> str:
     """One data set's lines: quantity, the paper's number (- where it has none), ours, the difference."""
     lines = [f"{interactions.name:<24}{'paper':>12}{'ours':>12}{'difference':>12}"]
-    paper = TABLE_6.get(dataset)
+    printed = TABLE_6.get(dataset)
     for index, (quantity, ours) in enumerate(zip(QUANTITIES, quantities(interactions), strict=True)):
         kind = ",.2f" if isinstance(ours, float) else ",d"
         theirs, difference = "-", "-"
-        if paper is not None:
-            theirs, difference = format(paper[index], kind), format(ours - paper[index], "+" + kind)
+        if printed is not None:
+            theirs, difference = format(printed[index], kind), format(ours - printed[index], "+" + kind)
         lines.append(f"  {quantity:<22}{theirs:>12}{format(ours, kind):>12}{difference:>12}")
     if dataset in NOTES:
         lines.append(f"  {NOTES[dataset]}")
     return "\n".join(lines)
 
 
-def write_csv(path: Path, found: dict[str, Interactions]) -> None:
+def write_csv(path: Path, found: "dict[str, Interactions]") -> None:
     """One row per data set and quantity; the file appears whole or not at all."""
     text = io.StringIO()
     rows = csv.writer(text)

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 import analysis
-from analysis.compare import compare, main, tabulate
+from analysis.compare import compare, main
+from analysis.comparison import tabulate
 from analysis.run_groups import compare_groups, group_runs
 from analysis.summary import summarise
 from core.errors import UserError
@@ -133,8 +134,11 @@ def test_the_comparison_is_written_whole_and_repeats(tmp_path: Path, capsys: pyt
     assert {path: path.read_bytes() for run in runs for path in run.rglob("*")} == before
     table = pd.read_csv(page.parent / "comparison.csv")
     pd.testing.assert_frame_equal(table, tabulate(group_runs([analysis.load(run) for run in runs])))
-    printed = capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())
     assert "A: scenario paper-device" in printed
+    protocol = "Candidates: all 3,011 items; cut-off 10; seeds: 0 and 1."
+    assert protocol in printed
+    assert page.read_text(encoding="utf-8").count(protocol) == 3  # at the head, below the results, and as their label
     assert "…" not in printed
 
 

@@ -8,10 +8,9 @@ import pandas as pd
 import pytest
 
 import analysis
-from analysis import figures, style
+from analysis import curves, figures, style
 from analysis.drift import sessions_from_change
 from analysis.figures import block_groups, block_usage, paths, tradeoff
-from analysis.plots import bands
 from analysis.run import Run
 from tests.support.fake_run import plausible_rows, plausible_training, write_run
 
@@ -91,7 +90,7 @@ def test_bands_hold_the_ratio_of_sums_and_the_paired_difference() -> None:
         }
     )
 
-    frame = bands.along(rows, pd.Series([1, 1, 1, 1, 2, 2]), ["devicerec", "duet"]).set_index(["method", "at"])
+    frame = curves.along(rows, pd.Series([1, 1, 1, 1, 2, 2]), ["devicerec", "duet"]).set_index(["method", "at"])
 
     assert frame.loc[("devicerec", 1), "ndcg@10"] == pytest.approx(1.6 / 8)
     assert frame.loc[("duet", 1), "ndcg@10"] == pytest.approx(2.4 / 8)
@@ -106,7 +105,7 @@ def test_bands_end_where_too_few_devices_are_left() -> None:
     rows = pd.DataFrame({"device": [*range(40), *range(4), *range(3)]})
     at = pd.Series([1] * 40 + [2] * 4 + [3] * 3)
 
-    assert at[bands.enough(rows, at)].unique().tolist() == [1, 2]
+    assert at[curves.enough(rows, at)].unique().tolist() == [1, 2]
 
 
 def test_the_pareto_front_agrees_with_its_definition() -> None:
@@ -187,9 +186,8 @@ def test_repainting_leaves_the_methods_alone() -> None:
 
     assert not methods & set(astuple(style.LIGHT))
     with style.use():
-        figure, (axis,) = style.Sheet().panels(1)
-        axis.plot([0, 1], color=style.LOOKS["duet"].colour)
-        text = style.svg(figure)
+        line = style.Panel("", lambda axis: axis.plot([0, 1], color=style.LOOKS["duet"].colour))
+        text = style.svg(style.Sheet().figure([line]))
     light, dark = text.split("prefers-color-scheme: dark")
     assert all(f"--{name}: {colour};" in light for name, colour in asdict(style.LIGHT).items())
     assert all(f"--{name}: {colour};" in dark for name, colour in asdict(style.DARK).items())

@@ -73,9 +73,30 @@ def test_the_report_says_what_was_found_and_with_which_protocol(full: Path) -> N
     for fact in ("my <data>.csv", "last 20 %", "all 3,011 items", "cut-off 10", "seeds 0, 1", "mixed", "abrupt"):
         assert fact in words
     for drawn in figures.collect(analysis.load(full)).values():
-        assert drawn.title in words
+        assert drawn.module.TITLE in words
         assert (full / "figures" / f"{drawn.name}.png").stat().st_size > 1000
     assert "nan" not in words.lower().split()
+
+
+def test_methods_without_a_network_are_what_the_others_have_to_beat(tmp_path: Path) -> None:
+    rows = plausible_rows(devices=30, methods=("devicerec", "duet", "forward-ofa", "popular", "cooccurrence"))
+    nothing = rows["method"].isin(["popular", "cooccurrence"])
+    for name in ("path", "blocks", "macs", "macs_paper", "param_bits"):
+        rows.loc[nothing, name] = 0
+    level = {"popular": 0.1, "cooccurrence": 0.3, "devicerec": 0.2, "duet": 0.4, "forward-ofa": 0.25}
+    rows = rows.assign(hits=rows["events"], ndcg=rows["events"] * rows["method"].map(level))
+    run = analysis.load(write_run(tmp_path, rows, methods=tuple(level)))
+    assert run.references == ["popular", "cooccurrence"]
+    (said,) = (text for text in results.in_short(run) if "without a network" in text)
+    assert said == (
+        "NDCG@10 without a network: cooccurrence 0.3000 and popular 0.1000; DeviceRec and Forward-OFA stay below "
+        "cooccurrence."
+    )
+    assert not any(text.startswith(("popular", "cooccurrence")) and "MACs" in text for text in results.in_short(run))
+    frame = figures.collect(run)["quality_sessions"]
+    drawn = [line.get_label() for line in frame.figure().axes[1].get_lines()]
+    assert "cooccurrence" in drawn  # the best of them; the other would hide the rest
+    assert "popular" not in drawn
 
 
 def test_summary_csv_is_the_summary(full: Path) -> None:

@@ -302,13 +302,33 @@ def test_coverage_is_the_mean_over_seeds_and_unknown_if_it_is_for_one(two_device
     nan = float("nan")
     coverage = pd.DataFrame(
         [
-            (0, "devicerec", 20.0, 80),
-            (1, "devicerec", 40.0, 80),
-            (0, "forward-ofa", 8.0, 80),
-            (1, "forward-ofa", nan, 80),
+            (0, "devicerec", 20.0, 80, 3e6),
+            (1, "devicerec", 40.0, 80, 5e6),
+            (0, "forward-ofa", 8.0, 80, nan),
+            (1, "forward-ofa", nan, 80, nan),
         ],
-        columns=["seed", "method", "recommended", "items"],
+        columns=["seed", "method", "recommended", "items", "bits_installed"],
     )
-    found = summarise(two_devices, coverage=coverage).set_index("method")["coverage"]
-    assert found["devicerec"] == pytest.approx((0.25 + 0.5) / 2)
-    assert math.isnan(found["forward-ofa"])
+    found = summarise(two_devices, coverage=coverage).set_index("method")
+    assert found.loc["devicerec", "coverage"] == pytest.approx((0.25 + 0.5) / 2)
+    assert math.isnan(found.loc["forward-ofa", "coverage"])
+    assert found.loc["devicerec", "installed_mbit"] == pytest.approx(4)
+    assert math.isnan(found.loc["forward-ofa", "installed_mbit"])
+
+
+def test_what_is_installed_anew_counts_for_every_version_of_a_device(two_devices: pd.DataFrame) -> None:
+    rows = two_devices.assign(bits_installed=[2e6, 2e6, 2e6, 8e6, 0, 8e6])  # devices 0, 0, 1 of either method
+    found = summarise(rows).set_index("method")["installed_mbit"]
+    assert found["devicerec"] == pytest.approx((4 + 2) / 2)
+    assert found["forward-ofa"] == pytest.approx(8)
+    assert summarise(two_devices)["installed_mbit"].isna().all()
+
+
+def test_what_is_installed_stands_in_the_terminal_where_it_is_known(tmp_path: Path) -> None:
+    run = analysis.load(write_run(tmp_path / "unknown", plausible_rows(devices=20)))
+    assert "inst." not in _print(run, 80)
+    rows = plausible_rows(devices=20).assign(bits_installed=np.int64(25_000_000))
+    text = _print(analysis.load(write_run(tmp_path / "known", rows)), 80)
+    assert "inst." in text.splitlines()[1]
+    assert text.count("100") >= 4  # four sessions of 25 Mbit each
+    assert all(len(line) <= 80 for line in text.splitlines())

@@ -10,7 +10,7 @@ import pytest
 
 import analysis
 from analysis import figures
-from analysis.comparison import run_groups
+from analysis.comparison import settings
 from analysis.figures import change_point, fairness, quality_sessions
 from analysis.run import Run
 from analysis.run_groups import compare_groups, group_runs
@@ -103,7 +103,7 @@ def test_a_comparison_with_nothing_has_dashes(tmp_path: Path) -> None:
     ]
     groups = group_runs(runs)
     pairs = compare_groups(groups)
-    (section,) = run_groups.paired_section(pairs, runs[0].title)
+    (section,) = settings.paired_section(pairs, runs[0].title)
     assert [row[4].text for row in section.tables[0].rows] == ["–", "–"]
     frame = fairness.data(runs[0])
     assert frame is not None

@@ -139,6 +139,6 @@ def test_columns_without_a_paper_number_show_ours_alone() -> None:
         {"backbone": "sasrec", "method": "duet", "metric": "ndcg", "ours": 0.25, "spread": 0.01},
         {"backbone": "sasrec", "method": "duet", "metric": "hit", "ours": 0.5, "paper": 0.75},
     ]
-    page = markdown(Result("table2", "x", fill(rows), [["ndcg", "hit"]], lambda _: None, titles=TITLES))  # type: ignore[arg-type, return-value]
+    page = markdown(Result("table2", fill(rows), [["ndcg", "hit"]], lambda _: None, "x", titles=TITLES))  # type: ignore[arg-type, return-value]
     assert "| SASRec | NDCG@10 ours | Hit@10 paper | Hit@10 ours | Hit@10 diff. |" in page
     assert "| DUET | 0.2500 ± 0.0100 | 0.7500 | 0.5000 | −0.2500 |" in page

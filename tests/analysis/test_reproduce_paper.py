@@ -7,7 +7,7 @@ import pytest
 from analysis.reproduce import paper
 from analysis.reproduce.__main__ import TARGETS
 from analysis.reproduce.blocks import WEIGHTS, implied
-from analysis.reproduce.options import Options
+from analysis.reproduce.options import BLOCKS
 
 FIXED = {"sasrec": (0.010000, 0.102400), "nextitnet": (0.030720, 0.122880)}  # 10^6 MACs: always, and of one block
 WHOLE = {"sasrec": [0.6244, 3.9936], "nextitnet": [1.5053, 9.5846]}
@@ -61,7 +61,7 @@ def test_forward_ofas_flops_and_param_name_the_same_number_of_blocks(
     always, weights = WEIGHTS[backbone][1], WEIGHTS[backbone][0]
     assert (flops - fixed) / each == pytest.approx(blocks, abs=1e-3)
     assert (param * 1e6 / 32 - always) / weights == pytest.approx(blocks, abs=0.005)
-    assert implied(backbone, Options(dataset=dataset)) == pytest.approx(blocks, abs=0.005)
+    assert implied(backbone, dataset) == pytest.approx(blocks, abs=0.005)
 
 
 def test_sasrec_on_game_is_the_row_that_contradicts_itself() -> None:
@@ -75,7 +75,7 @@ def test_printed_improvements_are_those_of_this_backbone(target: str, backbone: 
     printed = iter(paper.read(target)["improvement"][backbone])
     for dataset in paper.read(target)["datasets"]:
         ours, baseline = (cells(target, backbone, method, dataset) for method in ("forward-ofa", "devicerec"))
-        for metric, mine, other in zip(paper.metrics(target), ours, baseline, strict=True):
+        for metric, mine, other in zip(paper.read(target)["metrics"], ours, baseline, strict=True):
             said, meant = next(printed), paper.improvement(mine, other, metric)
             if not math.isnan(said):
                 assert meant == pytest.approx(said, abs=0.45 if metric in ("ndcg", "hit") else 0.1), (dataset, metric)
@@ -115,7 +115,7 @@ def test_misprints_are_read_as_meant() -> None:
 
 def test_table_8s_phone_has_other_gflops_than_the_text() -> None:
     table, devices = paper.read("table8"), paper.read("table8")["devices"]
-    for backbone in paper.BACKBONES:
+    for backbone in BLOCKS:
         _, cloud, phone = table[backbone]
         assert devices["RTX 3090"] / (phone / cloud) == pytest.approx(1747.4, abs=0.1)
     assert 4.6259 * devices["RTX 3090"] / devices["iPhone 16"] == pytest.approx(91.98, abs=0.005)
@@ -123,4 +123,4 @@ def test_table_8s_phone_has_other_gflops_than_the_text() -> None:
 
 def test_every_target_says_what_the_paper_got_wrong() -> None:
     assert set(paper.read("errata")) == set(TARGETS)
-    assert all(paper.notes(target) for target in TARGETS)
+    assert all(paper.read("errata")[target] for target in TARGETS)

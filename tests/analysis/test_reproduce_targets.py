@@ -10,7 +10,7 @@ import pytest
 from analysis.reproduce import case_study, modules, quality, runs, times
 from analysis.reproduce.__main__ import main
 from analysis.reproduce.options import Options
-from analysis.reproduce.runs import Runs
+from analysis.reproduce.result import Job, fill
 from analysis.style import Sheet
 from replay import measure
 from sim.data import statistics
@@ -42,27 +42,23 @@ def test_the_shortest_and_the_longest_training_are_said_of_all_seeds(tmp_path: P
     assert quality.lengths(some) == [5, 9]
 
 
-def test_data_the_paper_does_not_use_have_no_paper_numbers() -> None:
-    ours = pd.DataFrame(
-        [("sasrec", "duet", "ndcg", 0.3, math.nan)], columns=["backbone", "method", "metric", "ours", "spread"]
-    )
-    (cell,) = quality.compare("table2", Options(dataset="somewhere/shop.csv"), ours).to_dict("records")
-    assert (cell["dataset"], cell["ours"]) == ("shop.csv", 0.3)
+def test_data_the_paper_does_not_use_have_no_paper_numbers(tmp_path: Path, simulator: Simulator) -> None:
+    options = Options(dataset="somewhere/shop.csv", backbone="sasrec", devices=10, out=tmp_path)
+    cell, *_ = quality.reproduce(Job("table2", options)).cells.to_dict("records")
+    assert cell["dataset"] == "shop.csv"
+    assert cell["ours"] > 0
     assert math.isnan(cell["paper"])
     assert math.isnan(cell["difference"])
 
 
 def test_improvement_is_forward_ofa_against_devicerec() -> None:
-    ours = pd.DataFrame(
-        [
-            ("sasrec", "devicerec", "ndcg", 0.1, math.nan),
-            ("sasrec", "forward-ofa", "ndcg", 0.12, math.nan),
-            ("sasrec", "devicerec", "flops", 0.6, math.nan),
-            ("sasrec", "forward-ofa", "flops", 0.4, math.nan),
-        ],
-        columns=["backbone", "method", "metric", "ours", "spread"],
-    )
-    cells = quality.compare("table1", Options(dataset="ml1m"), ours)
+    job = Job("table1", Options(dataset="ml1m"))
+    numbers = {"ndcg": ((0.1, 0.0969), (0.12, 0.1182)), "flops": ((0.6, math.nan), (0.4, math.nan))}
+    for metric, pairs in numbers.items():
+        for method, (ours, theirs) in zip(("devicerec", "forward-ofa"), pairs, strict=True):
+            job.add("sasrec", method, metric, ours, paper=theirs)
+    quality.add_improvements(job)
+    cells = fill(job.rows)
     mine = cells[cells["method"] == "improvement"].set_index("metric")
     assert mine.loc["ndcg", "ours"] == pytest.approx(20.0)
     assert mine.loc["ndcg", "paper"] == pytest.approx(100 * (0.1182 / 0.0969 - 1))
@@ -146,7 +142,7 @@ def test_statistics_stand_beside_table_6(tmp_path: Path, monkeypatch: pytest.Mon
     options = Options(dataset="ml1m", data_dir=tmp_path / "data", out=tmp_path / "out")
 
     monkeypatch.setattr(runs, "execute", lambda module, words: statistics.main(words))
-    cells = modules.statistics("table6", options, Runs(options)).cells.set_index("method")
+    cells = modules.statistics(Job("table6", options)).cells.set_index("method")
 
     assert cells.loc["users", "paper"] == 6040
     assert cells.loc["users", "ours"] == 25
@@ -160,7 +156,7 @@ def test_communication_is_weights_over_40_mbit_a_second(
     counts = {"backbone": {"macs": 1, "weights": 124_800, "bits": 3_993_600}}
     monkeypatch.setattr(times, "measured", lambda *_: {**MEASURED, "counts": counts})
     options = Options(dataset="ml1m", backbone="sasrec", devices=10, out=tmp_path)
-    cells = times.communication("figure7", options, Runs(options)).cells.set_index(["method", "metric"])
+    cells = times.communication(Job("figure7", options)).cells.set_index(["method", "metric"])
     assert cells.loc[("regular", "communication"), "ours"] == pytest.approx(0.09984)
     assert cells.loc[("regular", "communication"), "paper"] == pytest.approx(0.09984)
     assert cells.loc[("forward-ofa", "communication"), "paper"] == pytest.approx(3.6384 / 40)
@@ -185,12 +181,12 @@ def test_case_study_draws_what_the_simulator_found(tmp_path: Path, simulator: Si
     one = {"device": 3, "path": [1, 0], "partner": 5, "recent": [item], "next": item, "networks": networks}
     everyone = [{"network": n, "devices": 10, "hit@10": 0.4, "ndcg@10": 0.2, "blocks": 1.0} for n in ("own", "other")]
     options = Options(backbone="sasrec", devices=10, out=tmp_path)
-    shelf = Runs(options)
-    run = shelf.play("sasrec", "devicerec,forward-ofa")
+    job = Job("figure6", options)
+    run = job.runs.play("sasrec", "devicerec,forward-ofa")
     found = {"dataset": "x", "simulated": 10, "devices": [one], "everyone": everyone}
     (run.path / case_study.FILE).write_text(json.dumps(found))
 
-    shown = case_study.reproduce("figure6", options, shelf)
+    shown = case_study.reproduce(job)
 
     cells = shown.cells.set_index(["method", "metric"])["ours"]
     assert cells["device 3, another device's", "rank"] == 40

@@ -60,6 +60,7 @@ def test_what_is_not_known_is_said_and_left_empty(tmp_path: Path) -> None:
     assert table["method"].tolist() == ["duet", "gater"]
     assert table["recommended"].fillna(-1).tolist() == [4, -1]
     assert table["items"].tolist() == [40, 40]
+    assert table["bits_installed"].isna().all()  # there are no models
     (line,) = said
     assert line.startswith("the coverage of gater, seed 0, is not known")
     drop_lists(run)
@@ -87,6 +88,9 @@ def test_popularity_recommends_ten_items_to_everybody(config: Config) -> None:
     assert not (folder / "world" / "lists").exists()
     summary = analysis.load(folder).summary.set_index("method")
     assert summary.loc["popular", "coverage"] == pytest.approx(1 / 3)
+    assert table.loc["popular", "bits_installed"] == 32 * 30  # a rank for each item
+    assert summary.loc["popular", "installed_mbit"] == pytest.approx(32 * 30 / 1e6)
+    assert table.loc["duet", "bits_installed"] > 32 * 31 * 64  # embeddings, extractors, controller
 
 
 def test_a_sample_adds_columns_and_changes_nothing_else_and_batches_draw_the_same(config: Config) -> None:

@@ -5,7 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from sim.data import Interactions, load
+from sim.data import load
+from sim.data.interactions import Interactions
 from sim.data.synthetic import GENRES, Recipe, generate
 from sim.world.streams import build_streams, eligible_users, session_phase
 

@@ -3,6 +3,7 @@
 import math
 import textwrap
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from analysis import style
 from analysis.page import Section
 from analysis.run_groups import RunGroup
 from analysis.stats import quotients
-from analysis.style import Sheet
+from analysis.style import Panel, Sheet
 from analysis.summary import relative_difference
 from analysis.summary_table import AGAINST_DEVICEREC, NDCG, NDCG_SD
 from analysis.tables import Column, Table, build, grouped_method_column, method_column
@@ -37,39 +38,30 @@ def draw(frame: pd.DataFrame, sheet: Sheet) -> Figure:
     ``frame`` has the columns ``setting, label, method, ndcg@10, ndcg@10_low, ndcg@10_high, ndcg@10_delta,
     ndcg@10_delta_low, ndcg@10_delta_high``.
     """
-    compared = frame[frame["ndcg@10_delta"].notna()]
-    height = 1.1 + (0.16 * frame["method"].nunique() + 0.2) * frame["setting"].nunique()
-    figure, axes = sheet.panels(1 if compared.empty else 2, height=height)
-    _dots(axes[0], sheet, frame, frame, "ndcg@10", named=True)
-    axes[0].set_xlabel("NDCG@10")
-    titles = ["NDCG@10"]
-    if not compared.empty:
-        _dots(axes[1], sheet, frame, compared, "ndcg@10_delta", named=sheet.narrow)
-        axes[1].axvline(0, color=style.LIGHT.muted, linewidth=1)
-        axes[1].set_xlabel("difference in NDCG@10")
-        titles.append("Difference to DeviceRec")
-    style.letter(axes, titles)
-    sheet.legend(figure, axes[0])
-    return figure
+    labels, methods = frame.groupby("setting", sort=False)["label"].first(), frame["method"].nunique()
+    names = [textwrap.fill(f"{name}: {label}", 18 if sheet.narrow else 26) for name, label in labels.items()]
 
+    def dots(value: str, named: bool, axis: Axes) -> None:
+        for i, (_, rows, arguments) in enumerate(sheet.each(frame, lines=False)):
+            mine = rows.set_index("setting").reindex(labels.index)
+            place = np.arange(len(labels)) + (i - (methods - 1) / 2) * 0.7 / methods
+            bars = style.lengths(mine, value, f"{value}_low", f"{value}_high")
+            axis.errorbar(mine[value], place, xerr=bars, elinewidth=1, **arguments)
+        axis.set_yticks(range(len(labels)), names if named else [])
+        axis.set_ylim(len(labels) - 0.5, -0.5)
+        for edge in range(1, len(labels)):
+            axis.axhline(edge - 0.5, color=style.LIGHT.grid, linewidth=0.8)
+        axis.grid(axis="y", visible=False)
+        axis.locator_params(axis="x", nbins=5)
 
-def _dots(axis: Axes, sheet: Sheet, everything: pd.DataFrame, frame: pd.DataFrame, value: str, named: bool) -> None:
-    settings, methods = everything["setting"].unique().tolist(), everything["method"].unique().tolist()
-    step = 0.7 / len(methods)
-    for i, (method, look) in enumerate(sheet.looks(methods).items()):
-        mine = frame[frame["method"] == method].set_index("setting").reindex(settings)
-        bars = np.stack([mine[value] - mine[f"{value}_low"], mine[f"{value}_high"] - mine[value]])
-        place = np.arange(len(settings)) + (i - (len(methods) - 1) / 2) * step
-        arguments = sheet.line(method, look) | {"linestyle": "none"}
-        axis.errorbar(mine[value], place, xerr=np.nan_to_num(bars), elinewidth=1, **arguments)
-    words = everything.groupby("setting")["label"].first()
-    labels = [textwrap.fill(f"{name}: {words[name]}", 18 if sheet.narrow else 26) for name in settings]
-    axis.set_yticks(range(len(settings)), labels if named else [])
-    axis.set_ylim(len(settings) - 0.5, -0.5)
-    for edge in range(1, len(settings)):
-        axis.axhline(edge - 0.5, color=style.LIGHT.grid, linewidth=0.8)
-    axis.grid(axis="y", visible=False)
-    axis.locator_params(axis="x", nbins=5)
+    def differences(axis: Axes) -> None:
+        dots("ndcg@10_delta", sheet.narrow, axis)
+        axis.axvline(0, color=style.LIGHT.muted, linewidth=1)
+
+    panels = [Panel("NDCG@10", partial(dots, "ndcg@10", True), x="NDCG@10")]
+    if frame["ndcg@10_delta"].notna().any():
+        panels.append(Panel("Difference to DeviceRec", differences, x="difference in NDCG@10"))
+    return sheet.figure(panels, height=1.1 + (0.16 * methods + 0.2) * len(labels))
 
 
 def finding(groups: Sequence[RunGroup]) -> str:
@@ -81,18 +73,16 @@ def in_short(groups: Sequence[RunGroup], pairs: pd.DataFrame) -> list[str]:
     """The findings at the head of a comparison: each setting in itself, then against the first."""
     found = []
     for group in groups:
-        rows = records(group.summary.assign(relative=relative_difference(group.summary)))
         gains = [
-            f"{group.title(row['method'])} {signed_percent(row['relative'])}"
-            for row in rows
-            if math.isfinite(row["relative"])
+            f"{group.title(method)} {signed_percent(gain)}"
+            for method, gain in zip(group.summary["method"], relative_difference(group.summary), strict=True)
+            if math.isfinite(gain)
         ]
         text = f"{group.name} ({group.label}): {_best(group)}"
         found.append(f"{text}; against DeviceRec: {join(gains)}." if gains else f"{text}.")
-    title = groups[0].title
     for (reference, name), part in pairs[pairs["devices"] > 0].groupby(["reference", "setting"], sort=False):
         changes = [
-            f"{title(row['method'])} {signed_percent(row['relative'])}"
+            f"{groups[0].title(row['method'])} {signed_percent(row['relative'])}"
             + (" (not told apart)" if row["ndcg@10_delta_low"] <= 0 <= row["ndcg@10_delta_high"] else "")
             for row in records(_with_relative(part))
         ]
@@ -102,15 +92,14 @@ def in_short(groups: Sequence[RunGroup], pairs: pd.DataFrame) -> list[str]:
 
 def warnings(pairs: pd.DataFrame) -> list[str]:
     """Settings whose devices are not the same."""
-    apart = pairs[pairs["devices"] == 0]
     return [
-        f"{join(list(dict.fromkeys(part['setting'].tolist())))} cannot be paired with {reference}: their devices are "
+        f"{join(part['setting'].unique().tolist())} cannot be paired with {reference}: their devices are "
         "not the same users with the same events."
-        for reference, part in apart.groupby("reference", sort=False)
+        for reference, part in pairs[pairs["devices"] == 0].groupby("reference", sort=False)
     ]
 
 
-def results_table(table: pd.DataFrame, title: Callable[[str], str]) -> Table:
+def results_table(table: pd.DataFrame, title: Callable[[str], str], protocol: str) -> Table:
     """Every method of every setting; ``table`` as for :func:`draw`, with the other columns of a summary."""
     columns = [
         grouped_method_column(title, "in setting"),
@@ -123,7 +112,7 @@ def results_table(table: pd.DataFrame, title: Callable[[str], str]) -> Table:
         Column("Served", "served", percent, "of sessions"),
     ]
     key = "; ".join(f"{name}: {label}" for name, label in table.groupby("setting")["label"].first().items())
-    caption = f"{key}. ● best NDCG@10 of its setting; small: 95 % intervals. All items are candidates, cut-off 10."
+    caption = f"{key}. ● best NDCG@10 of its setting; small: 95 % intervals. {protocol}"
     return build(table.assign(relative=relative_difference(table)), columns, caption, within=["setting"])
 
 
@@ -131,17 +120,12 @@ def paired_section(pairs: pd.DataFrame, title: Callable[[str], str]) -> list[Sec
     """The same devices in other settings; none if there is one setting."""
     if pairs.empty:
         return []
+    interval = between("ndcg@10_delta_low", "ndcg@10_delta_high", signed)
     columns = [
         method_column(title),
         Column("Settings", write=lambda row: f"{row['setting']} against {row['reference']}"),
         Column("Devices", "devices", lambda count: f"{count:,}" if count else "none", "in both"),
-        Column(
-            "Difference",
-            "ndcg@10_delta",
-            signed,
-            unit="95 % interval",
-            note=between("ndcg@10_delta_low", "ndcg@10_delta_high", signed),
-        ),
+        Column("Difference", "ndcg@10_delta", signed, unit="95 % interval", note=interval),
         Column("in %", "relative", signed_percent),
         Column("p", "ndcg@10_p", p_text),
     ]
