@@ -40,9 +40,9 @@ def adaptation(job: Job) -> Result:
             for way in WAYS[1:]:
                 frame.loc[f"{way}-times"] = frame.loc[way] / frame.loc[OURS]
         for way in (OURS, "on-cloud", "on-cloud-scaled", "on-device", "on-cloud-times", "on-device-times"):
-            for metric, mine in ours.loc[way].dropna().items():
+            for metric, mine in ours.loc[way].dropna().to_dict().items():
                 theirs = printed["seconds"][way] if metric == "seconds" else math.nan
-                job.add(backbone, way, str(metric), float(mine), paper=theirs, **about)
+                job.add(backbone, way, str(metric), mine, paper=theirs, **about)
         macs = ", ".join(f"{name} {count / 1e6:,.1f} M" for name, count in found["macs"].items())
         said.append(
             f"{backbone}: {found['items']:,} items, a device with {found['interactions']} interactions; "
