@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from core.cli import run as run_command
 from core.errors import UserError
@@ -139,10 +140,10 @@ def calibrate(
 def draw(frame: pd.DataFrame, sheet: style.Sheet) -> Figure:
     """One panel of times and the lines that were fitted, one of the lines' relative errors."""
     macs, colours = frame["macs"] / 1e6, [style.LOOKS[method].colour for method in ("forward-ofa", "duet")]
-    fits = list(zip((name for name in frame if name.startswith("error ")), colours, ("-", "--"), strict=False))
+    fits = list(zip((str(name) for name in frame if str(name).startswith("error ")), colours, ("-", "--"), strict=False))
 
     def times(axis: Axes) -> None:
-        dots = {"color": style.LIGHT.ink, "marker": "o", "linestyle": "none", "elinewidth": 1}
+        dots: dict[str, Any] = {"color": style.LIGHT.ink, "marker": "o", "linestyle": "none", "elinewidth": 1}
         bars = [0 * macs, 1e6 * (frame["seconds_p95"] - frame["seconds"])]
         label = "measured: median, up to the 95th percentile"
         axis.errorbar(macs, 1e6 * frame["seconds"], yerr=bars, label=label, **dots)
