@@ -140,7 +140,8 @@ def calibrate(
 def draw(frame: pd.DataFrame, sheet: style.Sheet) -> Figure:
     """One panel of times and the lines that were fitted, one of the lines' relative errors."""
     macs, colours = frame["macs"] / 1e6, [style.LOOKS[method].colour for method in ("forward-ofa", "duet")]
-    fits = list(zip((str(name) for name in frame if str(name).startswith("error ")), colours, ("-", "--"), strict=False))
+    names = [str(name) for name in frame if str(name).startswith("error ")]
+    fits = list(zip(names, colours, ("-", "--"), strict=False))
 
     def times(axis: Axes) -> None:
         dots: dict[str, Any] = {"color": style.LIGHT.ink, "marker": "o", "linestyle": "none", "elinewidth": 1}
