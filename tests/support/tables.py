@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from core.errors import UserError
-from sim.data import Interactions, load
+from sim.data import load
 from sim.data.columns import Columns
+from sim.data.interactions import Interactions
 
 Row = tuple[int, int, int]
 BEGIN = 1_600_000_000
