@@ -25,12 +25,14 @@ from flwr.app import ArrayRecord, Message, RecordDict
 
 from benchmarks.alterations import CONTENT, DUE, alter_envelope
 from clients.app import app
+from clients.depot import DEVICE_DIR
 from clients.policies import parse
 from models.backbones.sasrec import SASRec
 from models.checkpoint import Sizes, save_model
 from sim import play
 from sim.backends.inprocess import InProcessGrid
 from sim.backends.messaging import register
+from sim.backends.population import Population
 from sim.data.interactions import Interactions
 from sim.policy.setup import PolicySetup
 from sim.world.fleet import Fleet
@@ -81,8 +83,9 @@ class Bench:
         self.streams = build_streams(interactions, np.arange(DEVICES), session_length=3, sessions=SESSIONS)
         save(self.streams, folder / "world")
         self.fleet = Fleet(self.streams, load_scenario("paper-device"), seed=0)
-        self.grid = AlteringGrid(DEVICES)
-        self.rounds = play.sessions_by_round(self.streams, register(self.grid, DEVICES), "all")
+        self.grid = AlteringGrid(DEVICES, folder / "world")
+        self.population = Population(self.grid, register(self.grid, DEVICES), DEVICES)
+        self.rounds = play.sessions_by_round(self.streams, self.population.addresses, "all")
         self._models: dict[str, Path] = {}
 
     def strategy(self, method: str) -> SessionStrategy:
@@ -95,22 +98,22 @@ class Bench:
             path = self.folder / f"{kind.cloud_model}.safetensors"
             save_model(path, model, Sizes("sasrec", ITEMS, BLOCKS, CONTEXT), {"memory": HISTORY})
             self._models[kind.cloud_model] = path
-        return kind(self._models[kind.cloud_model], self.folder / "world", self.rounds, 3)
+        return kind(self._models[kind.cloud_model], self.rounds)
 
     def policies(self, strategy: SessionStrategy, policy: str, session: int) -> PolicySetup | None:
         """The request policy of all devices, with a folder of its own; None where there is none to have."""
         if not strategy.adapts or not policy:
             return None
         kind, parameter = parse("every:2")
-        folder = self.folder / f"devices-{strategy.name}-{policy.partition(':')[0]}-{session}"
-        return PolicySetup(kind, [parameter or 0.0] * DEVICES, folder, self.streams, 0, policy == "compare")
+        state = f"{strategy.name}-{policy.partition(':')[0]}-{session}"
+        return PolicySetup(kind, [parameter or 0.0] * DEVICES, state, self.streams, 0, policy == "compare")
 
 
 class AlteringGrid(InProcessGrid):
     """Hands replies on as ``replies`` gives them; with ``known``, devices answer from it and compute nothing."""
 
-    def __init__(self, devices: int) -> None:
-        super().__init__(app, devices)
+    def __init__(self, devices: int, folder: Path) -> None:
+        super().__init__(app, devices, node_config={DEVICE_DIR: str(folder)})
         self.known: dict[tuple[str, int], RecordDict] | None = None
         self.answered: dict[tuple[str, int], RecordDict] = {}
         self.told: dict[str, list[Message]] = {}
@@ -120,10 +123,12 @@ class AlteringGrid(InProcessGrid):
         sent = list(messages)
         if self.known is None:
             for message in sent:
-                self.told.setdefault(message.metadata.message_type, []).append(message)
+                if not message.metadata.message_type.startswith("query"):
+                    self.told.setdefault(message.metadata.message_type, []).append(message)
             replies = super().send_and_receive(sent)
             for reply in replies:
-                self.answered[_place(reply)] = copied(reply.content)
+                if not reply.metadata.message_type.startswith("query"):
+                    self.answered[_place(reply)] = copied(reply.content)
             return self.replies(replies)
         for number, message in enumerate(sent):
             message.metadata.__dict__["_message_id"] = f"{id(self)}-{number}-{message.metadata.message_type}"
@@ -178,18 +183,18 @@ class Wave:
             self.honest = self._play(number)
         self.known, self.told = grid.answered, grid.told
         if self.setup is not None:
-            shutil.copytree(self.setup.state_folder, self._kept)
+            shutil.copytree(self._states, self._states.with_suffix(".kept"))
 
     @property
-    def _kept(self) -> Path:
+    def _states(self) -> Path:
         assert self.setup is not None
-        return self.setup.state_folder.with_suffix(".kept")
+        return self.bench.folder / "world" / "devices" / self.setup.state
 
     def restore(self) -> None:
         """Put back what the devices remember."""
         if self.setup is not None:
-            shutil.rmtree(self.setup.state_folder)
-            shutil.copytree(self._kept, self.setup.state_folder)
+            shutil.rmtree(self._states)
+            shutil.copytree(self._states.with_suffix(".kept"), self._states)
 
     @property
     def devices(self) -> list[DeviceSession]:
@@ -197,8 +202,11 @@ class Wave:
         return self.bench.rounds[self.session + 1]
 
     def _play(self, session: int) -> list[SessionResult]:
-        wave = self.bench.rounds[session + 1]
-        return play.play_wave(self.strategy, self.bench.grid, session + 1, wave, self.bench.fleet, self.setup)
+        bench, wave = self.bench, self.bench.rounds[session + 1]
+        digest, path = self.strategy.device_file(wave[0])
+        bench.population.install({digest: path}, None)
+        simulation = play.Simulation(bench.fleet, 3, self.setup)
+        return play.play_wave(self.strategy, bench.population, session + 1, wave, simulation)
 
     def altered(self, random: Random) -> tuple[str, str]:
         """Alter one reply of one device: the field, and the verdict."""
@@ -321,12 +329,16 @@ def sensible(honest: RecordDict, told: RecordDict) -> bool:
         return True
     for name in set(honest) | set(told):
         if name not in told:
-            if name == "session":
+            if name in ("model", "session", "stream"):
                 return False
             continue  # without a budget nothing is limited, without a policy a device always adapts
         record: Any = told[name]
         if name not in honest:
             return False
+        if name == "stream":
+            if not _sensible_stream(record):
+                return False
+            continue
         if isinstance(record, ArrayRecord):
             if not _sensible_network(record):
                 return False
@@ -339,12 +351,22 @@ def sensible(honest: RecordDict, told: RecordDict) -> bool:
                 return False
             if isinstance(value, int) and key != "seed" and not -1 <= value <= 2**53:
                 return False
-        fixed = ("world", "model", "context") if name == "session" else ()
+        fixed = ("digest", "context") if name == "model" else ()
         if any(record[key] != real[key] for key in fixed):
             return False
-        if name == "session" and not (0 <= record["session"] < SESSIONS and record["history_length"] >= 1):
+        if name == "model" and record["history_length"] < 1:
             return False
     return True
+
+
+def _sensible_stream(record: ArrayRecord) -> bool:
+    if not isinstance(record, ArrayRecord) or set(record) != {"past", "now"}:
+        return False
+    for array in record.values():
+        items = np.frombuffer(array.data, dtype="<i4") if len(array.data) % 4 == 0 else np.zeros(1)
+        if array.dtype != "int32" or tuple(array.shape) != (len(items),) or not ((items >= 1) & (items <= ITEMS)).all():
+            return False
+    return len(record["now"].data) > 0
 
 
 def _sensible_network(record: ArrayRecord) -> bool:

@@ -12,6 +12,7 @@ What takes seconds to import (PyTorch, Flower, pandas, matplotlib) is imported b
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,10 +56,11 @@ def _play(run: "RunFolder", world: "World", config: Config, earlier: Sequence[Co
         config.backend,
         "sim.server:app" if separate else server_app((run, world)),
         "clients.app:app",
-        num_devices=config.devices,
-        run_config=config.to_flat(),
+        num_nodes=config.nodes or 0,
+        run_config=replace(config, supernodes=config.nodes).to_flat(),
         seed=config.seed,
         log_file=run.log,
+        device_dir=run.world,
     )
 
 

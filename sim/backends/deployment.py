@@ -57,25 +57,26 @@ def run(
     server_app: str,
     client_app: str,
     *,
-    num_devices: int,
+    num_nodes: int,
     run_config: Mapping[str, ConfigValue],
     log_file: Path,
+    device_dir: Path | None = None,
 ) -> None:
     """Start the network, run the apps (import strings), stop everything.
 
     Raises UserError for more than 32 devices, where the ServerApp raised one, and where Flower or one of its processes
     ended before the ServerApp; RuntimeError where the ServerApp raised anything else. Both name the log.
     """
-    if num_devices > MOST_DEVICES:
+    if num_nodes > MOST_DEVICES:
         raise UserError(
             f"backend 'deployment' starts processes of about 460 MB for each device and takes at most "
-            f"{MOST_DEVICES}, not {num_devices}: use the backend 'inprocess' or 'ray'"
+            f"{MOST_DEVICES}, not {num_nodes}: use the backend 'inprocess' or 'ray'"
         )
     with ExitStack() as running:
         folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="deployment-")))
         outcome = folder / "outcome.json"
         settings = {**run_config, _SERVER_APP: server_app, _OUTCOME: str(outcome)}
-        link, *ports = _free_ports(num_devices + 1)
+        link, *ports = _free_ports(num_nodes + 1)
         for name, file, text in (
             ("app", "pyproject.toml", _app_toml(client_app, settings)),
             ("home", "config.toml", _connection_toml(link)),
@@ -97,7 +98,7 @@ def run(
         for device, port in enumerate(ports):
             arguments = ["flower-supernode", "--insecure", "--superlink", f"127.0.0.1:{link}"]
             arguments += ["--host", "127.0.0.1", "--port", str(port)]
-            arguments += ["--node-config", f"partition-id={device} num-partitions={num_devices}"]
+            arguments += ["--node-config", f"partition-id={device} num-partitions={num_nodes}"]
             network.start(f"SuperNode of device {device}", arguments, environment_of_devices, log)
         _wait_for(outcome, network, log_file)
         _pass_on(outcome, log_file)

@@ -105,7 +105,7 @@ def play(backend: str, folder: Path, devices: int = 4, broken: int = -1, end: st
         backend,
         f"{__name__}:server_app",
         f"{__name__}:client_app",
-        num_devices=devices,
+        num_nodes=devices,
         run_config=settings,
         seed=0,
         log_file=folder / "flower.log",
@@ -182,11 +182,11 @@ def test_a_user_error_in_the_server_app_reaches_the_caller_in_this_process(tmp_p
 
 def test_what_ends_the_server_app_under_ray_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     """Flower ends as usual whatever the ServerApp did; here it is a function."""
-    monkeypatch.setattr(ray, "_start_ray", lambda devices: None)
+    monkeypatch.setattr(ray, "_start_ray", lambda nodes, folder: None)
 
     def with_engine(simulate: Callable[[ServerApp], None]) -> None:
         monkeypatch.setattr(ray, "run_simulation", lambda app, *args, **kwargs: simulate(app))
-        ray.run(server_app, ClientApp(), num_devices=1, run_config={"end": "mistake"})
+        ray.run(server_app, ClientApp(), num_nodes=1, run_config={"end": "mistake"})
 
     def crash(app: ServerApp) -> None:
         raise OSError("no memory")
@@ -236,7 +236,7 @@ def test_a_process_that_a_deployment_loses_ends_it(
 
 def test_other_errors_reach_the_caller_too(tmp_path: Path) -> None:
     with pytest.raises(KeyError, match="end"):
-        run_apps("inprocess", server_app, client_app, num_devices=1, run_config={}, seed=0, log_file=tmp_path / "log")
+        run_apps("inprocess", server_app, client_app, num_nodes=1, run_config={}, seed=0, log_file=tmp_path / "log")
 
 
 def test_unusable_requests_are_refused_before_anything_starts(tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_unusable_requests_are_refused_before_anything_starts(tmp_path: Path) ->
             "inprocess",
             server_app,
             client_app,
-            num_devices=1,
+            num_nodes=1,
             run_config={"list": [1]},  # type: ignore[dict-item]
             seed=0,
             log_file=tmp_path / "log",
