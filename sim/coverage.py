@@ -16,11 +16,9 @@ import pandas as pd
 from clients.evaluation import LISTS
 from core import atomic, sealed
 from core.errors import Damaged
-from core.run_folder import COVERAGE, RunFolder, reason
+from core.run_folder import COVERAGE, NODES, RunFolder, reason
 from models.checkpoint import INSTALLED
 
-NODES = "nodes"
-"""Folder, below that of the world, of the SuperNodes that a command starts on this machine: one for each."""
 PLAYED = ("ok", "late", "vanished")
 """The statuses of device-sessions that were played, whether or not the measurements arrived."""
 

@@ -216,7 +216,7 @@ def test_what_ends_the_server_app_of_a_deployment_reaches_the_caller(
         deployment._pass_on(outcome, tmp_path / "log")
 
 
-@pytest.mark.parametrize("victim", ["SuperNode of device 1", "command flwr run"])
+@pytest.mark.parametrize("victim", ["SuperNode 1", "command flwr run"])
 def test_a_process_that_a_deployment_loses_ends_it(
     tmp_path: Path, descendants: Callable[[], list[psutil.Process]], victim: str
 ) -> None:
@@ -225,7 +225,7 @@ def test_a_process_that_a_deployment_loses_ends_it(
         before = descendants()
         group.start(victim, sleep, os.environ, log)
         (process,) = [process for process in descendants() if process not in before]
-        group.start("SuperNode of device 0", sleep, os.environ, log)
+        group.start("SuperNode 0", sleep, os.environ, log)
         process.kill()
         with pytest.raises(UserError, match=rf"^the {victim} has ended .*killed by SIGKILL\): see .*log; the same"):
             deployment._wait_for(tmp_path / "outcome.json", group, tmp_path / "log")
@@ -242,7 +242,7 @@ def test_other_errors_reach_the_caller_too(tmp_path: Path) -> None:
 def test_unusable_requests_are_refused_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"unknown backend 'cloud'.*inprocess, ray, deployment"):
         play("cloud", tmp_path)
-    with pytest.raises(UserError, match="at most 32, not 33"):
+    with pytest.raises(UserError, match="at most 32 of them, not 33"):
         play("deployment", tmp_path, devices=33)
     with pytest.raises(TypeError, match=r"run_config\['list'\]"):
         run_apps(
@@ -262,7 +262,7 @@ def test_unusable_requests_are_refused_before_anything_starts(tmp_path: Path) ->
 
 @given(st.dictionaries(st.text(min_size=1), st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()))
 def test_the_generated_app_carries_the_configuration_unchanged(settings: dict[str, bool | int | float | str]) -> None:
-    text = deployment._app_toml("clients.app:app", settings)
+    text = deployment._app_toml("sim.backends.deployment:app", "clients.app:app", settings)
     table = tomllib.loads(text)["tool"]["flwr"]["app"]
     assert table["config"] == settings
     assert table["components"] == {"serverapp": "sim.backends.deployment:app", "clientapp": "clients.app:app"}
