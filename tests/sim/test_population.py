@@ -63,6 +63,7 @@ class Observed(InProcessGrid):
         super().__init__(app, nodes)
         self.pairs: list[tuple[str, RecordDict, RecordDict]] = []
         self.change = change
+        self.playing: set[int] = set()
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         sent = list(messages)
@@ -70,6 +71,8 @@ class Observed(InProcessGrid):
         replies = []
         for message, told, reply in zip(sent, down, super().send_and_receive(sent), strict=True):
             changed = reply if self.change is None else self.change(message, reply)
+            if message.metadata.message_type == "evaluate":
+                self.playing.add(message.metadata.dst_node_id)
             if changed is not None:
                 up = changed.content if changed.has_content() else RecordDict()
                 self.pairs.append((message.metadata.message_type, told, up))
@@ -151,8 +154,7 @@ def test_the_rows_do_not_depend_on_how_many_nodes_there_are(
     grid = Observed(nodes)
     shared = play(replace(config, out=tmp_path / "shared", supernodes=nodes), grid)
     assert alone.equals(shared)
-    told = [kind for kind, _, _ in grid.pairs if kind.startswith("evaluate")]
-    assert len(told) == 3 * 3 * min(nodes, DEVICES)  # spare nodes stay idle
+    assert len(grid.playing) == min(nodes, DEVICES)  # spare nodes stay idle
 
 
 @pytest.mark.parametrize("own", [True, False])
@@ -310,8 +312,10 @@ def test_a_node_that_dies_costs_its_devices_the_session_and_stops_the_run_past_t
             play(config, Observed(4, change))
         return
     rows = play(config, Observed(4, change))
-    assert rows.groupby("status").size().to_dict() == {"lost": 2 * 3, "ok": 6 * 3}
-    assert rows[rows["status"] == "lost"]["device"].nunique() == 2
+    hurt = rows["device"].isin(rows.loc[rows["status"] == "lost", "device"].unique())
+    assert rows[hurt]["device"].nunique() == 2
+    assert set(rows[hurt]["status"]) == {"lost"}
+    assert set(rows[~hurt]["status"]) == {"ok"}
 
 
 def test_a_node_that_always_raises_ends_the_run_before_it_plays(config: Config) -> None:

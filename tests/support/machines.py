@@ -1,5 +1,5 @@
 """Several machines on one: each a network namespace with an address of its own, and a mount namespace in which the
-folders that programs write to (temporary files, home, shared memory) are empty.
+folders that programs write to (temporary files with the home in them, shared memory) are empty.
 
 Nothing that a run writes here can be seen there. Code and packages can: they are installed on every machine.
 Needs Linux, root and the commands `ip`, `unshare` and `mount`; :func:`possible` says whether they are there.
@@ -33,14 +33,13 @@ class Machine:
 
     def start(self, command: list[str], log: Path, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
         """Start a command on it, which sees an empty disk."""
-        empty = [*_PRIVATE, str(Path.home())]
-        mounts = " && ".join(f"mount -t tmpfs none {folder}" for folder in empty)
+        mounts = " && ".join(f"mount -t tmpfs none {folder}" for folder in _PRIVATE)
         process = subprocess.Popen(
             [
                 *("ip", "netns", "exec", self.name, "unshare", "--mount", "--propagation", "private"),
-                *("sh", "-c", f'{mounts} && cd /tmp && exec "$@"', "sh", *command),
+                *("sh", "-c", f'{mounts} && mkdir /tmp/home && cd /tmp && exec "$@"', "sh", *command),
             ],
-            env={**environment, "HOME": str(Path.home())},
+            env={**environment, "HOME": "/tmp/home"},
             stdin=subprocess.DEVNULL,
             stdout=log.open("ab"),
             stderr=subprocess.STDOUT,
