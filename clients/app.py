@@ -66,7 +66,9 @@ def _state_of(message: Message, context: Context) -> Records:
         check_name("state", told["state"])
         state = DeviceState(open_store(context, told["state"], told["device"]))
         state.check(told["session"], None if told["adapted"] < 0 else told["adapted"])
-    except (BadMessage, Damaged) as error:
+    except Damaged as error:
+        return pack_refusal(str(error).split("; ")[0])  # what to do about it is the cloud's to say
+    except BadMessage as error:
         return pack_refusal(str(error))
     return {}
 

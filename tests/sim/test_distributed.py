@@ -29,7 +29,8 @@ pytestmark = [
     pytest.mark.timeout(1800),
     pytest.mark.skipif(not possible(), reason="network and mount namespaces need Linux and root"),
 ]
-POLICIES = ["always", "drift:0.1"]
+POLICY = "drift:0.1"
+"""DeviceRec remembers nothing all the same."""
 PORT = 6390
 BIN = Path(sys.executable).parent
 
@@ -125,11 +126,10 @@ def _listens(port: int) -> bool:
         return attempt.connect_ex((HERE, port)) == 0
 
 
-@pytest.mark.parametrize("policy", POLICIES)
 def test_two_raylets_that_share_nothing_give_the_rows_of_one_process_and_after_a_kill(
-    config: Config, tmp_path: Path, cluster: Machine, policy: str
+    config: Config, tmp_path: Path, cluster: Machine
 ) -> None:
-    config = replace(config, policy=policy, backend="ray")
+    config = replace(config, policy=POLICY, backend="ray")
     expected = reference(config, tmp_path / "inprocess")
     variables = environment(RAY_ADDRESS=f"{HERE}:{PORT}")
     play_killed_and_again(command(config), config.folder / "parts", tmp_path / "out", variables)
@@ -174,12 +174,11 @@ def federation(tmp_path: Path) -> Iterator[tuple[Path, list[Machine]]]:
             stop(process)
 
 
-@pytest.mark.parametrize("policy", POLICIES)
 def test_three_supernodes_that_share_nothing_give_the_rows_of_one_process(
-    config: Config, tmp_path: Path, federation: tuple[Path, list[Machine]], policy: str
+    config: Config, tmp_path: Path, federation: tuple[Path, list[Machine]]
 ) -> None:
     home, nodes = federation
-    config = replace(config, policy=policy, backend="deployment", superlink="three", supernodes=3, sessions=2)
+    config = replace(config, policy=POLICY, backend="deployment", superlink="three", supernodes=3, sessions=2)
     expected = reference(config, tmp_path / "inprocess")
     words = command(config)
     with (tmp_path / "out").open("ab") as log:
