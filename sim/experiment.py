@@ -267,7 +267,9 @@ def play_all(
                         display.warn,
                         since=None if again is None else again.since,
                     )
-                    evaluation = Evaluation(config.sampled, lists_name(seed, name))
+                    # Of a federation's devices nobody collects what they note.
+                    lists = "" if config.superlink is not None else lists_name(seed, name)
+                    evaluation = Evaluation(config.sampled, lists)
                     play(
                         strategy,
                         population,
