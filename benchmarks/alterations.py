@@ -66,7 +66,8 @@ def alter_array(content: RecordDict, random: Random) -> str:
         return alter_keys(content, random)
     record = content.array_records[random.choice(names)]
     key = random.choice(sorted(record))
-    array = record[key].numpy().copy()
+    raw = record[key].stype != "numpy.ndarray"
+    array = np.frombuffer(record[key].data, "<i4").copy() if raw else record[key].numpy().copy()
     parts: dict[str, Any] = {
         "dtype": record[key].dtype,
         "shape": record[key].shape,

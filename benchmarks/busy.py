@@ -86,7 +86,7 @@ def play(config: Config, threads: int) -> tuple[float, pd.DataFrame]:
             "inprocess",
             "sim.server:app",
             "clients.app:app",
-            num_devices=config.devices,
+            num_nodes=config.devices,
             run_config=config.to_flat(),
             seed=config.seed,
             log_file=config.folder.with_suffix(".log"),

@@ -74,18 +74,18 @@ class Wave:
             self.honest = self._play(number)
         self.known, self.told = grid.answered, grid.told
         if self.setup is not None:
-            shutil.copytree(self.setup.state_folder, self._kept)
+            shutil.copytree(self._states, self._states.with_suffix(".kept"))
 
     @property
-    def _kept(self) -> Path:
+    def _states(self) -> Path:
         assert self.setup is not None
-        return self.setup.state_folder.with_suffix(".kept")
+        return self.bench.folder / "world" / "devices" / self.setup.state
 
     def restore(self) -> None:
         """Put back what the devices remember."""
         if self.setup is not None:
-            shutil.rmtree(self.setup.state_folder)
-            shutil.copytree(self._kept, self.setup.state_folder)
+            shutil.rmtree(self._states)
+            shutil.copytree(self._states.with_suffix(".kept"), self._states)
 
     @property
     def devices(self) -> list[DeviceSession]:
@@ -93,8 +93,11 @@ class Wave:
         return self.bench.rounds[self.session + 1]
 
     def _play(self, session: int) -> list[SessionResult]:
-        wave = self.bench.rounds[session + 1]
-        return play.play_wave(self.strategy, self.bench.grid, session + 1, wave, self.bench.fleet, self.setup)
+        bench, wave = self.bench, self.bench.rounds[session + 1]
+        digest, path = self.strategy.device_file(wave[0])
+        bench.population.install({digest: path}, None)
+        simulation = play.Simulation(bench.fleet, 3, self.setup)
+        return play.play_wave(self.strategy, bench.population, session + 1, wave, simulation)
 
     def altered(self, random: Random) -> tuple[str, str]:
         """Alter one reply of one device: the field, and the verdict."""

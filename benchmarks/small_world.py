@@ -9,12 +9,14 @@ import torch
 from flwr.app import Message, RecordDict
 
 from clients.app import app
+from clients.depot import DEVICE_DIR
 from clients.policies import parse
 from models.backbones.sasrec import SASRec
 from models.checkpoint import Sizes, save_model
 from sim import play
 from sim.backends.inprocess import InProcessGrid
 from sim.backends.messaging import register
+from sim.backends.population import Population
 from sim.data.interactions import Interactions
 from sim.policy.setup import PolicySetup
 from sim.world.fleet import Fleet
@@ -48,8 +50,9 @@ class Bench:
         self.streams = build_streams(interactions, np.arange(DEVICES), session_length=3, sessions=SESSIONS)
         save(self.streams, folder / "world")
         self.fleet = Fleet(self.streams, load_scenario("paper-device"), seed=0)
-        self.grid = AlteringGrid(DEVICES)
-        self.rounds = play.sessions_by_round(self.streams, register(self.grid, DEVICES), "all")
+        self.grid = AlteringGrid(DEVICES, folder / "world")
+        self.population = Population(self.grid, register(self.grid, DEVICES), DEVICES)
+        self.rounds = play.sessions_by_round(self.streams, self.population.addresses, "all")
         self._models: dict[str, Path] = {}
 
     def strategy(self, method: str) -> SessionStrategy:
@@ -62,22 +65,22 @@ class Bench:
             path = self.folder / f"{kind.cloud_model}.safetensors"
             save_model(path, model, Sizes("sasrec", ITEMS, BLOCKS, CONTEXT), {"memory": HISTORY})
             self._models[kind.cloud_model] = path
-        return kind(self._models[kind.cloud_model], self.folder / "world", self.rounds, 3)
+        return kind(self._models[kind.cloud_model], self.rounds)
 
     def policies(self, strategy: SessionStrategy, policy: str, session: int) -> PolicySetup | None:
         """The request policy of all devices, with a folder of its own; None where there is none to have."""
         if not strategy.adapts or not policy:
             return None
         kind, parameter = parse("every:2")
-        folder = self.folder / f"devices-{strategy.name}-{policy.partition(':')[0]}-{session}"
-        return PolicySetup(kind, [parameter or 0.0] * DEVICES, folder, self.streams, 0, policy == "compare")
+        state = f"{strategy.name}-{policy.partition(':')[0]}-{session}"
+        return PolicySetup(kind, [parameter or 0.0] * DEVICES, state, self.streams, 0, policy == "compare")
 
 
 class AlteringGrid(InProcessGrid):
     """Hands replies on as ``replies`` gives them; with ``known``, devices answer from it and compute nothing."""
 
-    def __init__(self, devices: int) -> None:
-        super().__init__(app, devices)
+    def __init__(self, devices: int, folder: Path) -> None:
+        super().__init__(app, devices, node_config={DEVICE_DIR: str(folder)})
         self.known: dict[tuple[str, int], RecordDict] | None = None
         self.answered: dict[tuple[str, int], RecordDict] = {}
         self.told: dict[str, list[Message]] = {}
@@ -87,10 +90,12 @@ class AlteringGrid(InProcessGrid):
         sent = list(messages)
         if self.known is None:
             for message in sent:
-                self.told.setdefault(message.metadata.message_type, []).append(message)
+                if not message.metadata.message_type.startswith("query"):
+                    self.told.setdefault(message.metadata.message_type, []).append(message)
             replies = super().send_and_receive(sent)
             for reply in replies:
-                self.answered[place(reply)] = copied(reply.content)
+                if not reply.metadata.message_type.startswith("query"):
+                    self.answered[place(reply)] = copied(reply.content)
             return self.replies(replies)
         for number, message in enumerate(sent):
             message.metadata.__dict__["_message_id"] = f"{id(self)}-{number}-{message.metadata.message_type}"

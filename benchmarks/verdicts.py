@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from flwr.app import ArrayRecord, RecordDict
 
-from benchmarks.small_world import BLOCKS, SESSIONS
+from benchmarks.small_world import BLOCKS, ITEMS
 from strategies.base import DeviceSession
 
 
@@ -72,12 +72,16 @@ def sensible(honest: RecordDict, told: RecordDict) -> bool:
         return True
     for name in set(honest) | set(told):
         if name not in told:
-            if name == "session":
+            if name in ("model", "session", "stream"):
                 return False
             continue  # without a budget nothing is limited, without a policy a device always adapts
         record: Any = told[name]
         if name not in honest:
             return False
+        if name == "stream":
+            if not _sensible_stream(record):
+                return False
+            continue
         if isinstance(record, ArrayRecord):
             if not _sensible_network(record):
                 return False
@@ -90,12 +94,22 @@ def sensible(honest: RecordDict, told: RecordDict) -> bool:
                 return False
             if isinstance(value, int) and key != "seed" and not -1 <= value <= 2**53:
                 return False
-        fixed = ("world", "model", "context") if name == "session" else ()
+        fixed = ("digest", "context") if name == "model" else ()
         if any(record[key] != real[key] for key in fixed):
             return False
-        if name == "session" and not (0 <= record["session"] < SESSIONS and record["history_length"] >= 1):
+        if name == "model" and record["history_length"] < 1:
             return False
     return True
+
+
+def _sensible_stream(record: ArrayRecord) -> bool:
+    if not isinstance(record, ArrayRecord) or set(record) != {"past", "now"}:
+        return False
+    for array in record.values():
+        items = np.frombuffer(array.data, dtype="<i4") if len(array.data) % 4 == 0 else np.zeros(1)
+        if array.dtype != "int32" or tuple(array.shape) != (len(items),) or not ((items >= 1) & (items <= ITEMS)).all():
+            return False
+    return len(record["now"].data) > 0
 
 
 def _sensible_network(record: ArrayRecord) -> bool:

@@ -1,29 +1,76 @@
 """The Flower ClientApp: every device of every method runs this.
 
-A device reads its own interactions from its own disk, computes what :mod:`clients.inference` says, and sends nothing
-but what :mod:`clients.messages` names. Here is only which message means what; how it is done is in the modules named.
+A device reads its own interactions, computes what :mod:`clients.inference` says, and sends nothing but what
+:mod:`clients.messages` names. Here is only which message means what; how it is done is in the modules named. A node may
+stand for one device or for a share of them.
 """
 
 from functools import partial
 
 from flwr.app import Context, Message, MetricRecord
 
-from clients import ablations
+from clients import ablations, depot, state_store
 from clients.batch_app import BatchClientApp
-from clients.device_batch import DeviceBatch, device_of, honour, reply
+from clients.device_batch import DeviceBatch, Records, honour, reply
+from clients.device_state import DeviceState
+from clients.fields import STATE_FIELDS, BadMessage, check, check_name
+from clients.messages import pack_refusal
 from clients.request import ask
 from clients.session import finetune, litepred, personal, reference, shared
+from clients.state_store import open_store
+from core.errors import Damaged
 
 app = BatchClientApp()
 
 
 @app.query_many("register")
 def register(messages: list[Message], contexts: list[Context]) -> list[Message]:
-    """Say which of the simulated devices this node is."""
-    return [
-        reply(message, {"device": MetricRecord({"partition": device_of(context)})})
+    """Say which of the nodes this is, where its configuration numbers it."""
+    numbers = [context.node_config.get("partition-id") for context in contexts]
+    records = [MetricRecord({} if number is None else {"partition": int(number)}) for number in numbers]
+    return [reply(message, {"device": record}) for message, record in zip(messages, records, strict=True)]
+
+
+@app.query_many("install")
+def install(messages: list[Message], contexts: list[Context]) -> list[Message]:
+    """Say which of the named files are not installed on this machine; what came with the message is."""
+    wanted = {
+        (depot.depot(context), digest)
         for message, context in zip(messages, contexts, strict=True)
-    ]
+        for digest in depot.read_wanted(message.content.get(depot.WANTED))
+    }
+    if missing := [digest for folder, digest in sorted(wanted) if not depot.intact(folder, digest)]:
+        raise depot.NotInstalled(*missing)
+    return [reply(message, {}) for message in messages]
+
+
+@app.query_many("state")
+def check_state(messages: list[Message], contexts: list[Context]) -> list[Message]:
+    """Say whether a device remembers what it needs to go on with a killed run."""
+    return [reply(message, _state_of(message, context)) for message, context in zip(messages, contexts, strict=True)]
+
+
+@app.query_many("forget")
+def forget(messages: list[Message], contexts: list[Context]) -> list[Message]:
+    """Forget what the devices of this node remember of a method: it has been played."""
+    for message, context in zip(messages, contexts, strict=True):
+        told = check("state", message.content.get("state"), STATE_FIELDS[:1])
+        check_name("state", told["state"])
+        state_store.forget(context, told["state"])
+    return [reply(message, {}) for message in messages]
+
+
+def _state_of(message: Message, context: Context) -> Records:
+    try:
+        told = check("state", message.content.get("state"), STATE_FIELDS)
+        check_name("state", told["state"])
+        state = DeviceState(open_store(context, told["state"], told["device"]))
+        state.check(told["session"], None if told["adapted"] < 0 else told["adapted"])
+    except Damaged as error:
+        return pack_refusal(str(error).split("; ")[0])  # what to do about it is the cloud's to say
+    except BadMessage as error:
+        return pack_refusal(str(error))
+    return {}
 
 
 @app.train_many()

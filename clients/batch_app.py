@@ -9,15 +9,27 @@ Usage::
         ...  # one reply per message, in the order of the messages
 
 Flower (SuperNodes, the Simulation Engine) calls ``app(message, context)`` as it calls every ClientApp and
-reaches the same function with lists of length one. A grid that holds many devices in one process calls
-``app.call_many``.
+reaches the same function with lists of length one, or, where the message is for several devices
+(:mod:`clients.batch_messages`), with all of theirs. A grid that holds many devices in one process calls
+``app.call_many``. Where a handler raises :class:`clients.depot.NotInstalled`, the node answers what it lacks.
 """
 
+import logging
 from collections.abc import Callable
 from functools import partial
 
-from flwr.app import Context, Message
+from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
+
+from clients import depot
+from clients.batch_messages import is_batch, pack_batch, pack_error, unpack_batch
+from clients.fields import BadMessage
+from clients.messages import pack_refusal
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 64
+"""Devices of one message that a handler gets at once."""
 
 BatchHandler = Callable[[list[Message], list[Context]], list[Message]]
 Decorator = Callable[[BatchHandler], BatchHandler]
@@ -72,6 +84,58 @@ class BatchClientApp(ClientApp):
 
 
 def _call(handler: BatchHandler, messages: list[Message], contexts: list[Context]) -> list[Message]:
+    """Install what came with the messages, then answer each, by itself if it is for several devices."""
+    for message, context in zip(messages, contexts, strict=True):
+        if message.has_content() and depot.INSTALL in message.content:
+            depot.install(depot.depot(context), message.content[depot.INSTALL])
+            del message.content[depot.INSTALL]
+    try:
+        if not any(map(is_batch, messages)):
+            return _handled(handler, messages, contexts)
+        return [_batch(handler, message, context) for message, context in zip(messages, contexts, strict=True)]
+    except depot.NotInstalled as error:
+        missing = list(error.digests)
+    return [
+        Message(RecordDict(dict(depot.pack_missing(depot.depot(context), missing))), reply_to=message)
+        for message, context in zip(messages, contexts, strict=True)
+    ]
+
+
+def _batch(handler: BatchHandler, message: Message, context: Context) -> Message:
+    """The reply to a message for several devices; an exception of one of them is no other's."""
+    if not is_batch(message):
+        return _handled(handler, [message], [context])[0]
+    try:
+        contents = unpack_batch(message.content)
+    except BadMessage as error:
+        return Message(RecordDict(dict(pack_refusal(str(error)))), reply_to=message)
+    # With the metadata that is there: a device's process need not have the task identity that a new message takes.
+    told = [Message(content, metadata=message.metadata) for content in contents]  # type: ignore[call-overload]
+    replies: list[RecordDict] = []
+    for start in range(0, len(told), AT_ONCE):
+        some = told[start : start + AT_ONCE]
+        try:
+            replies += [reply.content for reply in _handled(handler, some, [context] * len(some))]
+        except depot.NotInstalled:
+            raise
+        except Exception:
+            log.info("a batch of %d devices failed; trying them one by one", len(some), exc_info=True)
+            replies += [_alone(handler, one, context) for one in some]
+    return Message(pack_batch(replies), reply_to=message)
+
+
+def _alone(handler: BatchHandler, message: Message, context: Context) -> RecordDict:
+    try:
+        content: RecordDict = _handled(handler, [message], [context])[0].content
+    except depot.NotInstalled:
+        raise
+    except Exception as error:
+        log.error("a device failed on a %s message", message.metadata.message_type, exc_info=True)
+        return pack_error(f"{type(error).__name__}: {error}")
+    return content
+
+
+def _handled(handler: BatchHandler, messages: list[Message], contexts: list[Context]) -> list[Message]:
     replies = handler(messages, contexts)
     if len(replies) != len(messages):
         raise ValueError(f"the handler answered {len(messages)} messages with {len(replies)} replies")

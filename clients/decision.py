@@ -1,21 +1,20 @@
 """The device's decision: does it ask for a new network, and which network does it play with?
 
-With every message the simulation sends the record ``policy``: by which rule the device decides and where it keeps its
-state. Without the record a device asks before every session and remembers nothing.
+With every message the simulation sends the record ``policy``: by which rule the device decides and under which name it
+keeps its state. Without the record a device asks before every session and remembers nothing.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
 from flwr.app import ConfigRecord, Message
 
 from clients.device_state import DeviceState, PendingDecision, StoredNetwork, Weights
-from clients.fields import POLICY_FIELDS, BadMessage, check, shown
+from clients.fields import POLICY_FIELDS, BadMessage, check, check_digest, check_name, shown
 from clients.policies import Observation, Policy, make
-from models.misrecommendation import Detector, load_detector
+from models.misrecommendation import Detector
 
 POLICY = "policy"
 
@@ -26,14 +25,14 @@ class PolicyConfig:
 
     name: str
     """``NAME`` or ``NAME:PARAMETER``, see :mod:`clients.policies`."""
-    state_folder: str
-    """Folder of what the devices remember between sessions."""
+    state: str
+    """Name under which the devices keep what they remember between sessions."""
     draw: float
     """The device-session's own uniform number."""
     switch: int
     """Sessions since another interest took over, -1 for none; told to the oracle alone."""
     detector: str = ""
-    """File of the mis-recommendation detector, if one is installed."""
+    """SHA-256 of the mis-recommendation detector's file, if one is installed."""
     compare: bool = False
     """The simulator's own measurement: play the session with the stale and with the fresh network, whatever the device
     decides. What that needs is exchanged outside the device's costs."""
@@ -54,16 +53,10 @@ class PolicyConfig:
             needs = policy.kind.needs
         except (KeyError, ValueError) as error:
             raise BadMessage(f"name is no request policy: {shown(policy.name)}") from error
-        if "doubt" in needs:
-            try:
-                _detector(policy.detector)
-            except Exception as error:  # what is wrong with a file is for its reader to say, in a type of its choice
-                raise BadMessage(f"detector {shown(policy.detector)} cannot be read: {error}") from error
+        check_name("state", policy.state)
+        if policy.detector or "doubt" in needs:
+            check_digest("detector", policy.detector)
         return policy
-
-    def state(self, device: int) -> DeviceState:
-        """What the device remembers of its sessions with the model that is installed."""
-        return DeviceState(self.state_folder, device, self.since)
 
     @property
     def kind(self) -> Policy:
@@ -74,6 +67,17 @@ class PolicyConfig:
         """What deciding costs a device that in the end does not ask, ``interest_macs`` being its extractors' share."""
         needs = self.kind.needs
         return interest_macs * ("interest" in needs) + Detector.macs() * ("doubt" in needs)
+
+
+@dataclass(frozen=True)
+class DevicePolicy:
+    """The request policy of one device in one session, with what the device remembers and has installed for it."""
+
+    config: PolicyConfig
+    state: DeviceState
+    """Of the device's sessions with the model that is installed."""
+    detector: Detector | None = None
+    """The mis-recommendation detector, where the policy needs one."""
 
 
 @dataclass(frozen=True)
@@ -88,37 +92,33 @@ class SessionNetworks:
     """Whether ``now`` was made for this session."""
 
 
-def decide(policy: PolicyConfig, device: int, session: int, interest: np.ndarray) -> bool:
+def decide(policy: DevicePolicy, session: int, interest: np.ndarray) -> bool:
     """Whether the device asks for a network, ``interest`` ``(64,)`` being its latent interest; files the decision."""
-    state = policy.state(device)
-    adapted = state.adapted(session)
-    asked = adapted is None or policy.kind.asks(_observation(policy, state, adapted, session, interest))
-    state.save_pending(PendingDecision(session, asked, interest))
+    adapted = policy.state.adapted(session)
+    asked = adapted is None or policy.config.kind.asks(_observation(policy, adapted, session, interest))
+    policy.state.save_pending(PendingDecision(session, asked, interest))
     return asked
 
 
-def choose(
-    policy: PolicyConfig, device: int, session: int, received: tuple[np.ndarray, Weights] | None
-) -> SessionNetworks:
+def choose(policy: DevicePolicy, session: int, received: tuple[np.ndarray, Weights] | None) -> SessionNetworks:
     """The networks of the session: ``received`` (path and blocks) if the device asked for it, else the remembered one.
 
     A network that was asked for is filed.
     """
-    state = policy.state(device)
-    adapted = state.adapted(session)
-    stale = None if adapted is None else state.network(adapted)
-    pending = state.pending(session)
+    adapted = policy.state.adapted(session)
+    stale = None if adapted is None else policy.state.network(adapted)
+    pending = policy.state.pending(session)
     if received is None or not pending.asked:
         return SessionNetworks(stale, stale, False)
     now = StoredNetwork(session, pending.interest, *received)
-    state.save_network(now)
+    policy.state.save_network(now)
     return SessionNetworks(now, stale, True)
 
 
-def note_losses(policy: PolicyConfig, device: int, session: int, ranks: np.ndarray, num_items: int) -> None:
+def note_losses(policy: DevicePolicy, session: int, ranks: np.ndarray, num_items: int) -> None:
     """File the losses of a session's events, from their ranks ``(E,)``, if the policy looks at them."""
-    if "losses" in policy.kind.needs:
-        policy.state(device).save_losses(session, losses(ranks, num_items))
+    if "losses" in policy.config.kind.needs:
+        policy.state.save_losses(session, losses(ranks, num_items))
 
 
 def losses(ranks: np.ndarray, num_items: int) -> np.ndarray:
@@ -127,22 +127,21 @@ def losses(ranks: np.ndarray, num_items: int) -> np.ndarray:
     return found
 
 
-def _observation(
-    policy: PolicyConfig, state: DeviceState, adapted: int, session: int, interest: np.ndarray
-) -> Observation:
-    needs = policy.kind.needs
+def _observation(policy: DevicePolicy, adapted: int, session: int, interest: np.ndarray) -> Observation:
+    config, state = policy.config, policy.state
+    needs = config.kind.needs
     sent = state.interest(adapted) if "interest" in needs else interest
     doubt = 0.0
-    if "doubt" in needs:
+    if policy.detector is not None:
         stale, fresh = (torch.from_numpy(row).unsqueeze(0) for row in (sent, interest))
-        doubt = float(_detector(policy.detector).doubt(stale, fresh))
+        doubt = float(policy.detector.doubt(stale, fresh))
     return Observation(
         since=session - adapted,
         interest=interest,
         sent=sent,
         losses=state.losses(adapted, session) if "losses" in needs else np.zeros(0),
-        draw=policy.draw,
-        switch=policy.switch,
+        draw=config.draw,
+        switch=config.switch,
         doubt=doubt,
     )
 
@@ -150,8 +149,3 @@ def _observation(
 @lru_cache(maxsize=1024)
 def _make(policy: str) -> Policy:
     return make(policy)
-
-
-@lru_cache(maxsize=4)
-def _detector(file: str) -> Detector:
-    return load_detector(Path(file))

@@ -5,8 +5,8 @@ computed (:func:`honour`): one that cannot be honoured is refused in one line an
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -15,26 +15,27 @@ import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from torch import Tensor
 
-from clients.budget import BUDGET, Budget
-from clients.decision import POLICY, PolicyConfig
+from clients import depot
+from clients.budget import Budget
+from clients.decision import DevicePolicy, PolicyConfig
 from clients.device_state import DeviceState, Weights
-from clients.evaluation import EVALUATION, LISTS, Evaluation, negatives, note_lists
+from clients.evaluation import LISTS, Evaluation, negatives, note_lists
 from clients.fields import BadMessage, shown
 from clients.inference import Beside
-from clients.local_data import SessionEvents, Storage, open_storage, recent, session_events
-from clients.messages import NETWORK, SESSION, SessionConfig, pack_refusal, read_network
-from models.checkpoint import Installed, load_device
+from clients.local_data import SessionEvents, open_storage, recent, session_events
+from clients.messages import MODEL, NETWORK, ModelConfig, pack_refusal, read_network
+from clients.session_config import SIMULATED, SessionConfig
+from clients.state_store import open_store
+from clients.stream import STREAM, read_stream
+from models.checkpoint import Installed
 from models.device_part import DevicePart
 
 Records = Mapping[str, ArrayRecord | MetricRecord | ConfigRecord]
 """The records of one reply, by name."""
 Needs = Literal["nothing", "interest", "network", "controller", "reference"]
 """What has to be installed on a device for what it is told to do."""
-
-
-def device_of(context: Context) -> int:
-    """Which of the simulated devices this node is."""
-    return int(context.node_config["partition-id"])
+OWN_STREAM = "stream"
+"""Key of a node's configuration: a folder with its devices' streams, laid out as the ``world`` of a run folder."""
 
 
 def reply(message: Message, records: Records) -> Message:
@@ -44,35 +45,39 @@ def reply(message: Message, records: Records) -> Message:
 
 @dataclass(frozen=True)
 class Order:
-    """What one device is told to do, checked."""
+    """What one device is told to do, checked, with what it has itself."""
 
     message: Message
-    device: int
+    model: ModelConfig
     config: SessionConfig
-    budget: Budget
-    """What the device can afford today."""
-    policy: PolicyConfig | None
+    past: np.ndarray
+    """``(P,)``: all items of the device from before its session."""
+    now: np.ndarray
+    """``(R,)``: the items of the session."""
+    policy: DevicePolicy | None
     """By what it decides whether to adapt; None: it always does, and remembers nothing."""
-    evaluation: Evaluation
-    """What the simulator measures besides."""
     received: tuple[np.ndarray, Weights] | None
     """Path ``(L,)`` bool and blocks of the network that came with it."""
 
 
 class DeviceBatch:
-    """``D`` devices with one session each; all of them name the same world, model, lengths and evaluation."""
+    """``D`` devices with one session each, which have the same model installed and are measured alike."""
 
-    def __init__(self, orders: list[Order], installed: Installed) -> None:
+    def __init__(self, orders: list[Order], installed: Installed, folder: Path | None) -> None:
+        """``folder`` is the devices' own, or None."""
         self.messages = [order.message for order in orders]
-        self.devices = [order.device for order in orders]
         self.configs = [order.config for order in orders]
-        self.budgets = [order.budget for order in orders]
+        self.devices = [config.device for config in self.configs]
+        self.budgets: list[Budget] = [config.budget for config in self.configs]
         self.policies = [order.policy for order in orders]
         self.received = [order.received for order in orders]
+        self.past = [order.past for order in orders]
+        self.during = [order.now for order in orders]
         self.installed = installed
         self.part: DevicePart = installed.part
-        self.context = self.configs[0].context
-        self.evaluation = orders[0].evaluation
+        self.context, self.history_length = orders[0].model.context, orders[0].model.history_length
+        self.evaluation = self.configs[0].evaluation
+        self._folder = folder
 
     def __len__(self) -> int:
         return len(self.messages)
@@ -83,19 +88,9 @@ class DeviceBatch:
         return self.part.backbone.blocks
 
     @cached_property
-    def past(self) -> list[np.ndarray]:
-        """All items of each device from before its session."""
-        return [self._storage.before(device, config.session) for device, config in self._places]
-
-    @cached_property
-    def during(self) -> list[np.ndarray]:
-        """The items of each device's session."""
-        return [self._storage.during(device, config.session) for device, config in self._places]
-
-    @cached_property
     def history(self) -> tuple[Tensor, Tensor]:
         """What the extractors read: the recent items, right-padded ``(D, m)``, and how many there are ``(D,)``."""
-        return recent(self.past, self.configs[0].history_length)
+        return recent(self.past, self.history_length)
 
     @cached_property
     def events(self) -> SessionEvents:
@@ -125,24 +120,17 @@ class DeviceBatch:
             sampled = torch.zeros(*self.events.targets.shape, count, dtype=torch.long)
             for row, mine in enumerate(drawn):
                 sampled[row, : len(mine)] = torch.from_numpy(mine)
-        return Beside(sampled, bool(self.evaluation.lists))
+        return Beside(sampled, bool(self.evaluation.lists) and self._folder is not None)
 
     def note_lists(self, lists: Tensor) -> None:
         """File what the devices recommended, ``(D, R, 10)``, on their own disks."""
-        folder = Path(self.configs[0].world) / LISTS / self.evaluation.lists
+        assert self._folder is not None
+        folder = self._folder / LISTS / self.evaluation.lists
         note_lists(folder, self.devices, [config.session for config in self.configs], lists)
 
     def replies(self, records: list[Records]) -> list[Message]:
         """One answer per device, in their order."""
         return [reply(message, mine) for message, mine in zip(self.messages, records, strict=True)]
-
-    @cached_property
-    def _storage(self) -> Storage:
-        return open_storage(self.configs[0].world)
-
-    @property
-    def _places(self) -> list[tuple[int, SessionConfig]]:
-        return list(zip(self.devices, self.configs, strict=True))
 
 
 def honour(
@@ -154,42 +142,51 @@ def honour(
 ) -> list[Message]:
     """Answer each message on its own terms: by ``handler``, or by a refusal if it breaks the protocol.
 
-    Devices go to the handler together where their messages name the same world, model, lengths and evaluation.
-    ``network`` says whether one may come with the message.
+    Devices go to the handler together where their messages name the same model and evaluation. ``network`` says whether
+    one may come with the message. Raises :class:`clients.depot.NotInstalled` for files that a message needs and that
+    the machine lacks; then nothing was done.
     """
     replies: dict[int, Message] = {}
-    groups: dict[tuple[SessionConfig, Evaluation], list[int]] = {}
+    groups: dict[tuple[ModelConfig, Evaluation, str, Path | None], list[int]] = {}
     orders: dict[int, Order] = {}
+    missing: set[str] = set()
     for row, (message, context) in enumerate(zip(messages, contexts, strict=True)):
         try:
-            orders[row] = _read(message, device_of(context), needs, network)
+            order = _read(message, context, needs, network)
         except BadMessage as error:
             replies[row] = reply(message, pack_refusal(str(error)))
             continue
-        config = orders[row].config
-        shared = replace(config, session=0, seed=0)
-        groups.setdefault((shared, orders[row].evaluation), []).append(row)
-    for (shared, _), rows in groups.items():
-        answers = handler(DeviceBatch([orders[row] for row in rows], _install(shared.model)))
-        replies.update(zip(rows, answers, strict=True))
+        except depot.NotInstalled as error:
+            missing.update(error.digests)
+            continue
+        orders[row] = order
+        where = depot.depot(context), depot.own_folder(context)
+        groups.setdefault((order.model, order.config.evaluation, *where), []).append(row)
+    if missing:
+        raise depot.NotInstalled(*sorted(missing))
+    for (model, _, folder, own), rows in groups.items():
+        batch = DeviceBatch([orders[row] for row in rows], depot.model(folder, model.digest), own)
+        replies.update(zip(rows, handler(batch), strict=True))
     return [replies[row] for row in range(len(messages))]
 
 
-def _read(message: Message, device: int, needs: Needs, network: bool) -> Order:
+def _read(message: Message, context: Context, needs: Needs, network: bool) -> Order:
     """Check a message against the protocol, and against what is on the device."""
     if not message.has_content():
         raise BadMessage("the message has no content")
-    if unknown := sorted(set(message.content) - {SESSION, BUDGET, POLICY, EVALUATION, NETWORK}):
+    if unknown := sorted(set(message.content) - SIMULATED - {MODEL, NETWORK}):
         raise BadMessage(f"the record {shown(unknown[0])} is none that the protocol names")
-    config, budget, policy = SessionConfig.of(message), Budget.of(message), PolicyConfig.of(message)
-    evaluation = Evaluation.of(message)
+    model, config = ModelConfig.of(message), SessionConfig.of(message)
     try:
-        installed, storage = _install(config.model), open_storage(config.world)
+        installed = depot.model(depot.depot(context), model.digest)
+        policy = _policy(config.policy, config.device, context)
         decided = True
         if policy is not None and network and installed.network is None:
-            decided = DeviceState(policy.state_folder, device).decided(config.session)
+            decided = policy.state.decided(config.session)
+    except depot.NotInstalled:
+        raise
     except Exception as error:  # what is wrong with a file is for its reader to say, in a type of its choice
-        raise BadMessage(f"a file of the device cannot be read: {error}") from error
+        raise _unreadable(error, depot.depot(context), "installed") from error
     part = installed.part
     there = {
         "nothing": True,
@@ -200,10 +197,9 @@ def _read(message: Message, device: int, needs: Needs, network: bool) -> Order:
     }
     if not there[needs]:
         raise BadMessage(f"the installed model has no {needs} for this")
-    if config.context != part.backbone.context:
-        raise BadMessage(f"context is {config.context}, the installed model reads {part.backbone.context} items")
-    if not storage.has(device, config.session):
-        raise BadMessage(f"session is {config.session}, which device {device} does not have")
+    if model.context != part.backbone.context:
+        raise BadMessage(f"context is {model.context}, the installed model reads {part.backbone.context} items")
+    past, now = _stream(message, context, config, part.backbone.num_items)
     received = None
     if NETWORK in message.content:
         if not network or installed.network is not None:
@@ -211,10 +207,34 @@ def _read(message: Message, device: int, needs: Needs, network: bool) -> Order:
         received = read_network(message, part.backbone.blocks, part.backbone.block_size)
     if not decided:
         raise BadMessage(f"session is {config.session}, for which the device has decided nothing yet")
-    return Order(message, device, config, budget, policy, evaluation, received)
+    return Order(message, model, config, past, now, policy, received)
 
 
-@lru_cache(maxsize=8)
-def _install(model: str) -> Installed:
-    """What is installed on the devices; one copy per process, read-only."""
-    return load_device(Path(model))
+def _policy(config: PolicyConfig | None, device: int, context: Context) -> DevicePolicy | None:
+    """The policy, with the device's state and the detector that it needs."""
+    if config is None:
+        return None
+    state = DeviceState(open_store(context, config.state, device), config.since)
+    needed = "doubt" in config.kind.needs
+    return DevicePolicy(config, state, depot.detector(depot.depot(context), config.detector) if needed else None)
+
+
+def _stream(message: Message, context: Context, config: SessionConfig, num_items: int) -> tuple[np.ndarray, np.ndarray]:
+    """The items before the session and in it: from the device's own file if there is one, else from the message."""
+    own = context.node_config.get(OWN_STREAM)
+    if not own:
+        if STREAM not in message.content:
+            raise BadMessage(f"the record '{STREAM}' is missing, and the device has no stream of its own")
+        return read_stream(message.content[STREAM], num_items)
+    try:
+        storage = open_storage(str(own))
+    except Exception as error:
+        raise _unreadable(error, str(own), OWN_STREAM) from error
+    if not storage.has(config.device, config.session):
+        raise BadMessage(f"session is {config.session}, which device {config.device} does not have")
+    return storage.before(config.device, config.session), storage.during(config.device, config.session)
+
+
+def _unreadable(error: Exception, folder: str, name: str) -> BadMessage:
+    """The refusal of a device whose file in ``folder`` cannot be read; the cloud has no use for a path of its disk."""
+    return BadMessage(f"a file of the device cannot be read: {error}".replace(folder, name))

@@ -1,9 +1,7 @@
 """What a device remembers from one session to the next: its network, the interest it was made for, its own losses.
 
-It lies on the device's own disk, a folder per device under the run's ``world/devices``, not in Flower's context: half a
-megabyte in there is pickled with every message under Ray, and in the in-process grid it would keep the networks of all
-devices in memory. Files appear whole or not at all, and say whose they are (folder, device, session) and carry digests.
-They are not flushed to the disk one by one; the simulation does that for all of a round before it files its rows.
+It lies where :mod:`clients.state_store` says: in files where the node has a folder of its own, in Flower's context
+elsewhere.
 
 What is written in a session is filed under that session's number, and a device that reads in session ``s`` sees what
 was filed before ``s`` alone. So a session that is played again, because the run was killed inside its round, finds what
@@ -13,14 +11,11 @@ most, gone when the method has been played.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from core import atomic, sealed
+from clients.state_store import Arrays, StateStore
 from core.errors import Damaged
-
-FIX = "stop the run, delete the folder of that file and start the run's command again, which plays the method again"
 
 Weights = dict[int, np.ndarray]
 """The blocks of one device's network: number of the block to ``(block_size,)`` float32."""
@@ -48,15 +43,15 @@ class PendingDecision:
     interest: np.ndarray
 
 
-_PENDING, _LOSSES = "pending.safetensors", "losses.safetensors"
+_PENDING, _LOSSES, _NETWORK = "pending", "losses", "network-"
 
 
 class DeviceState:
     """The state of one device."""
 
-    def __init__(self, folder: str, device: int, since: int = 0) -> None:
+    def __init__(self, store: StateStore, since: int = 0) -> None:
         """``since``: the first session with the model that is installed; a network of an earlier one does not fit."""
-        self._folder, self._since = Path(folder) / f"{device:06d}", since
+        self._store, self._since = store, since
 
     def adapted(self, session: int) -> int | None:
         """The last session before ``session`` in which the device adapted."""
@@ -79,34 +74,29 @@ class DeviceState:
     def save_network(self, stored: StoredNetwork) -> None:
         """File the network of a session, and forget those that no repeated session can need."""
         blocks = {str(k): np.ascontiguousarray(value) for k, value in stored.weights.items()}
-        self._write(
-            self._network(stored.session),
-            {"interest": stored.interest, "path": stored.path.astype(np.uint8), **blocks},
-            self._what("network", stored.session),
-        )
+        arrays = {"interest": stored.interest, "path": stored.path.astype(np.uint8), **blocks}
+        self._store.write(f"{_NETWORK}{stored.session}", arrays, _network_facts(stored.session))
         before = self.adapted(stored.session)
         for session in self._sessions():
             if before is not None and session < before:
-                self._network(session).unlink(missing_ok=True)
+                self._store.remove(f"{_NETWORK}{session}")
 
     def decided(self, session: int) -> bool:
         """Whether what was decided last is the decision of this session."""
-        path = self._folder / _PENDING
-        return path.exists() and int(self._read(path, self._what("decision"))["decided"][0]) == session
+        stored = self._store.read(_PENDING, {"kind": "decision"})
+        return stored is not None and int(stored["decided"][0]) == session
 
     def pending(self, session: int) -> PendingDecision:
         """What was decided at the beginning of this session."""
-        stored = self._read(self._folder / _PENDING, self._what("decision"))
-        number, asked = stored["decided"].tolist()
-        if number != session:
-            raise LookupError(f"{self._folder} holds a decision for session {number}, not for {session}")
-        return PendingDecision(session, bool(asked), stored["interest"])
+        stored = self._store.read(_PENDING, {"kind": "decision"})
+        if stored is None or int(stored["decided"][0]) != session:
+            raise LookupError(f"the device holds no decision for session {session}")
+        return PendingDecision(session, bool(stored["decided"][1]), stored["interest"])
 
     def save_pending(self, pending: PendingDecision) -> None:
         """File the decision of a session."""
         decided = np.array([pending.session, pending.asked], dtype=np.int64)
-        arrays = {"decided": decided, "interest": pending.interest}
-        self._write(self._folder / _PENDING, arrays, self._what("decision"))
+        self._store.write(_PENDING, {"decided": decided, "interest": pending.interest}, {"kind": "decision"})
 
     def losses(self, first: int, session: int) -> np.ndarray:
         """Losses of the events from session ``first`` until before ``session``, in order, ``(E,)``."""
@@ -118,63 +108,42 @@ class DeviceState:
         """File the losses of a session's events."""
         sessions, known = self._log()
         earlier = sessions < session
-        self._write(
-            self._folder / _LOSSES,
+        self._store.write(
+            _LOSSES,
             {
                 "sessions": np.concatenate([sessions[earlier], np.full(len(losses), session)]).astype(np.int64),
                 "losses": np.concatenate([known[earlier], losses]).astype(np.float64),
             },
-            self._what("losses"),
+            {"kind": "losses"},
         )
 
-    def check(self) -> None:
-        """Raise :class:`core.errors.Damaged` unless all files are this device's and as they were written."""
-        for session in self._sessions():
-            self._read_network(session)
-        if (self._folder / _PENDING).exists():
-            self._read(self._folder / _PENDING, self._what("decision"))
+    def check(self, session: int, adapted: int | None) -> None:
+        """Raise :class:`core.errors.Damaged` unless this is the state of the device before ``session``.
+
+        ``adapted`` is the last session in which it adapted, None if it never did.
+        """
+        for known in self._sessions():
+            self._read_network(known)
+        self._store.read(_PENDING, {"kind": "decision"})
         self._log()
+        if adapted is not None and self.adapted(session) != adapted:
+            raise Damaged(f"its network of session {adapted} is missing; ")
 
     def _log(self) -> tuple[np.ndarray, np.ndarray]:
-        path = self._folder / _LOSSES
-        if not path.exists():
+        stored = self._store.read(_LOSSES, {"kind": "losses"})
+        if stored is None:
             return np.zeros(0, dtype=np.int64), np.zeros(0)
-        stored = self._read(path, self._what("losses"))
         return stored["sessions"], stored["losses"]
 
     def _sessions(self) -> list[int]:
-        return [int(path.stem.partition("-")[2]) for path in self._folder.glob("network-*.safetensors")]
+        return [int(name[len(_NETWORK) :]) for name in self._store.names() if name.startswith(_NETWORK)]
 
-    def _network(self, session: int) -> Path:
-        return self._folder / f"network-{session}.safetensors"
-
-    def _what(self, kind: str, session: int | None = None) -> dict[str, str]:
-        facts = {"kind": kind, "of": self._folder.parent.name, "device": self._folder.name}
-        return facts if session is None else {**facts, "session": str(session)}
-
-    def _read_network(self, session: int, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, np.ndarray]:
-        return self._read(self._network(session), self._what("network", session), wanted)
-
-    @staticmethod
-    def _read(
-        path: Path, facts: dict[str, str], wanted: Callable[[str], bool] = lambda name: True
-    ) -> dict[str, np.ndarray]:
-        found, arrays = sealed.read_tensors(path, FIX, wanted)
-        sealed.expect(path, found, facts, FIX)
-        return arrays
-
-    @staticmethod
-    def _write(path: Path, arrays: dict[str, np.ndarray], facts: dict[str, str]) -> None:
-        atomic.write(path, sealed.pack_tensors(arrays, facts), durable=False)
+    def _read_network(self, session: int, wanted: Callable[[str], bool] = lambda name: True) -> Arrays:
+        stored = self._store.read(f"{_NETWORK}{session}", _network_facts(session), wanted)
+        if stored is None:
+            raise LookupError(f"the device keeps no network of session {session}")
+        return stored
 
 
-def check_states(folder: Path, adapted: dict[int, int], session: int) -> None:
-    """Raise :class:`core.errors.Damaged` unless the states in ``folder`` are those of devices before ``session``.
-
-    ``adapted`` has the last session in which each device adapted, of those that ever did.
-    """
-    for path in sorted(folder.glob("*")):
-        DeviceState(str(folder), int(path.name)).check()
-    for device, last in adapted.items():
-        if DeviceState(str(folder), device).adapted(session) != last:
-            raise Damaged(f"{folder}: device {device} lacks its network of session {last}; {FIX}")
+def _network_facts(session: int) -> dict[str, str]:
+    return {"kind": "network", "session": str(session)}

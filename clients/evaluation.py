@@ -2,13 +2,13 @@
 
 With the record ``evaluation`` the simulation tells a device what to measure besides; the cloud neither sends nor reads
 it. Ranks among sampled candidates travel with the other measurements. What is recommended does not: item ids never
-leave a device. So the devices note their recommendations on their own disks (``lists`` in the folder of the world), one
+leave a device. So the devices note their recommendations on their own disks (``lists`` in the device's folder), one
 file a batch of devices, and when the method has been played the simulator looks at the disks that it simulates
-(:mod:`sim.coverage`). Where it cannot reach them all, nothing is known of the coverage.
+(:mod:`sim.coverage`). Where a device has no folder of its own, or the simulator cannot reach them all, nothing is known
+of the coverage.
 """
 
 import hashlib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +16,14 @@ import numpy as np
 from flwr.app import ConfigRecord, Message
 from torch import Tensor
 
-from clients.fields import EVALUATION_FIELDS, BadMessage, check, shown
+from clients.fields import EVALUATION_FIELDS, check, check_name
 from core import atomic, sealed
 from core.seeds import numpy_generator
 from models.candidates import draw_negatives
 
 EVALUATION = "evaluation"
 LISTS = "lists"
-"""Folder, below that of the world, of what devices recommend."""
-_NAME = re.compile(r"[a-z0-9-]*")
+"""Folder, below the device's own, of what it recommends."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,7 @@ class Evaluation:
         if EVALUATION not in message.content:
             return Evaluation()
         evaluation = Evaluation(**check(EVALUATION, message.content[EVALUATION], EVALUATION_FIELDS))
-        if not _NAME.fullmatch(evaluation.lists):
-            raise BadMessage(f"lists is {shown(evaluation.lists)}, expected letters, digits and hyphens")
+        check_name("lists", evaluation.lists)
         return evaluation
 
 

@@ -5,6 +5,7 @@ path that was sent) narrows it: :mod:`strategies.expectation`.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,8 +14,11 @@ from flwr.app import ConfigRecord, MetricRecord
 
 LARGEST = 2.0**53
 """Of a count: every smaller integer is a float64 of its own."""
-LONGEST = 4096
-"""Of a path of the file system."""
+NAME = 200
+"""Longest name of a device state or of a folder of lists."""
+DIGEST = 64
+"""Hexadecimal digits of a SHA-256."""
+_NAME, _DIGEST = re.compile(r"[a-z0-9-]*"), re.compile(r"[0-9a-f]{64}")
 MOST_BLOCKS = 62
 """A path is one number of a bit a block, and has to fit into an int64."""
 
@@ -50,12 +54,16 @@ class Field:
         return replace(self, low=low, high=high)
 
 
-SESSION_FIELDS = (
-    Field("session", int, "number of the device's session, from 0", high=2**31),
-    Field("world", str, "folder of the simulated devices' storage", 1, LONGEST),
-    Field("model", str, "file of the model installed on the devices", 1, LONGEST),
+MODEL_FIELDS = (
+    Field("digest", str, "SHA-256 of the file that is installed", DIGEST, DIGEST),
     Field("context", int, "items that a prediction reads", low=1, high=2**16),
     Field("history_length", int, "items that the extractors read", low=1, high=2**16),
+)
+"""Down: which model to play with."""
+
+SESSION_FIELDS = (
+    Field("device", int, "number of the simulated device, from 0", high=2**31),
+    Field("session", int, "number of the device's session, from 0", high=2**31),
     Field("seed", int, "of the device's own draws", low=-(2**63), high=2**63 - 1),
 )
 """Down: which session to play."""
@@ -76,10 +84,10 @@ BUDGET_FIELDS = (
 
 POLICY_FIELDS = (
     Field("name", str, "NAME or NAME:PARAMETER of the request policy", 1, 100),
-    Field("state_folder", str, "folder of what the devices remember between sessions", 1, LONGEST),
+    Field("state", str, "name under which the devices keep what they remember between sessions", 1, NAME),
     Field("draw", float, "the device-session's own uniform number", high=1),
     Field("switch", int, "sessions since another interest took over, -1 for none", low=-1, high=2**31),
-    Field("detector", str, "file of the mis-recommendation detector, or nothing", 0, LONGEST),
+    Field("detector", str, "SHA-256 of the mis-recommendation detector's file, or nothing", 0, DIGEST),
     Field("compare", bool, "whether the stale and the fresh network are both played"),
     Field("since", int, "the device's first session with the model that is installed", high=2**31),
 )
@@ -87,7 +95,7 @@ POLICY_FIELDS = (
 
 EVALUATION_FIELDS = (
     Field("sampled", int, "other candidates that each item is ranked among, too; 0: none", high=10**6),
-    Field("lists", str, "name of the folder on the device's disk for what it recommends, or nothing", 0, 200),
+    Field("lists", str, "name of the folder on the device's disk for what it recommends, or nothing", 0, NAME),
 )
 """Down: what the simulator measures beside the ranks among all candidates."""
 
@@ -134,6 +142,20 @@ COMPARED_FIELDS = (
 )
 """Up, beside that, where the simulator compares the stale network with the fresh one."""
 
+MISSING_FIELDS = (
+    Field("digests", str, "SHA-256 of each file that is not installed, separated by spaces", 0, 10**4),
+    Field("depot", str, "name of the machine's depot, drawn by it at random", 1, NAME),
+)
+"""Up, in place of an answer: the cloud sends the files and tells the device again."""
+
+STATE_FIELDS = (
+    Field("state", str, "name under which the device keeps what it remembers", 1, NAME),
+    Field("device", int, "number of the simulated device, from 0", high=2**31),
+    Field("session", int, "that it is to play next", high=2**31),
+    Field("adapted", int, "its last session with an adaptation, -1 for none", low=-1, high=2**31),
+)
+"""Down: the state in which a device should be that goes on with a killed run."""
+
 REFUSED_FIELDS = (Field("reason", str, "why the device does not do what it was told", 0, 10**6),)
 """Up, in place of an answer."""
 
@@ -153,6 +175,18 @@ def check(name: str, record: object, fields: Sequence[Field]) -> dict[str, Any]:
     for field in fields:
         field.check(record[field.name])
     return {key: record[key] for key in expected}
+
+
+def check_name(name: str, value: str) -> None:
+    """Raise :class:`BadMessage` unless ``value`` can name a folder below the device's own: letters, digits, hyphens."""
+    if not _NAME.fullmatch(value):
+        raise BadMessage(f"{name} is {shown(value)}, expected letters, digits and hyphens")
+
+
+def check_digest(name: str, value: str) -> None:
+    """Raise :class:`BadMessage` unless ``value`` is a SHA-256 in hexadecimal digits."""
+    if not _DIGEST.fullmatch(value):
+        raise BadMessage(f"{name} is {shown(value)}, expected {DIGEST} hexadecimal digits")
 
 
 def shown(value: object) -> str:

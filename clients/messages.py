@@ -3,20 +3,25 @@
 =====================  ==============  ==========================================================================
 record                 kind            content
 =====================  ==============  ==========================================================================
-``session`` (down)     ConfigRecord    which session to play, and where this simulated device finds its own disk
-``budget`` (down)      ConfigRecord    what the device can afford today (:mod:`clients.budget`); the simulation adds it,
-                                       the cloud never reads it
-``policy`` (down)      ConfigRecord    by what the device decides whether to ask (:mod:`clients.decision`), likewise
-``evaluation`` (down)  ConfigRecord    what the simulator measures besides (:mod:`clients.evaluation`), likewise
+``model`` (down)       ConfigRecord    with which model to play: the digest of the file that is installed, and its sizes
+``session`` (down)     ConfigRecord    which session of which device to play (:mod:`clients.session_config`); this and
+                                       the next four are the simulation's: it adds them, the cloud never reads them
+``stream`` (down)      ArrayRecord     ``past`` and ``now``: the device's items before and in that session
+``budget`` (down)      ConfigRecord    what the device can afford today (:mod:`clients.budget`)
+``policy`` (down)      ConfigRecord    by what the device decides whether to ask (:mod:`clients.decision`)
+``evaluation`` (down)  ConfigRecord    what the simulator measures besides (:mod:`clients.evaluation`)
 ``request`` (up)       ArrayRecord     ``path``: the wanted blocks, one bit each; ``latent``: 64 float32
 ``network`` (down)     ArrayRecord     ``path``, and ``block.k``: float32 weights of each block in it
+``install`` (down)     ArrayRecord     files to install (:mod:`clients.depot`), each by its digest: uint8
 ``measured`` (up)      MetricRecord    the device's own measurements, numbers only
+``missing`` (up)       ConfigRecord    in place of an answer: what is not installed on the device's machine
 ``refused`` (up)       ConfigRecord    in place of an answer: why the device does not do what it was told
 =====================  ==============  ==========================================================================
 
-Item ids, sequences and embeddings are in none of them. The fields are listed in :mod:`clients.fields`. Whoever receives
-a message checks all of it: :class:`BadMessage` says what breaks the protocol, :class:`DeviceFault` that the device
-could not do what it was told.
+No message holds a path of a file system, and none to the cloud an item id, a sequence or an embedding. The fields are
+listed in :mod:`clients.fields`. Whoever receives a message checks all of it: :class:`BadMessage` says what breaks the
+protocol, :class:`DeviceFault` that the device could not do what it was told. Where one of Flower's nodes stands for
+several devices, one message carries theirs (:mod:`clients.batch_messages`).
 """
 
 from collections.abc import Collection
@@ -28,18 +33,19 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, Metadata, Metric
 from clients.fields import (
     COMPARED_FIELDS,
     MEASURED_FIELDS,
+    MODEL_FIELDS,
     PROBE_FIELD,
     REFUSED_FIELDS,
     REQUEST_FIELDS,
     SAMPLED_FIELDS,
-    SESSION_FIELDS,
     BadMessage,
     check,
+    check_digest,
     shown,
 )
 from models.backbones.base import DIM
 
-SESSION, REQUEST, NETWORK, MEASURED, REFUSED = "session", "request", "network", "measured", "refused"
+MODEL, REQUEST, NETWORK, MEASURED, REFUSED = "model", "request", "network", "measured", "refused"
 PROBE = PROBE_FIELD.name
 """Accompanies what is no request of the device but a measurement of the simulator's (``--compare-stale``)."""
 COMPARED = tuple(field.name for field in COMPARED_FIELDS)
@@ -59,30 +65,27 @@ class DeviceFault(Exception):
 
 
 @dataclass(frozen=True)
-class SessionConfig:
-    """One session to play, as the simulation tells a device."""
+class ModelConfig:
+    """The installed model that a device plays with."""
 
-    session: int
-    world: str
-    """Folder of the simulated devices' storage."""
-    model: str
-    """File of the model installed on the devices."""
+    digest: str
+    """SHA-256 of its file, in hexadecimal digits."""
     context: int
     history_length: int
     """Items that the extractors read."""
-    seed: int = 0
-    """Of the device's own draws, where a method has any."""
 
     def record(self) -> ConfigRecord:
         """As it travels."""
         return ConfigRecord(dict(vars(self)))
 
     @staticmethod
-    def of(message: Message) -> "SessionConfig":
+    def of(message: Message) -> "ModelConfig":
         """Check it and read it back on the device; raises :class:`BadMessage`."""
-        if SESSION not in message.content:
-            raise BadMessage(f"the record '{SESSION}' is missing")
-        return SessionConfig(**check(SESSION, message.content[SESSION], SESSION_FIELDS))
+        if MODEL not in message.content:
+            raise BadMessage(f"the record '{MODEL}' is missing")
+        config = ModelConfig(**check(MODEL, message.content[MODEL], MODEL_FIELDS))
+        check_digest("digest", config.digest)
+        return config
 
 
 @dataclass(frozen=True)

@@ -29,19 +29,19 @@ def ask(batch: DeviceBatch, redraw: Redraw | None = None) -> list[Message]:
     def other(paths: np.ndarray) -> np.ndarray:
         """Each device's path of the ablation."""
         assert redraw is not None
-        return np.stack([redraw(*one) for one in zip(paths, batch.configs, batch.devices, strict=True)])
+        return np.stack([redraw(*one) for one in zip(paths, batch.configs, strict=True)])
 
     wanted = inference.request(part, history, lengths, most, None if redraw is None else other)
     paths, latents = wanted.path.numpy(), wanted.latent.numpy()
     records: list[Records] = []
     for row, policy in enumerate(batch.policies):
         macs = part.request_macs(int(lengths[row]))
-        asks = policy is None or decide(policy, batch.devices[row], batch.configs[row].session, latents[row])
-        deciding = 0 if policy is None else policy.decision_macs(0 if asks else macs)
+        asks = policy is None or decide(policy, batch.configs[row].session, latents[row])
+        deciding = 0 if policy is None else policy.config.decision_macs(0 if asks else macs)
         answer: Records = pack_decline(deciding)
         if affordable[row] and asks:
             answer = pack_request(paths[row], latents[row], macs + deciding)
-        elif affordable[row] and policy is not None and policy.compare:
+        elif affordable[row] and policy is not None and policy.config.compare:
             answer = pack_probe(paths[row], latents[row], deciding)
         records.append(answer)
     return batch.replies(records)

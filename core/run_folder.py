@@ -21,6 +21,8 @@ from core import atomic, locks, sealed
 from core.errors import Damaged, UserError
 
 CONFIG, SESSIONS, CHECKSUM, PARTS, WORLD = "config.toml", "sessions.parquet", "sessions.sha256", "parts", "world"
+NODES = "nodes"
+"""Folder, below that of the world, of the SuperNodes that a command starts on this machine: one for each."""
 COVERAGE = "coverage.csv"
 """The file that counts the items recommended for each seed and method."""
 

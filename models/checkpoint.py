@@ -4,6 +4,7 @@ A device opens only what is installed on it, ``device_part.`` and ``network.``; 
 arrays carry digests, which both sides check for what they read, see :mod:`core.sealed`.
 """
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from core import atomic, sealed
-from core.errors import UserError
+from core.errors import Damaged, UserError
 from models.backbones.base import Backbone
 from models.backbones.nextitnet import NextItNet
 from models.backbones.sasrec import SASRec
@@ -42,6 +43,8 @@ MAPPERS: dict[str, type[AnyMapper]] = {mapper.kind: mapper for mapper in (Mapper
 
 CLOUD_PREFIX, PART_PREFIX, NETWORK_PREFIX, REFERENCE_PREFIX = "mapper.", "device_part.", "network.", "reference."
 
+INSTALLED = "installed"
+"""Folder, beside models, of what devices get of them."""
 FIX = "python -m sim.train with the options of the run writes it again"
 """What the user can do about a model that is not to be believed."""
 
@@ -133,7 +136,7 @@ def load_device(path: Path) -> Installed:
     This and :func:`load_mapper` raise :class:`core.errors.Damaged` for a file that is not as it was written, or that
     holds a number that is not finite.
     """
-    header, tensors = _read(path, lambda name: name.startswith((PART_PREFIX, NETWORK_PREFIX, REFERENCE_PREFIX)))
+    header, tensors = _read(path, _on_device)
     backbone = _sizes(header).build(torch.Generator())
     part = DevicePart(
         backbone,
@@ -156,12 +159,44 @@ def load_device(path: Path) -> Installed:
     return Installed(part.eval().requires_grad_(False), network, reference, recipe.get("candidates", "all"))
 
 
+def device_file(path: Path) -> tuple[str, Path]:
+    """What a device gets of the model in ``path``: a file without the cloud's weights, and its SHA-256.
+
+    The file lies in ``installed`` beside the model. It is written once: two files with the same weights differ in the
+    order of their headers, and so in their digests.
+    """
+    target = path.parent / INSTALLED / path.name
+    header, tensors = _read(path, _on_device)
+    facts = json.loads(header["extra"])
+    header["extra"] = json.dumps({name: value for name, value in facts.items() if name != "records"})
+    try:
+        found, there = _read(target, lambda name: True)
+        same = found == header and there.keys() == tensors.keys()
+        same = same and all(torch.equal(there[name], tensors[name]) for name in there)
+    except Damaged:
+        same = False
+    if not same:
+        arrays = {name: value.numpy() for name, value in tensors.items()}
+        atomic.write(target, sealed.pack_tensors(arrays, header))
+    return file_digest(target), target
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def load_mapper(path: Path) -> AnyMapper:
     """Open the cloud's side of an adaptive model."""
     header, tensors = _read(path, lambda name: name.startswith(CLOUD_PREFIX))
     mapper = MAPPERS[header.get("mapper", Mapper.kind)](_sizes(header).build(torch.Generator()), torch.Generator())
     mapper.load_state_dict(_below(CLOUD_PREFIX, tensors))
     return mapper.eval().requires_grad_(False)
+
+
+def _on_device(name: str) -> bool:
+    return name.startswith((PART_PREFIX, NETWORK_PREFIX, REFERENCE_PREFIX))
 
 
 def _sizes(header: dict[str, str]) -> Sizes:

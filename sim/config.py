@@ -29,8 +29,9 @@ LARGEST = 1e30
 MOST_SAMPLED = 10**6
 """Sampled candidates of one event."""
 
-NOT_IDENTITY = {"data_dir", "out", "quiet", "accelerator", "tensorboard"}
-"""Options that decide where and how, not what: the same run without them."""
+NOT_IDENTITY = {"data_dir", "out", "quiet", "accelerator", "tensorboard", "supernodes", "superlink"}
+"""Options that decide where and how, not what: the same run without them. So does the backend, but an identity holds
+the name of the default one."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,13 @@ class Config:
     """measure every session of the methods that adapt with the network of the last adaptation and with a fresh one; the
     simulator's own measurement, at no cost to the devices"""
     backend: Literal["inprocess", "ray", "deployment"] = "inprocess"
-    """inprocess, ray (Flower's Simulation Engine) or deployment (SuperLink and SuperNodes on this machine)"""
+    """inprocess, ray (Flower's Simulation Engine) or deployment (SuperLink and SuperNodes)"""
+    supernodes: int | None = None
+    """Flower's nodes, among which the devices are divided (default: with inprocess one a device, with ray one for 32 of
+    them or less, with deployment 4 at most; with --superlink those that are connected)"""
+    superlink: str | None = None
+    """with --backend deployment: a connection of your Flower configuration, on whose SuperLink and SuperNodes to run
+    (default: those that the command starts on this machine)"""
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     """where the cloud trains; auto: on a GPU if there is one"""
     cloud_users: Literal["simulated", "all"] = "simulated"
@@ -182,6 +189,16 @@ class Config:
         return int(count)
 
     @property
+    def nodes(self) -> int | None:
+        """Flower's nodes that the devices are divided among; None: those of a federation that are connected."""
+        if self.supernodes is not None or self.superlink is not None:
+            return self.supernodes
+        if self.backend == "inprocess":
+            return self.devices
+        fewest = 16 if self.backend == "ray" else 4
+        return min(self.devices, max(fewest, -(-self.devices // 32) if self.backend == "ray" else 0))
+
+    @property
     def seed_list(self) -> list[int]:
         """The seeds to train and play with."""
         return list(range(self.seed, self.seed + self.seeds))
@@ -193,6 +210,7 @@ class Config:
     def identity(self) -> str:
         """A short hash of everything that decides the results: of a file what it says, not what it is called."""
         facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NOT_IDENTITY}
+        facts["backend"] = Config.backend
         facts |= self.contents() | data_content(self.dataset)
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
@@ -264,6 +282,7 @@ class Config:
             "sessions",
             "epochs",
             "seeds",
+            "supernodes",
         ):
             value = getattr(self, option)
             if value is not None and value < 1:
@@ -274,6 +293,8 @@ class Config:
             from sim.data.columns import parse_option
 
             parse_option(self.columns)
+        if self.superlink is not None and self.backend != "deployment":
+            raise UserError("--superlink names a connection for --backend deployment; give both")
         if self.split == "time" and self.protocol == "paper":
             raise UserError("--split time divides streams; --protocol paper plays the last item of each device")
         if self.retrain is not None and self.split != "time":

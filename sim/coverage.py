@@ -16,8 +16,8 @@ import pandas as pd
 from clients.evaluation import LISTS
 from core import atomic, sealed
 from core.errors import Damaged
-from core.run_folder import COVERAGE, RunFolder, reason
-from models.checkpoint import load_device
+from core.run_folder import COVERAGE, NODES, RunFolder, reason
+from models.checkpoint import INSTALLED, load_device
 from strategies.registry import METHODS
 
 PLAYED = ("ok", "late", "vanished")
@@ -38,10 +38,10 @@ def save_coverage(run: RunFolder, rows: pd.DataFrame, num_items: int, say: Calla
     """
     found = []
     for (seed, method), mine in rows.groupby(["seed", "method"], sort=False):
-        folder = run.world / LISTS / lists_name(seed, method)
+        name = lists_name(seed, method)
         recommended: int | None = None
         try:
-            recommended = len(recommended_items(folder, mine))
+            recommended = len(recommended_items([disk / LISTS / name for disk in _disks(run)], mine))
         except Damaged as error:
             say(f"the coverage of {method}, seed {seed}, is not known: {reason(error)}")
         model = run.models / f"{METHODS[str(method)].cloud_model}-{seed}.safetensors"
@@ -52,21 +52,28 @@ def save_coverage(run: RunFolder, rows: pd.DataFrame, num_items: int, say: Calla
     atomic.write(run.path / COVERAGE, frame.to_csv(index=False))
 
 
-def drop_lists(run: RunFolder) -> None:
-    """Remove what the devices noted: the run is finished."""
-    shutil.rmtree(run.world / LISTS, ignore_errors=True)
+def clear_devices(run: RunFolder) -> None:
+    """Remove what devices noted and what was installed on them: the run is finished."""
+    places = [run.world / LISTS, run.world / NODES, run.world / INSTALLED, run.models / INSTALLED]
+    for folder in places:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def recommended_items(folder: Path, rows: pd.DataFrame) -> np.ndarray:
-    """The items that the device-sessions of a method recommended, ascending.
+def _disks(run: RunFolder) -> list[Path]:
+    """The folders of the nodes that the simulator can reach."""
+    return [run.world, *sorted(run.world.glob(f"{NODES}/*"))]
+
+
+def recommended_items(folders: list[Path], rows: pd.DataFrame) -> np.ndarray:
+    """The items that the device-sessions of a method recommended, ascending, from the notes in all ``folders``.
 
     Raises :class:`core.errors.Damaged` if a note is not to be believed, or one is missing of the device-sessions in
     ``rows`` that were played.
     """
     noted, items = [np.zeros((0, 2), dtype=np.int64)], [np.zeros(0, dtype=np.int32)]
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in [path for folder in folders for path in sorted(folder.glob("*.safetensors"))]:
         facts, arrays = sealed.read_tensors(path, "")
-        sealed.expect(path, facts, {"kind": "recommended items", "of": folder.name}, "")
+        sealed.expect(path, facts, {"kind": "recommended items", "of": path.parent.name}, "")
         noted.append(np.stack([arrays["devices"], arrays["sessions"]], axis=1))
         items.append(arrays["items"])
     have = set(map(tuple, np.concatenate(noted).tolist()))
@@ -75,7 +82,7 @@ def recommended_items(folder: Path, rows: pd.DataFrame) -> np.ndarray:
     if missing:
         device, session = missing[0]
         raise Damaged(
-            f"{folder} lacks the recommendations of {len(missing)} device-sessions (the first: device {device}, "
+            f"{folders[0]} lacks the recommendations of {len(missing)} device-sessions (the first: device {device}, "
             f"session {session}); "
         )
     return np.unique(np.concatenate(items))

@@ -22,8 +22,9 @@ from core.seeds import numpy_generator
 from core.threads import one_thread
 from sim import data as datasets
 from sim.backends.messaging import register
+from sim.backends.population import Population
 from sim.config import Config
-from sim.coverage import drop_lists, lists_name, save_coverage
+from sim.coverage import clear_devices, lists_name, save_coverage
 from sim.data.facts import DataFacts, data_facts
 from sim.data.interactions import Interactions
 from sim.data.times import day
@@ -31,7 +32,7 @@ from sim.model_cache import RETRAINING_EPOCHS, in_order, model_path, recipe_of, 
 from sim.observers.interrupts import Interrupts
 from sim.observers.progress import Display, Expected, clock, epochs_expected
 from sim.observers.tensorboard import check_tensorboard, curves_in
-from sim.play import play, sessions_by_round
+from sim.play import Simulation, play, sessions_by_round
 from sim.policy.setup import prepare_policy
 from sim.rows import RowMaker
 from sim.run_folder import describe_run, open_run
@@ -214,15 +215,16 @@ def execute(
     with run.held(), display.open(describe(config), phases=1 if finished else phases):
         if not finished:
             train_all(config, run, world, display)
+            population = Population(grid, register(grid, config.devices, config.supernodes), config.devices)
             device_sessions = sessions_by_round(
-                world.streams, register(grid, config.devices), config.resolved_candidates, world.versions
+                world.streams, population.addresses, config.resolved_candidates, world.versions
             )
             with one_thread():  # training takes as many as there are
-                play_all(config, run, world, device_sessions, grid, display)
+                play_all(config, run, world, device_sessions, population, display)
             rows = run.gather(config.seed_list, config.method_names, len(device_sessions))
             save_coverage(run, rows, world.interactions.num_items, display.warn)
             run.finish(rows)
-            drop_lists(run)
+            clear_devices(run)
         display.phase("drawing figures and report")
         analysis.build_report(run.path)
     display.say(f"finished in {clock(time.monotonic() - started)}: {run.path}")
@@ -233,7 +235,7 @@ def play_all(
     run: RunFolder,
     world: World,
     device_sessions: dict[int, list[DeviceSession]],
-    grid: Grid,
+    population: Population,
     display: Display,
 ) -> None:
     """Play the streams with every method and seed."""
@@ -253,7 +255,7 @@ def play_all(
                         model_path(run, method.cloud_model, seed, k)
                         for k in range(1, 1 if again is None else len(again))
                     ]
-                    strategy = method(model, run.world, device_sessions, seed, later)
+                    strategy = method(model, device_sessions, later)
                     policy_setup = prepare_policy(
                         config,
                         run,
@@ -265,15 +267,15 @@ def play_all(
                         display.warn,
                         since=None if again is None else again.since,
                     )
-                    evaluation = Evaluation(config.sampled, lists_name(seed, name))
+                    # Of a federation's devices nobody collects what they note.
+                    lists = "" if config.superlink is not None else lists_name(seed, name)
+                    evaluation = Evaluation(config.sampled, lists)
                     play(
                         strategy,
-                        grid,
+                        population,
                         run,
                         rows_of,
-                        seed=seed,
-                        policy_setup=policy_setup,
-                        evaluation=evaluation,
+                        Simulation(fleet, seed, policy_setup, evaluation),
                         observers=[Interrupts(), work, *curves.playing(name, seed)],
                         say=display.warn,
                     )

@@ -5,23 +5,21 @@ Devices go in waves, so that the networks of one wave exist at a time, not those
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from flwr.app import ArrayRecord, ConfigRecord, Message
-from flwr.serverapp import Grid
 
-from clients.budget import BUDGET
-from clients.decision import POLICY
-from clients.evaluation import EVALUATION, Evaluation
+from clients.evaluation import Evaluation
 from clients.messages import COMPARED, SAMPLED
+from clients.session_config import SessionConfig
 from core import atomic
 from core.errors import Damaged, UserError
 from core.run_folder import RunFolder, reason
 from models.candidates import Candidates
-from sim.backends.messaging import exchange
+from sim.backends.population import Population
 from sim.observers.base import PlayObserver
 from sim.policy.setup import PolicySetup
 from sim.rows import RowMaker
@@ -40,8 +38,41 @@ TOLERATED = 0.01
 """Share of a wave that may fail or be lost before the run stops."""
 
 
+@dataclass(frozen=True)
+class Simulation:
+    """What the simulation knows and the cloud does not: what happens to the devices, and what they are told."""
+
+    fleet: Fleet
+    seed: int
+    policy_setup: PolicySetup | None = None
+    """The devices' request policies; None: they ask before every session and remember nothing."""
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    """What is measured beside the ranks among all candidates."""
+
+    @property
+    def compares(self) -> bool:
+        """Whether the stale network is compared with the fresh one in every session."""
+        return self.policy_setup is not None and self.policy_setup.compare
+
+    def config(self, one: DeviceSession) -> SessionConfig:
+        """What a device is told of a session."""
+        return SessionConfig(
+            device=one.device,
+            session=one.session,
+            seed=self.seed,
+            stream=self.fleet.streams.of_session(one.device, one.session),
+            budget=self.fleet.budget(one),
+            policy=None if self.policy_setup is None else self.policy_setup.config(one),
+            evaluation=self.evaluation,
+        )
+
+    def files(self) -> dict[str, Path]:
+        """Files that devices need beside the model, by their digests."""
+        return {} if self.policy_setup is None else self.policy_setup.files()
+
+
 def sessions_by_round(
-    streams: Streams, nodes: list[int], candidates: Candidates, versions: Versions | None = None
+    streams: Streams, addresses: list[int], candidates: Candidates, versions: Versions | None = None
 ) -> dict[int, list[DeviceSession]]:
     """Who plays in each round, from 1: every device that still has a session, in the order of the devices.
 
@@ -58,7 +89,7 @@ def sessions_by_round(
 
     def session(device: int, number: int) -> DeviceSession:
         row = int(first[device]) + number
-        found = DeviceSession(nodes[device], device, number, int(events[row]), past[row], bool(again[row]))
+        found = DeviceSession(addresses[device], device, number, int(events[row]), past[row], bool(again[row]))
         if versions is None:
             return found
         installs = bool(versions.since[row] == number)
@@ -71,60 +102,63 @@ def sessions_by_round(
 
 def play(
     strategy: SessionStrategy,
-    grid: Grid,
+    population: Population,
     run: RunFolder,
     rows_of: RowMaker,
+    simulation: Simulation,
     *,
-    seed: int,
-    policy_setup: PolicySetup | None = None,
-    evaluation: Evaluation | None = None,
     observers: Sequence[PlayObserver] = (),
     say: Callable[[str], None] = log.warning,
 ) -> None:
     """Play all sessions of one method; rounds that an earlier, killed run has finished are not played again.
 
-    ``policy_setup`` has the devices' request policies; without one they ask before every session and remember nothing.
-    ``evaluation`` says what is measured beside the ranks among all candidates; nothing by default. ``observers`` are
-    told of every wave and every round.
+    What a round needs is installed before it begins. ``observers`` are told of every wave and every round.
 
     Raises :class:`UserError` if too many devices of a wave failed; its round is not saved.
     """
-    played_before = _played_before(strategy, run, seed, policy_setup, say)
+    seed, policy_setup = simulation.seed, simulation.policy_setup
+    played_before = _played_before(strategy, population, run, simulation, say)
     for server_round, device_sessions in strategy.device_sessions.items():
         if server_round in played_before:
             rows = run.read_part(seed, strategy.name, server_round)
             for observer in observers:
                 observer.on_round(rows, fresh=False)
             continue
+        first_of_each = {one.version: one for one in reversed(device_sessions)}.values()
+        population.install(dict(map(strategy.device_file, first_of_each)) | simulation.files(), TIMEOUT)
         results: list[SessionResult] = []
         # Devices with one version go together, so that few versions are open at a time.
         for wave in _waves(sorted(device_sessions, key=lambda one: one.version)):
-            played = play_wave(strategy, grid, server_round, wave, rows_of.fleet, policy_setup, evaluation)
-            stop_if_failing(played, strategy, run.log)
+            played = play_wave(strategy, population, server_round, wave, simulation)
+            stop_if_failing(played, strategy, run.log, population.home)
             results += played
             for observer in observers:
                 observer.on_wave(len(wave))
         results.sort(key=lambda result: result.device_session.device)
-        compared = policy_setup is not None and policy_setup.compare
-        sampled = evaluation is not None and evaluation.sampled > 0
-        rows = rows_of(results, strategy.name, seed, (*COMPARED * compared, *SAMPLED * sampled))
+        sampled = simulation.evaluation.sampled > 0
+        rows = rows_of(results, strategy.name, seed, (*COMPARED * simulation.compares, *SAMPLED * sampled))
         if policy_setup is not None:
             atomic.flush_all()  # rows on the disk without what the devices remember of them would be continued wrongly
         run.save_part(seed, strategy.name, server_round, rows)
         for observer in observers:
             observer.on_round(rows, fresh=True)
     if policy_setup is not None:
-        policy_setup.close()
+        population.forget(policy_setup.state, TIMEOUT)
 
 
 def _played_before(
-    strategy: SessionStrategy, run: RunFolder, seed: int, policy_setup: PolicySetup | None, say: Callable[[str], None]
+    strategy: SessionStrategy,
+    population: Population,
+    run: RunFolder,
+    simulation: Simulation,
+    say: Callable[[str], None],
 ) -> set[int]:
     """The rounds that an earlier start has played, if it can be continued.
 
-    Where devices remember, a round needs all before it and what the devices filed in them; without that, all rounds
-    are played again.
+    Where devices remember, a round needs all before it and what the devices filed in them, which they are asked for;
+    without that, all rounds are played again.
     """
+    seed, policy_setup = simulation.seed, simulation.policy_setup
     rounds = list(strategy.device_sessions)
     found = run.check_parts(seed, strategy.name, rounds, say)
     if policy_setup is None or len(found) == len(rounds):
@@ -133,57 +167,57 @@ def _played_before(
         if found != rounds[: len(found)]:
             raise Damaged(f"a round of {strategy.name} before others is missing; ")
         if found:
-            policy_setup.check(pd.concat([run.read_part(seed, strategy.name, r) for r in found]), len(found))
+            rows = pd.concat([run.read_part(seed, strategy.name, r) for r in found])
+            last = rows[rows["adapted"]].groupby("device", as_index=False)["session"].max()
+            adapted = dict(zip(last["device"].tolist(), last["session"].tolist(), strict=True))
+            if wrong := population.remember(policy_setup.state, len(found), adapted, TIMEOUT):
+                device, why = next(iter(wrong.items()))
+                raise Damaged(f"{len(wrong)} devices do not remember what they need, as device {device}: {why}; ")
             return set(found)
     except Damaged as error:
         say(f"{reason(error)}; all rounds of {strategy.name} are played again")
     run.drop_parts(seed, strategy.name, rounds)
-    policy_setup.close()
+    population.forget(policy_setup.state, TIMEOUT)
     return set()
 
 
 def play_wave(
     strategy: SessionStrategy,
-    grid: Grid,
+    population: Population,
     server_round: int,
     wave: list[DeviceSession],
-    fleet: Fleet,
-    policy_setup: PolicySetup | None = None,
-    evaluation: Evaluation | None = None,
+    simulation: Simulation,
 ) -> list[SessionResult]:
     """One session of the devices of a wave, in the four calls of Flower's own loop.
 
-    What the strategy sends, the simulation completes with what a device knows of itself, its budget for today and its
-    request policy, and with what is measured besides. What the scenario lets fail does not arrive: no message at a
-    device that has dropped out, no measurements of a device that has vanished; a late request is not answered. The
-    round goes on with the others.
+    What the strategy sends, the simulation completes with what a device knows of itself (its stream, its budget for
+    today, its request policy) and with what is measured besides. What the scenario lets fail does not arrive: no
+    message at a device that has dropped out, no measurements of a device that has vanished; a late request is not
+    answered. The round goes on with the others.
     """
-    nothing, config = ArrayRecord(), ConfigRecord()
+    nothing, config, fleet = ArrayRecord(), ConfigRecord(), simulation.fleet
     failures = {one.node: fleet.failure(one) for one in wave}
-    known = {one.node: {BUDGET: fleet.budget(one).record()} for one in wave}
-    if policy_setup is not None:
-        for one in wave:
-            known[one.node][POLICY] = policy_setup.config(one).record()
-
-    if evaluation is not None:
-        for one in wave:
-            known[one.node][EVALUATION] = evaluation.record()
+    known = {one.node: simulation.config(one).records() for one in wave}
 
     def deliver(messages: Iterable[Message]) -> list[Message]:
         sent = [message for message in messages if failures[message.metadata.dst_node_id] != "dropped"]
         for message in sent:
             message.content.update(known[message.metadata.dst_node_id])
-        return [reply for replies in exchange(grid, sent, TIMEOUT).values() for reply in replies]
+        return [reply for replies in population.exchange(sent, TIMEOUT).values() for reply in replies]
 
     rules = WaveRules(
-        remembers=policy_setup is not None,
-        compares=policy_setup is not None and policy_setup.compare,
-        sampled=evaluation is not None and evaluation.sampled > 0,
+        remembers=simulation.policy_setup is not None,
+        compares=simulation.compares,
+        sampled=simulation.evaluation.sampled > 0,
         late=lambda one, asked: failures[one.node] == "late" or fleet.misses_deadline(one, asked.macs, asked.bits),
     )
     strategy.begin(wave, rules)
-    strategy.aggregate_train(server_round, deliver(strategy.configure_train(server_round, nothing, config, grid)))
-    strategy.aggregate_evaluate(server_round, deliver(strategy.configure_evaluate(server_round, nothing, config, grid)))
+    strategy.aggregate_train(
+        server_round, deliver(strategy.configure_train(server_round, nothing, config, population.grid))
+    )
+    strategy.aggregate_evaluate(
+        server_round, deliver(strategy.configure_evaluate(server_round, nothing, config, population.grid))
+    )
     results = strategy.end()
     for result in results:
         failure = failures[result.device_session.node]
@@ -192,11 +226,13 @@ def play_wave(
     return results
 
 
-def stop_if_failing(played: list[SessionResult], strategy: SessionStrategy, log_file: Path) -> None:
+def stop_if_failing(
+    played: list[SessionResult], strategy: SessionStrategy, log_file: Path, home: Callable[[int], int] = int
+) -> None:
     """Raise :class:`UserError` if more than :data:`TOLERATED` of a wave, or all of it, failed or was lost.
 
     Either is a fault of this program or of its engine. Booked as the devices' they would put methods side by side that
-    played different sessions.
+    played different sessions. Of a device's address ``home`` gives Flower's node.
     """
     asked = [result for result in played if result.status != "dropped"]
     faulty = [result for result in asked if result.status in ("failed", "lost")]
@@ -206,8 +242,8 @@ def stop_if_failing(played: list[SessionResult], strategy: SessionStrategy, log_
     one = first.device_session
     raise UserError(
         f"{len(faulty)} of {len(played)} devices of a wave failed or were lost; the first: {strategy.title}, device "
-        f"{one.device} (node {one.node}), session {one.session}: {first.status}: {first.problem}; see {log_file}. "
-        "This round is not saved: mend the cause, and the same command continues"
+        f"{one.device} (node {home(one.node)}), session {one.session}: {first.status}: {first.problem}; "
+        f"see {log_file}. This round is not saved: mend the cause, and the same command continues"
     )
 
 

@@ -12,6 +12,7 @@ What takes seconds to import (PyTorch, Flower, pandas, matplotlib) is imported b
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,9 @@ def main(config: Config, earlier: Sequence[Config] = ()) -> None:
     import analysis
     from sim.experiment import prepare
 
+    if config.superlink is not None:
+        _play_elsewhere(config.check(), config.superlink)
+        return
     run, world = prepare(config)
     with run.held():
         _play(run, world, config, earlier)
@@ -55,11 +59,34 @@ def _play(run: "RunFolder", world: "World", config: Config, earlier: Sequence[Co
         config.backend,
         "sim.server:app" if separate else server_app((run, world)),
         "clients.app:app",
-        num_devices=config.devices,
-        run_config=config.to_flat(),
+        num_nodes=config.nodes or 0,
+        run_config=replace(config, supernodes=config.nodes).to_flat(),
         seed=config.seed,
         log_file=run.log,
+        device_dir=run.world,
     )
+
+
+def _play_elsewhere(config: Config, superlink: str) -> None:
+    """Run in a federation: the run folder is on the SuperLink's machine, and here only if that is this one."""
+    from rich.console import Console
+
+    import analysis
+    from core import atomic
+    from sim.backends.deployment import run_federation
+    from sim.backends.inprocess import silence_telemetry
+    from sim.run_folder import open_run
+
+    run = open_run(config)
+    atomic.make_folder(run.path)
+    silence_telemetry()
+    settings = config.absolute().to_flat()
+    show = Console(highlight=False, markup=False).print
+    run_federation(superlink, "sim.server:app", "clients.app:app", run_config=settings, log_file=run.log, show=show)
+    if run.sessions.exists():
+        Console().print(analysis.terminal_table(analysis.load(run.path)))
+    else:
+        print(f"finished on the connection '{superlink}'; the run folder is on the SuperLink's machine: {run.path}")
 
 
 def play_sweep(configs: list[Config], out: Path | None) -> None:

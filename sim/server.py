@@ -25,7 +25,9 @@ def server_app(prepared: tuple[RunFolder, World] | None = None) -> ServerApp:
         `flwr run --stream` ends with exit status 0 whatever happens, so what ended the run is the last line it shows.
         """
         try:
-            execute(Config.from_flat(context.run_config).check().absolute(), grid, prepared=prepared)
+            config = Config.from_flat(context.run_config).check().absolute()
+            execute(config, grid, prepared=prepared)
+            print_at_exit(f"finished: {config.folder}")
         except Exception as error:
             name = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
             print_at_exit(f"error: {name}{error}")

@@ -21,14 +21,14 @@ from flwr.serverapp.strategy import Strategy
 
 from clients.fields import BadMessage
 from clients.messages import (
+    MODEL,
     NETWORK,
-    SESSION,
     Decline,
     DeviceFault,
     DeviceRequest,
     Measured,
+    ModelConfig,
     RequestRules,
-    SessionConfig,
     array_bits,
     check_answers,
     pack_network,
@@ -36,7 +36,7 @@ from clients.messages import (
     read_request,
     sent_path,
 )
-from models.checkpoint import load_device, load_mapper, read_header
+from models.checkpoint import device_file, load_device, load_mapper, read_header
 from models.hypernetwork import AnyMapper, block_weights
 from models.misrecommendation import Detector
 from strategies.expectation import Counts, Expectation, Networks
@@ -61,7 +61,8 @@ class DeviceSession:
     """A device that plays a session in this round."""
 
     node: int
-    """Flower's node id, the only name by which the cloud knows a device."""
+    """The device's address, the only name by which the cloud knows it: Flower's node id, or a number of its own where a
+    node stands for several devices."""
     device: int
     session: int
     events: int = 0
@@ -148,18 +149,17 @@ class SessionStrategy(Strategy):
     def __init__(
         self,
         model: Path,
-        world: Path,
         device_sessions: dict[int, list[DeviceSession]],
-        seed: int = 0,
         later: Sequence[Path] = (),
     ) -> None:
-        """``device_sessions`` names, for each round (from 1), who plays; ``seed`` is what devices derive their draws
-        from; ``later`` are the versions of the ``model`` that take its place as time goes on."""
-        self.model, self.world, self.device_sessions, self.seed = model, world, device_sessions, seed
+        """``device_sessions`` names, for each round (from 1), who plays; ``later`` are the versions of the ``model``
+        that take its place as time goes on."""
+        self.model, self.device_sessions = model, device_sessions
         self.later = later
         self._networks = lru_cache(maxsize=VERSIONS_AT_ONCE)(lambda path: self.networks_type(load_device(path)))
         sizes, extra = read_header(model)
         self.blocks, self.context, self.history_length = sizes.blocks, sizes.context, int(str(extra["memory"]))
+        self._device_files: dict[Path, tuple[str, Path]] = {}
         self.open: dict[int, SessionResult] = {}
         self.due: dict[int, Metadata] = {}
         self.rules = WaveRules()
@@ -225,6 +225,13 @@ class SessionStrategy(Strategy):
         """The model that is installed on the device in this session."""
         return self.later[device_session.version - 1] if device_session.version else self.model
 
+    def device_file(self, device_session: DeviceSession) -> tuple[str, Path]:
+        """The SHA-256 and the place of the file that is installed on the device in this session."""
+        model = self.model_for(device_session)
+        if model not in self._device_files:
+            self._device_files[model] = device_file(model)
+        return self._device_files[model]
+
     def network_for(self, result: SessionResult) -> ArrayRecord | None:
         """What to send down before a session; nothing by default."""
         return None
@@ -256,11 +263,8 @@ class SessionStrategy(Strategy):
             if result.status is not None:
                 continue
             device_session, record = result.device_session, network(result)
-            model = str(self.model_for(device_session))
-            config = SessionConfig(
-                device_session.session, str(self.world), model, self.context, self.history_length, self.seed
-            )
-            content = RecordDict({SESSION: config.record()})
+            digest, _ = self.device_file(device_session)
+            content = RecordDict({MODEL: ModelConfig(digest, self.context, self.history_length).record()})
             if record is not None:
                 content[NETWORK] = record
                 result.sent = sent_path(record)
@@ -326,12 +330,10 @@ class AdaptiveStrategy(SessionStrategy):
     def __init__(
         self,
         model: Path,
-        world: Path,
         device_sessions: dict[int, list[DeviceSession]],
-        seed: int = 0,
         later: Sequence[Path] = (),
     ) -> None:
-        super().__init__(model, world, device_sessions, seed, later)
+        super().__init__(model, device_sessions, later)
         self._mapper: Callable[[Path], AnyMapper] = lru_cache(maxsize=VERSIONS_AT_ONCE)(load_mapper)
         self.owed: dict[int, ArrayRecord] = {}
         self.remembered: dict[int, frozenset[int]] = {}

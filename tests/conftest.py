@@ -1,6 +1,9 @@
 """What every test finds: one thread, and a Flower task to make messages in."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 import pytest
 import torch
@@ -11,6 +14,10 @@ from sim.backends.inprocess import InProcessGrid
 # Here and in the processes that tests start: sums over two threads round differently, so rows could differ.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
+
+# What is installed on devices without a folder of their own goes here, and not into the user's.
+os.environ["SIM_DEVICE_DIR"] = tempfile.mkdtemp(prefix="devices-of-tests-")
+atexit.register(shutil.rmtree, os.environ["SIM_DEVICE_DIR"], ignore_errors=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -38,8 +38,8 @@ def plan(batch: DeviceBatch) -> AdaptationPlan:
         interests = inference.interest(batch.part, *batch.history).numpy()
         for row, policy in enumerate(batch.policies):
             if policy is not None:
-                adapts[row] = decide(policy, batch.devices[row], batch.configs[row].session, interests[row])
-                compares[row], deciding[row] = policy.compare, policy.decision_macs(0)
+                adapts[row] = decide(policy, batch.configs[row].session, interests[row])
+                compares[row], deciding[row] = policy.config.compare, policy.config.decision_macs(0)
     return AdaptationPlan(adapts, adapts | compares, deciding)
 
 

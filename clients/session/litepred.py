@@ -177,6 +177,5 @@ def _remembered(batch: DeviceBatch, row: int) -> np.ndarray | None:
     policy = batch.policies[row]
     if policy is None:
         return None
-    state = policy.state(batch.devices[row])
-    adapted = state.adapted(batch.configs[row].session)
-    return None if adapted is None else state.path(adapted)
+    adapted = policy.state.adapted(batch.configs[row].session)
+    return None if adapted is None else policy.state.path(adapted)

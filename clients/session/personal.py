@@ -41,7 +41,7 @@ def play(
     for row, policy in enumerate(batch.policies):
         if policy is None:
             continue
-        networks = choose(policy, batch.devices[row], batch.configs[row].session, made[row])
+        networks = choose(policy, batch.configs[row].session, made[row])
         stale = None if base is None else base[row]
         if networks.stale is not None:
             stale = networks.stale.path, networks.stale.weights
@@ -50,7 +50,7 @@ def play(
         other[row] = (stale if networks.adapted else made[row]) or now[row]
     quality, paths, served = _play(batch, now, most)
     compared: list[dict[str, float] | None] = [None] * len(batch)
-    compares = [policy is not None and policy.compare for policy in batch.policies]
+    compares = [policy is not None and policy.config.compare for policy in batch.policies]
     if any(compares):
         against = _play(batch, other, most)[0]
         compared = [
@@ -68,7 +68,7 @@ def play(
     for row, policy in enumerate(batch.policies):
         if policy is not None:
             ranks = quality.ranks[row][targets[row] > 0].numpy()
-            note_losses(policy, batch.devices[row], batch.configs[row].session, ranks, batch.part.backbone.num_items)
+            note_losses(policy, batch.configs[row].session, ranks, batch.part.backbone.num_items)
     return report(batch, quality, paths, served, macs_adapt, macs_decide, compared)
 
 

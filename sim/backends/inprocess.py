@@ -51,6 +51,7 @@ class InProcessGrid(Grid):
     run_config : what the apps find in ``context.run_config``.
     seed : node ids are derived from it; they say nothing about the partition.
     batch : most messages handed to `call_many` at once.
+    node_config : what every node finds in ``context.node_config`` beside its number.
     """
 
     def __init__(
@@ -61,12 +62,14 @@ class InProcessGrid(Grid):
         run_config: Mapping[str, ConfigValue] | None = None,
         seed: int = 0,
         batch: int = 64,
+        node_config: Mapping[str, ConfigValue] | None = None,
     ) -> None:
         if num_devices < 1 or batch < 1:
             raise ValueError(f"num_devices and batch must be at least 1, got {num_devices} and {batch}")
         self._app = client_app
         self._batch = batch if isinstance(client_app, TakesBatches) else 1
         self._run_config = dict(run_config or {})
+        self._node_config = dict(node_config or {})
         self._partitions = {derive(seed, "node", index): index for index in range(num_devices)}
         if len(self._partitions) != num_devices:
             raise ValueError(f"seed {seed} gives two devices the same node id; take another seed")
@@ -189,6 +192,7 @@ class InProcessGrid(Grid):
             run_id=self._run.run_id,
             node_id=node_id,
             node_config={
+                **self._node_config,
                 PARTITION_ID_KEY: self._partitions[node_id],
                 NUM_PARTITIONS_KEY: len(self._partitions),
             },

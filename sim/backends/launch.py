@@ -3,7 +3,8 @@
 inprocess    every device in this process (`sim.backends.inprocess`)
 ray          Flower's Simulation Engine: a pool of Ray actors on this machine, or on the cluster $RAY_ADDRESS names
              (`sim.backends.ray`)
-deployment   a real SuperLink and one SuperNode per device, as processes on this machine (`sim.backends.deployment`)
+deployment   a real SuperLink and SuperNodes: processes on this machine, or a federation that is there already
+             (`sim.backends.deployment`)
 """
 
 import importlib
@@ -17,6 +18,7 @@ from flwr.app import Context, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
 
+from clients.depot import DEVICE_DIR
 from core.errors import UserError
 from sim.backends import deployment, ray
 from sim.backends.inprocess import ConfigValue, InProcessGrid, silence_telemetry
@@ -34,17 +36,19 @@ def run_apps(
     server_app: ServerApp | str,
     client_app: ClientApp | str,
     *,
-    num_devices: int,
+    num_nodes: int,
     run_config: Mapping[str, ConfigValue],
     seed: int,
     log_file: Path,
+    device_dir: Path | None = None,
 ) -> None:
     """Run the apps to the end.
 
-    ``server_app`` and ``client_app`` are the apps or where to import them from ("sim.server:app");
-    ``deployment`` needs the latter. Both sides find ``run_config`` in ``context.run_config``; files in it
-    must be absolute paths. Flower's and Ray's own messages go to ``log_file`` (appended, in an existing
-    folder), the apps' output to the terminal, except that under ``deployment`` everything goes to the file.
+    ``server_app`` and ``client_app`` are the apps or where to import them from ("sim.server:app"); ``deployment`` needs
+    the latter. Both sides find ``run_config`` in ``context.run_config``; files in it must be absolute paths. There are
+    ``num_nodes`` of Flower's nodes, and what those on this machine keep goes into ``device_dir``; without one it goes
+    where the device says (:mod:`clients.depot`). Flower's and Ray's own messages go to ``log_file`` (appended, in an
+    existing folder), the apps' output to the terminal, except that under ``deployment`` everything goes to the file.
 
     Raises what the ServerApp raised; from ``deployment`` only its message comes back, as UserError if it was
     one, else as RuntimeError. KeyboardInterrupt ends the run, and everything that was started, before it is
@@ -56,17 +60,30 @@ def run_apps(
     silence_telemetry()
     with _chatter_in(log_file):
         if backend == "inprocess":
-            grid = InProcessGrid(load_client_app(client_app), num_devices, run_config=run_config, seed=seed)
+            own = {} if device_dir is None else {DEVICE_DIR: str(device_dir)}
+            app = load_client_app(client_app)
+            grid = InProcessGrid(app, num_nodes, run_config=run_config, seed=seed, node_config=own)
             context = Context(grid.run.run_id, 0, {}, RecordDict(), dict(run_config))
             load_server_app(server_app)(grid, context)
         elif backend == "ray":
             ray.run(
-                load_server_app(server_app), load_client_app(client_app), num_devices=num_devices, run_config=run_config
+                load_server_app(server_app),
+                load_client_app(client_app),
+                num_nodes=num_nodes,
+                run_config=run_config,
+                device_dir=device_dir,
             )
         elif backend == "deployment":
             if not isinstance(server_app, str) or not isinstance(client_app, str):
                 raise TypeError("the deployment backend imports its apps in other processes: name them by strings")
-            deployment.run(server_app, client_app, num_devices=num_devices, run_config=run_config, log_file=log_file)
+            deployment.run(
+                server_app,
+                client_app,
+                num_nodes=num_nodes,
+                run_config=run_config,
+                log_file=log_file,
+                device_dir=device_dir,
+            )
         else:
             raise UserError(f"unknown backend '{backend}': choose one of {', '.join(choices('backend'))}")
 

@@ -10,33 +10,51 @@ from flwr.serverapp import Grid
 log = logging.getLogger(__name__)
 
 REGISTER = "query.register"
+SETTLED = 5.0
+"""Seconds without a new node after which no more are expected."""
 
 
-def register(grid: Grid, num_devices: int, timeout: float = 600.0) -> list[int]:
-    """Wait until ``num_devices`` nodes are there and ask each which device it is.
+def register(grid: Grid, num_devices: int, supernodes: int | None = None, timeout: float = 600.0) -> list[int]:
+    """Wait for the nodes that play the devices, and ask each for its number.
 
-    Returns the node ids in the order of the devices: entry d is the node of device d. Every node answers a
-    `query.register` message with the MetricRecord "device", whose "partition" is its device number.
+    Returns the node ids in the order of the nodes' numbers: every node answers a `query.register` message with the
+    MetricRecord "device", whose "partition" is its number; nodes that have none come after the others, by their ids.
+    At most ``num_devices`` of them have something to play.
 
-    ``timeout`` is in seconds, for the nodes to appear and for each chunk of answers. Raises TimeoutError if
-    they do not, RuntimeError if a node fails to answer or the answers are not exactly the devices 0 ..
-    num_devices - 1.
+    Waits for ``supernodes`` nodes, or, where that is None, until there are as many as devices or none has joined for
+    some seconds. ``timeout`` is in seconds, for the nodes to appear and for each chunk of answers. Raises TimeoutError
+    if they do not, RuntimeError if a node fails to answer or two have the same number.
     """
-    deadline = time.monotonic() + timeout
-    while len(nodes := list(grid.get_node_ids())) < num_devices:
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{len(nodes)} of {num_devices} devices connected within {timeout:g} s")
-        time.sleep(0.1)
+    nodes = _wait_for_nodes(grid, num_devices, supernodes, timeout)
     answers = exchange(grid, [Message(RecordDict(), node, REGISTER) for node in nodes], timeout)
-    partitions: dict[int, int] = {}
+    numbers: dict[int, int] = {}
     for node, replies in answers.items():
         if len(replies) != 1 or replies[0].has_error():
             why = replies[0].error.reason if replies and replies[0].has_error() else f"{len(replies) or 'no'} answers"
             raise RuntimeError(f"node {node} did not register: {why}")
-        partitions[node] = int(replies[0].content.metric_records["device"]["partition"])  # type: ignore[arg-type]
-    if sorted(partitions.values()) != list(range(num_devices)):
-        raise RuntimeError(f"{len(nodes)} nodes do not stand for the devices 0 .. {num_devices - 1}, each once")
-    return sorted(partitions, key=partitions.__getitem__)
+        record = replies[0].content.metric_records["device"]
+        if "partition" in record:
+            numbers[node] = int(record["partition"])  # type: ignore[arg-type]
+    if len(set(numbers.values())) < len(numbers):
+        raise RuntimeError(f"of {len(nodes)} nodes two have the same number (partition-id in their configuration)")
+    last = max(numbers.values(), default=0) + 1
+    return sorted(nodes, key=lambda node: (numbers.get(node, last), node))
+
+
+def _wait_for_nodes(grid: Grid, num_devices: int, supernodes: int | None, timeout: float) -> list[int]:
+    deadline, joined, before = time.monotonic() + timeout, time.monotonic(), 0
+    while True:
+        nodes = list(grid.get_node_ids())
+        now = time.monotonic()
+        if len(nodes) != before:
+            joined, before = now, len(nodes)
+        if len(nodes) >= (supernodes or num_devices):
+            return nodes
+        if supernodes is None and nodes and now - joined > SETTLED:
+            return nodes
+        if now > deadline:
+            raise TimeoutError(f"{len(nodes)} of {supernodes or num_devices} nodes connected within {timeout:g} s")
+        time.sleep(0.1)
 
 
 def exchange(

@@ -71,6 +71,10 @@ class ProcessGroup:
             start_new_session=True,
         )
 
+    def finish(self, title: str) -> str:
+        """Wait for a command that ends by itself, and give how it has ended."""
+        return _how(self._started.pop(title).wait())
+
     def ended(self) -> dict[str, str]:
         """The commands that have ended, by their titles: how each of them ended."""
         codes = {title: process.poll() for title, process in self._started.items()}

@@ -5,12 +5,14 @@ import os
 import threading
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.simulation import run_simulation
 
+from clients.depot import FOLDER_VARIABLE
 from core.errors import UserError
 from core.interrupts import terminated_like_interrupted
 from sim.backends.inprocess import ConfigValue
@@ -75,19 +77,27 @@ class _WatchedServerApp(ServerApp):
 
 
 def run(
-    server_app: ServerApp, client_app: ClientApp, *, num_devices: int, run_config: Mapping[str, ConfigValue]
+    server_app: ServerApp,
+    client_app: ClientApp,
+    *,
+    num_nodes: int,
+    run_config: Mapping[str, ConfigValue],
+    device_dir: Path | None = None,
 ) -> None:
     """Run the apps in Flower's Simulation Engine, and stop it and Ray.
+
+    What is installed on devices goes into ``device_dir`` if all of them run on this machine; on a cluster each machine
+    has its own place for it (:mod:`clients.depot`).
 
     Raises what the ServerApp raised, or else what the engine did; KeyboardInterrupt after everything has been stopped.
     """
     with terminated_like_interrupted():  # puts back the handler that Ray replaces
-        _start_ray(num_devices)
-        _simulate(server_app, client_app, num_devices, run_config)
+        _start_ray(num_nodes, device_dir)
+        _simulate(server_app, client_app, num_nodes, run_config)
 
 
 def _simulate(
-    server_app: ServerApp, client_app: ClientApp, num_devices: int, run_config: Mapping[str, ConfigValue]
+    server_app: ServerApp, client_app: ClientApp, num_nodes: int, run_config: Mapping[str, ConfigValue]
 ) -> None:
     watched = _WatchedServerApp(server_app, run_config)
     failures: list[BaseException] = []
@@ -100,7 +110,7 @@ def _simulate(
             run_simulation(
                 watched,
                 _ConfiguredClientApp(client_app, run_config),
-                num_supernodes=num_devices,
+                num_supernodes=num_nodes,
                 backend_config={"client_resources": {"num_cpus": 1, "num_gpus": 0.0}},
             )
         except BaseException as error:
@@ -127,7 +137,7 @@ def _simulate(
         raise RuntimeError("Flower's Simulation Engine ended without running the ServerApp")
 
 
-def _start_ray(num_devices: int) -> None:
+def _start_ray(num_nodes: int, device_dir: Path | None) -> None:
     """Start Ray, or join the cluster of $RAY_ADDRESS, as Flower would, but quietly and with one thread per
     actor."""
     try:
@@ -135,8 +145,11 @@ def _start_ray(num_devices: int) -> None:
     except ImportError:
         raise UserError("the backend 'ray' needs Ray: pip install 'flwr[simulation]'") from None
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # The size of an existing cluster is not ours to choose.
-    size = None if "RAY_ADDRESS" in os.environ else min(num_devices, os.cpu_count() or 1)
+    variables = {"PYTHONPATH": import_path(), "OMP_NUM_THREADS": "1"}
+    size = None  # that of an existing cluster is not ours to choose
+    if "RAY_ADDRESS" not in os.environ:
+        size = min(num_nodes, os.cpu_count() or 1)
+        variables |= {} if device_dir is None else {FOLDER_VARIABLE: str(device_dir)}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Tip: In future versions of Ray", FutureWarning)
         ray.init(
@@ -144,5 +157,5 @@ def _start_ray(num_devices: int) -> None:
             include_dashboard=False,
             configure_logging=False,
             log_to_driver=False,
-            runtime_env={"env_vars": {"PYTHONPATH": import_path(), "OMP_NUM_THREADS": "1"}},
+            runtime_env={"env_vars": variables},
         )

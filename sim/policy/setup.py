@@ -1,23 +1,20 @@
 """What the simulation tells each device about its request policy, and what the policy needs before the play begins."""
 
 import logging
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
 import numpy as np
-import pandas as pd
 import torch
 
 from clients.decision import PolicyConfig
-from clients.device_state import check_states
 from clients.policies import Policy, parse
 from core import atomic, sealed
 from core.errors import Damaged, UserError
 from core.run_folder import RunFolder, reason
 from core.seeds import numpy_generator
-from models.checkpoint import load_device, load_mapper, read_header
+from models.checkpoint import file_digest, load_device, load_mapper, read_header
 from models.misrecommendation import load_detector, save_detector
 from sim.config import Config
 from sim.data.interactions import Interactions
@@ -37,19 +34,22 @@ class PolicySetup:
         self,
         kind: type[Policy],
         parameters: list[float],
-        state_folder: Path,
+        state: str,
         streams: Streams,
         seed: int,
         compare: bool,
         since: np.ndarray | None = None,
     ) -> None:
-        """``parameters`` holds one for each device; ``state_folder`` is where they keep what they remember.
+        """``parameters`` holds one for each device; ``state`` is the name under which they keep what they
+        remember.
 
         ``since`` ``(S,)`` is the first session of the device with the same version of the model; None: session 0.
         """
         self.kind, self.parameters, self.seed, self.compare = kind, parameters, seed, compare
-        self.state_folder = state_folder
-        self.detector = ""
+        self.state = state
+        self.detector: Path | None = None
+        """The file of the mis-recommendation detector, where the policy needs one."""
+        self._digest = ""
         self._first = streams.session_offsets[:-1]
         self._since = np.zeros(streams.num_sessions, dtype=np.int64) if since is None else since
         self._switches = sessions_since_switch(streams)
@@ -59,27 +59,23 @@ class PolicySetup:
         parameter = "" if self.kind.default is None else f":{self.parameters[device_session.device]!r}"
         return PolicyConfig(
             name=f"{self.kind.name}{parameter}",
-            state_folder=str(self.state_folder),
+            state=self.state,
             draw=float(numpy_generator(self.seed, "policy", device_session.device, device_session.session).random()),
             switch=int(self._switches[self._first[device_session.device] + device_session.session])
             if self.kind.name == "oracle"
             else -1,
-            detector=self.detector,
+            detector=self._digest,
             compare=self.compare,
             since=int(self._since[self._first[device_session.device] + device_session.session]),
         )
 
-    def check(self, rows: pd.DataFrame, session: int) -> None:
-        """Raise :class:`core.errors.Damaged` unless the devices' states are those with which ``session`` begins, after
-        the sessions of these rows."""
-        last = rows[rows["adapted"]].groupby("device", as_index=False)["session"].max()
-        check_states(
-            self.state_folder, dict(zip(last["device"].tolist(), last["session"].tolist(), strict=True)), session
-        )
+    def install(self, detector: Path) -> None:
+        """Give the devices this mis-recommendation detector."""
+        self.detector, self._digest = detector, file_digest(detector)
 
-    def close(self) -> None:
-        """The method has been played: its devices need to remember nothing any more."""
-        shutil.rmtree(self.state_folder, ignore_errors=True)
+    def files(self) -> dict[str, Path]:
+        """What devices need to decide, by digest."""
+        return {} if self.detector is None else {self._digest: self.detector}
 
 
 def prepare_policy(
@@ -104,8 +100,7 @@ def prepare_policy(
     if not method.adapts or (kind.name == "always" and not config.compare_stale and not method.remembers):
         return None
     label = f"{seed}-{method.name}"
-    states = run.world / "devices" / f"{label}-{run.identity}"
-    policy_setup = PolicySetup(kind, [], states, streams, seed, config.compare_stale, since)
+    policy_setup = PolicySetup(kind, [], f"{label}-{run.identity}", streams, seed, config.compare_stale, since)
     calibrates = config.request_rate is not None and kind.rising is not None
     if "doubt" in kind.needs or calibrates:
         whose = {"seed": str(seed), "method": method.name, "model": str(read_header(model)[1].get("key", ""))}
@@ -120,7 +115,7 @@ def prepare_policy(
             history_length=config.resolved_memory,
         )
         if "doubt" in kind.needs:
-            policy_setup.detector = str(_detector(run.models / f"mrd-{label}.safetensors", backtest, seed, whose, say))
+            policy_setup.install(_detector(run.models / f"mrd-{label}.safetensors", backtest, seed, whose, say))
     if calibrates:
         assert config.request_rate is not None
         note = run.path / "policies" / f"{label}.json"
@@ -166,9 +161,9 @@ def thresholds(kind: type[Policy], rate: float, trials: dict[int, Trial], scope:
     return found
 
 
-def _trials(backtest: Backtest, kind: type[Policy], detector: str) -> dict[int, Trial]:
+def _trials(backtest: Backtest, kind: type[Policy], detector: Path | None) -> dict[int, Trial]:
     """The trial sessions by device; what the policy does not read is not computed."""
-    doubting = load_detector(Path(detector)) if detector else None
+    doubting = None if detector is None else load_detector(detector)
     seen: dict[bytes, float] = {}
 
     def doubt(stale: np.ndarray, fresh: np.ndarray) -> float:

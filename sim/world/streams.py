@@ -81,6 +81,15 @@ class Streams:
         """(S,) int64 device of each session."""
         return np.repeat(np.arange(self.num_devices), np.diff(self.session_offsets))
 
+    def of_session(self, device: int, session: int) -> tuple[np.ndarray, np.ndarray]:
+        """The items of a device before one of its sessions ``(P,)`` and in it ``(R,)``, views of int32."""
+        start, end = int(self.offsets[device]), int(self.offsets[device + 1])
+        row = int(self.session_offsets[device]) + session
+        first = start + int(self.session_starts[row])
+        last = row + 1 == int(self.session_offsets[device + 1])
+        following = end if last else start + int(self.session_starts[row + 1])
+        return self.items[start:first], self.items[first:following]
+
     @property
     def session_ends(self) -> np.ndarray:
         """(S,) int64 relative index just past each session's last event."""

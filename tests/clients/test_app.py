@@ -23,7 +23,6 @@ from clients.messages import (
     REQUEST,
     DeviceRequest,
     RequestRules,
-    SessionConfig,
     pack_network,
     read_measured,
     read_request,
@@ -31,7 +30,7 @@ from clients.messages import (
 from models.checkpoint import Sizes
 from models.cloud_models import StaticModel
 from tests.support import handmade
-from tests.support.seam import BLOCK, adaptive_model, context, order, save, static_model, write_world
+from tests.support.seam import BLOCK, Told, adaptive_model, context, order, save, state_name, static_model, write_world
 
 ITEMS, CONTEXT, HISTORY = 24, 4, 5
 GROUPS = np.array([0, *[0] * 12, *[1] * 12])
@@ -92,8 +91,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def config(folder: Path) -> SessionConfig:
-    return SessionConfig(0, str(folder / "world"), str(folder / "duet"), CONTEXT, HISTORY, seed=7)
+def config(folder: Path) -> Told:
+    return Told(folder / "world", folder / "duet", 0, CONTEXT, HISTORY, seed=7)
 
 
 def call(message: Message, device: int = 0) -> Message:
@@ -112,23 +111,23 @@ def quality(found: dict[str, float]) -> dict[str, float]:
 
 
 def policy(name: str, folder: Path, compare: bool = False) -> ConfigRecord:
-    return PolicyConfig(name, str(folder), draw=0.5, switch=-1, compare=compare).record()
+    return PolicyConfig(name, state_name(folder), draw=0.5, switch=-1, compare=compare).record()
 
 
 # -- step 1: asking ----------------------------------------------------------------------------------------------------
 
 
-def test_a_node_says_which_device_it_is(config: SessionConfig) -> None:
+def test_a_node_says_which_device_it_is(config: Told) -> None:
     reply = call(order(config, "query.register"), device=41)
     assert reply.content["device"] == MetricRecord({"partition": 41})
 
 
 @pytest.mark.parametrize(("device", "session", "group", "items"), [(0, 0, 0, 5), (1, 0, 0, 3), (1, 1, 1, 5)])
 def test_a_request_holds_path_and_interest_and_what_they_took(
-    config: SessionConfig, device: int, session: int, group: int, items: int
+    config: Told, device: int, session: int, group: int, items: int
 ) -> None:
     """The interest of the model made by hand lies at the group of the last item; it reads five items at most."""
-    reply = call(order(replace(config, session=session), "train"), device)
+    reply = call(order(replace(config, session=session), "train", device), device)
     assert set(reply.content) == {REQUEST, MEASURED}
     asked = read_request(reply, RULES)
     assert isinstance(asked, DeviceRequest)
@@ -150,16 +149,14 @@ def test_a_request_holds_path_and_interest_and_what_they_took(
         (Budget(joules=3 * (RUN + SCORE) + 5 * STEP - 1, predictions=3, joules_per_mac=1), False),
     ],
 )
-def test_a_device_asks_for_what_it_can_afford_to_the_last_unit(
-    config: SessionConfig, budget: Budget, asks: bool
-) -> None:
+def test_a_device_asks_for_what_it_can_afford_to_the_last_unit(config: Told, budget: Budget, asks: bool) -> None:
     reply = call(order(config, "train", **{BUDGET: budget.record()}))
     assert isinstance(read_request(reply, RULES), DeviceRequest) == asks
     if not asks:
         assert reply.content == {MEASURED: MetricRecord({"macs": 0})}
 
 
-def test_a_policy_decides_after_the_first_session_and_its_decision_costs(config: SessionConfig, tmp_path: Path) -> None:
+def test_a_policy_decides_after_the_first_session_and_its_decision_costs(config: Told, tmp_path: Path) -> None:
     def ask(session: int, name: str, compare: bool = False) -> Message:
         record = policy(name, tmp_path / name, compare)
         return call(order(replace(config, session=session), "train", **{POLICY: record}))
@@ -183,7 +180,7 @@ def test_a_policy_decides_after_the_first_session_and_its_decision_costs(config:
 
 @pytest.mark.parametrize(("group", "expected"), [(0, GROUP_0), (1, GROUP_1)])
 def test_a_session_is_played_with_the_network_that_was_sent(
-    config: SessionConfig, group: int, expected: dict[str, float]
+    config: Told, group: int, expected: dict[str, float]
 ) -> None:
     found = played(order(config, "evaluate", **{NETWORK: network(group)}))
     assert quality(found) == pytest.approx(expected)
@@ -194,7 +191,7 @@ def test_a_session_is_played_with_the_network_that_was_sent(
 
 
 @pytest.mark.parametrize("sent", [True, False])
-def test_without_a_network_it_can_run_a_device_ranks_by_popularity(config: SessionConfig, sent: bool) -> None:
+def test_without_a_network_it_can_run_a_device_ranks_by_popularity(config: Told, sent: bool) -> None:
     records: dict[str, ArrayRecord | ConfigRecord] = {}
     if sent:
         records = {NETWORK: network(0), BUDGET: Budget(macs=RUN + SCORE - 1).record()}
@@ -204,7 +201,7 @@ def test_without_a_network_it_can_run_a_device_ranks_by_popularity(config: Sessi
     assert [found[name] for name in ("served", "macs", "macs_paper", "param_bits", "path")] == [0, 0, 0, 0, 0]
 
 
-def test_a_device_that_asks_nothing_plays_with_the_network_it_has(config: SessionConfig, tmp_path: Path) -> None:
+def test_a_device_that_asks_nothing_plays_with_the_network_it_has(config: Told, tmp_path: Path) -> None:
     record = {POLICY: policy("never", tmp_path)}
     second = replace(config, session=1)
     call(order(config, "train", **record))
@@ -219,7 +216,7 @@ def test_a_device_that_asks_nothing_plays_with_the_network_it_has(config: Sessio
 
 @pytest.mark.parametrize(("name", "plays"), [("never", GROUP_0), ("always", GROUP_1)])
 def test_a_comparison_measures_the_old_and_the_new_network_whatever_is_played(
-    config: SessionConfig, tmp_path: Path, name: str, plays: dict[str, float]
+    config: Told, tmp_path: Path, name: str, plays: dict[str, float]
 ) -> None:
     record = {POLICY: policy(name, tmp_path, compare=True)}
     second = replace(config, session=1)
@@ -237,8 +234,8 @@ def test_a_comparison_measures_the_old_and_the_new_network_whatever_is_played(
 
 
 @pytest.fixture
-def installed(config: SessionConfig, folder: Path) -> SessionConfig:
-    return replace(config, model=str(folder / "shared"))
+def installed(config: Told, folder: Path) -> Told:
+    return replace(config, model=folder / "shared")
 
 
 @pytest.mark.parametrize(
@@ -251,7 +248,7 @@ def installed(config: SessionConfig, folder: Path) -> SessionConfig:
         (Budget(update_bits=0), True),  # nothing comes down
     ],
 )
-def test_the_installed_network_is_played_if_it_fits(installed: SessionConfig, budget: Budget, served: bool) -> None:
+def test_the_installed_network_is_played_if_it_fits(installed: Told, budget: Budget, served: bool) -> None:
     found = played(order(installed, "evaluate", **{BUDGET: budget.record()}))
     assert quality(found) == pytest.approx(GROUP_1 if served else POPULAR)
     assert (found["served"], found["path"]) == (served, served)
@@ -268,7 +265,7 @@ def test_a_controller_chooses_within_the_budget_and_counts_what_choosing_took(fo
             parameter.zero_()
         model.device_part.controller.head.bias.copy_(torch.tensor([1.0, -1.0, 2.0]))
     file = save(tmp_path / "controller", model, items=ITEMS, blocks=3, context=CONTEXT, history=HISTORY)
-    config = SessionConfig(0, str(folder / "world"), str(file), CONTEXT, HISTORY)
+    config = Told(folder / "world", file, 0, CONTEXT, HISTORY)
     choosing = 5 * STEP + 64 * 3
     energy = choosing + 2 * RUN + SCORE
     for budget, bits in (
@@ -293,7 +290,7 @@ targets, which lie in two windows of four."""
 
 
 @pytest.mark.parametrize("more", [0, -1])
-def test_a_device_trains_if_its_energy_allows_that_too(installed: SessionConfig, more: int) -> None:
+def test_a_device_trains_if_its_energy_allows_that_too(installed: Told, more: int) -> None:
     budget = Budget(joules=TRAINING + 3 * (RUN + SCORE) + more, predictions=3, joules_per_mac=1)
     found = played(order(installed, "evaluate.finetune", **{BUDGET: budget.record()}))
     assert found["macs_adapt"] == (TRAINING if more == 0 else 0)
@@ -303,7 +300,7 @@ def test_a_device_trains_if_its_energy_allows_that_too(installed: SessionConfig,
 
 
 def test_a_device_whose_training_diverges_plays_with_the_installed_network_and_says_so(
-    installed: SessionConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    installed: Told, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("clients.local_training.LEARNING_RATE", 1e37)
     found = played(order(installed, "evaluate.finetune"))
@@ -314,7 +311,7 @@ def test_a_device_whose_training_diverges_plays_with_the_installed_network_and_s
 
 
 def test_a_device_that_trains_no_more_plays_with_what_it_has_trained(
-    installed: SessionConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    installed: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = local_training.tune
 
@@ -358,7 +355,7 @@ def messages(crowd: Path, model: str, action: str, state: Path | None) -> list[M
     out = []
     rng = np.random.default_rng(6)
     for device in range(DEVICES):
-        config = SessionConfig(device % 2, str(crowd / "world"), str(crowd / model), CONTEXT, 20, seed=3)
+        config = Told(crowd / "world", crowd / model, device % 2, CONTEXT, 20, seed=3)
         records: dict[str, ConfigRecord | ArrayRecord] = {
             BUDGET: Budget(model_bits=BLOCK * 32 * (device % 4)).record() if device % 2 else Budget().record()
         }
@@ -368,7 +365,7 @@ def messages(crowd: Path, model: str, action: str, state: Path | None) -> list[M
             path = path_of(1 + device, BLOCKS)
             made = {k: rng.normal(0, 0.3, BLOCK).astype(np.float32) for k in np.flatnonzero(path).tolist()}
             records[NETWORK] = pack_network(path, made)
-        out.append(order(config, action, **records))
+        out.append(order(config, action, device, **records))
     return out
 
 

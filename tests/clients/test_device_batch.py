@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from flwr.app import Array, ConfigRecord, Message, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
 from benchmarks.fuzz_messages import Wave
 from benchmarks.small_world import BLOCKS, DEVICES, Bench, copied
 from benchmarks.verdicts import same
 from clients.budget import Budget
-from clients.messages import SessionConfig
+from clients.messages import ModelConfig
+from clients.stream import pack_stream
 from sim.backends.inprocess import InProcessGrid
 
 Change = Callable[[RecordDict], None]
@@ -61,6 +62,21 @@ def session(**values: object) -> Change:
     return change
 
 
+def model(**values: object) -> Change:
+    def change(content: RecordDict) -> None:
+        content.config_records["model"].update(values)  # type: ignore[arg-type]
+
+    return change
+
+
+def stream(**arrays: np.ndarray) -> Change:
+    def change(content: RecordDict) -> None:
+        past, now = (np.frombuffer(content.array_records["stream"][name].data, "<i4") for name in ("past", "now"))
+        content["stream"] = pack_stream(arrays.get("past", past), arrays.get("now", now))
+
+    return change
+
+
 def record(name: str, value: ConfigRecord | None) -> Change:
     def change(content: RecordDict) -> None:
         if value is None:
@@ -90,18 +106,24 @@ WHOLE = {"path": ALL, **{f"block{k}": BLOCK for k in range(BLOCKS)}}
         (record("network", ConfigRecord({"path": 1})), "'network' must hold arrays"),
         (record("session", None), "the record 'session' is missing"),
         (record("note", ConfigRecord()), "the record 'note' is none that the protocol names"),
-        (session(session=77), "session is 77, which device"),
+        (record("model", None), "the record 'model' is missing"),
+        (record("stream", None), "the record 'stream' is missing, and the device has no stream of its own"),
+        (record("stream", ArrayRecord({"past": Array(np.ones(3, np.int32))})), "'stream' must hold exactly"),
+        (stream(now=np.zeros(0, np.int32)), "now is empty"),
+        (stream(now=np.array([1, 99], np.int32)), "now holds items beyond 1 to 30"),
+        (stream(past=np.array([0, 1], np.int32)), "past holds items beyond 1 to 30"),
         (session(session=-1), "session is -1"),
         (session(session=1.0), "session is of type float"),
-        (session(context=4), "context is 4, the installed model reads 5"),
-        (session(history_length=0), "history_length is 0"),
-        (session(history_length=2**40), "history_length is 1099511627776"),
+        (model(context=4), "context is 4, the installed model reads 5"),
+        (model(history_length=0), "history_length is 0"),
+        (model(history_length=2**40), "history_length is 1099511627776"),
         (session(extra=1), "'session' holds 'extra'"),
-        (session(world="nowhere"), "nowhere/manifest.json is missing"),
-        (session(model="nowhere"), "cannot be read"),
+        (session(device=-1), "device is -1"),
+        (model(digest="nowhere"), "digest is 'nowhere'"),
+        (model(digest="/" + 63 * "0"), "expected 64 hexadecimal digits"),
         (record("budget", ConfigRecord({**Budget().record(), "macs": float("nan")})), "macs is nan"),
         (record("budget", ConfigRecord({"macs": 1.0})), "'budget' lacks model_bits"),
-        (record("policy", ConfigRecord({"name": "never"})), "'policy' lacks state_folder"),
+        (record("policy", ConfigRecord({"name": "never"})), "'policy' lacks state"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused_in_one_line_and_changes_nothing_for_the_others(
@@ -136,12 +158,12 @@ def test_what_is_told_to_a_device_without_what_it_takes_is_refused(wave: Wave) -
 def test_devices_of_one_batch_are_told_different_things(wave: Wave) -> None:
     """Each one's session, seed, history length, budget and model are its own: as if it were asked alone."""
     other = Wave(wave.bench, "forward-ofa-no-structure", "", 0)
-    model = SessionConfig.of(other.told["train"][0]).model
+    digest = ModelConfig.of(other.told["train"][0]).digest
     changes: dict[int, Change] = {
         0: session(seed=99),
-        1: session(history_length=3),
-        2: session(session=1),
-        3: session(model=model),
+        1: model(history_length=3),
+        2: stream(past=np.arange(1, 9), now=np.array([1, 2, 3])),
+        3: model(digest=digest),
         4: record("budget", replace(Budget(), macs=1.0).record()),
     }
     assert len(changes) == DEVICES

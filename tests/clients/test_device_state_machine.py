@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from clients.device_state import DeviceState, PendingDecision, StoredNetwork
+from clients.state_store import FolderStore
 
 BLOCKS, SIZE = 3, 4
 numbers = st.floats(-1e6, 1e6, width=32)
@@ -38,7 +39,7 @@ class Device(RuleBasedStateMachine):
     @property
     def state(self) -> DeviceState:
         """Opened anew each time, as by another process."""
-        return DeviceState(str(self.folder), 7)
+        return DeviceState(FolderStore(self.folder / "0-duet" / "000007"))
 
     @rule(sessions=st.integers(1, 3))
     def go_on(self, sessions: int) -> None:

@@ -1,5 +1,7 @@
 """What the simulator measures besides: ranks among sampled candidates, and what is recommended at all."""
 
+import os
+import shutil
 from math import log2
 from pathlib import Path
 
@@ -10,12 +12,12 @@ from flwr.app import ConfigRecord
 
 from clients.app import app
 from clients.evaluation import EVALUATION, Evaluation, negatives, note_lists
-from clients.messages import MEASURED, REFUSED, SessionConfig, read_measured
+from clients.messages import MEASURED, REFUSED, read_measured
 from core import sealed
 from models.checkpoint import Sizes
 from models.cloud_models import StaticModel
 from tests.support import handmade
-from tests.support.seam import BLOCK, context, order, save, write_world
+from tests.support.seam import BLOCK, Told, context, order, save, write_world
 
 ITEMS = 24
 GROUPS = np.array([0, *[0] * 12, *[1] * 12])
@@ -24,7 +26,7 @@ then 13, 14, ... 24."""
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> SessionConfig:
+def config(tmp_path_factory: pytest.TempPathFactory) -> Told:
     """Two devices with a session each: one of events at ranks 2, 6 and 14, one of an event at rank 1."""
     path = tmp_path_factory.mktemp("devices")
     write_world(path / "world", [[1, 2, 11, 7, 14], [3, 4, 12]], [[2], [2]])
@@ -34,16 +36,16 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> SessionConfig:
     weights[BLOCK - 64] = 1000
     shared.network[0][0].data.copy_(torch.from_numpy(weights))
     save(path / "model", shared, items=ITEMS, blocks=1, context=4, history=5)
-    return SessionConfig(0, str(path / "world"), str(path / "model"), 4, 5, seed=7)
+    return Told(path / "world", path / "model", 0, 4, 5, seed=7)
 
 
-def played(config: SessionConfig, device: int, **values: object) -> dict[str, int | float]:
+def played(config: Told, device: int, **values: object) -> dict[str, int | float]:
     record = ConfigRecord({"sampled": 0, "lists": "", **values})  # type: ignore[dict-item]
-    reply = app(order(config, "evaluate", **{EVALUATION: record}), context(device))
+    reply = app(order(config, "evaluate", device, **{EVALUATION: record}), context(device))
     return read_measured(reply, compared=False, sampled=bool(values.get("sampled")))
 
 
-def test_a_device_reports_every_measure_of_its_ranks(config: SessionConfig) -> None:
+def test_a_device_reports_every_measure_of_its_ranks(config: Told) -> None:
     found = played(config, 0)
     assert (found["hits_1"], found["hits_5"], found["hits"], found["hits_20"]) == (0, 1, 2, 3)
     assert found["ndcg_5"] == pytest.approx(1 / log2(3))
@@ -52,13 +54,13 @@ def test_a_device_reports_every_measure_of_its_ranks(config: SessionConfig) -> N
     assert found["mrr"] == pytest.approx(1 / 2 + 1 / 6 + 1 / 14)
 
 
-def test_a_sample_of_all_candidates_is_the_full_ranking(config: SessionConfig) -> None:
+def test_a_sample_of_all_candidates_is_the_full_ranking(config: Told) -> None:
     for count in (23, 60):
         found = played(config, 0, sampled=count)
         assert (found["hits_sampled"], found["ndcg_sampled"]) == (found["hits"], pytest.approx(found["ndcg"]))
 
 
-def test_ranks_among_sampled_candidates_count_those_that_are_recommended_before(config: SessionConfig) -> None:
+def test_ranks_among_sampled_candidates_count_those_that_are_recommended_before(config: Told) -> None:
     found = played(config, 0, sampled=6)
     before = [{12}, {8, 9, 10, 11, 12}, set(range(1, 14))]  # what the network puts before each event's item
     items, targets = np.array([1, 2, 11, 7, 14]), np.array([11, 7, 14])
@@ -90,8 +92,9 @@ def test_the_draw_depends_on_the_event_alone_and_leaves_out_what_is_no_candidate
     assert sorted(set(seen_too[2].tolist()) - {0}) == [*range(1, 9), 10, 11, 12]
 
 
-def test_devices_note_what_they_recommend_on_their_own_disks_and_say_nothing_of_it(config: SessionConfig) -> None:
-    folder = Path(config.world) / "lists" / "0-duet"
+def test_devices_note_what_they_recommend_on_their_own_disks_and_say_nothing_of_it(config: Told) -> None:
+    folder = Path(os.environ["SIM_DEVICE_DIR"]) / "lists" / "0-duet"
+    shutil.rmtree(folder, ignore_errors=True)
     for device in (0, 1):
         assert set(played(config, device, lists="0-duet")) == set(played(config, device))
     for _ in range(2):  # a session that is played again writes the same file
@@ -121,13 +124,11 @@ def test_the_note_of_several_devices_is_the_union_of_their_lists(tmp_path: Path)
         ({"sampled": 10}, "'evaluation' lacks lists"),
     ],
 )
-def test_a_device_refuses_an_evaluation_that_cannot_be(
-    config: SessionConfig, record: dict[str, object], why: str
-) -> None:
+def test_a_device_refuses_an_evaluation_that_cannot_be(config: Told, record: dict[str, object], why: str) -> None:
     reply = app(order(config, "evaluate", **{EVALUATION: ConfigRecord(record)}), context(0))  # type: ignore[arg-type]
     assert MEASURED not in reply.content
     assert why in str(reply.content.config_records[REFUSED]["reason"])
 
 
-def test_without_the_record_nothing_is_measured_besides(config: SessionConfig) -> None:
+def test_without_the_record_nothing_is_measured_besides(config: Told) -> None:
     assert Evaluation.of(order(config, "evaluate")) == Evaluation(0, "")

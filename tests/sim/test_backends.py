@@ -105,7 +105,7 @@ def play(backend: str, folder: Path, devices: int = 4, broken: int = -1, end: st
         backend,
         f"{__name__}:server_app",
         f"{__name__}:client_app",
-        num_devices=devices,
+        num_nodes=devices,
         run_config=settings,
         seed=0,
         log_file=folder / "flower.log",
@@ -182,11 +182,11 @@ def test_a_user_error_in_the_server_app_reaches_the_caller_in_this_process(tmp_p
 
 def test_what_ends_the_server_app_under_ray_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     """Flower ends as usual whatever the ServerApp did; here it is a function."""
-    monkeypatch.setattr(ray, "_start_ray", lambda devices: None)
+    monkeypatch.setattr(ray, "_start_ray", lambda nodes, folder: None)
 
     def with_engine(simulate: Callable[[ServerApp], None]) -> None:
         monkeypatch.setattr(ray, "run_simulation", lambda app, *args, **kwargs: simulate(app))
-        ray.run(server_app, ClientApp(), num_devices=1, run_config={"end": "mistake"})
+        ray.run(server_app, ClientApp(), num_nodes=1, run_config={"end": "mistake"})
 
     def crash(app: ServerApp) -> None:
         raise OSError("no memory")
@@ -216,7 +216,7 @@ def test_what_ends_the_server_app_of_a_deployment_reaches_the_caller(
         deployment._pass_on(outcome, tmp_path / "log")
 
 
-@pytest.mark.parametrize("victim", ["SuperNode of device 1", "command flwr run"])
+@pytest.mark.parametrize("victim", ["SuperNode 1", "command flwr run"])
 def test_a_process_that_a_deployment_loses_ends_it(
     tmp_path: Path, descendants: Callable[[], list[psutil.Process]], victim: str
 ) -> None:
@@ -225,7 +225,7 @@ def test_a_process_that_a_deployment_loses_ends_it(
         before = descendants()
         group.start(victim, sleep, os.environ, log)
         (process,) = [process for process in descendants() if process not in before]
-        group.start("SuperNode of device 0", sleep, os.environ, log)
+        group.start("SuperNode 0", sleep, os.environ, log)
         process.kill()
         with pytest.raises(UserError, match=rf"^the {victim} has ended .*killed by SIGKILL\): see .*log; the same"):
             deployment._wait_for(tmp_path / "outcome.json", group, tmp_path / "log")
@@ -236,20 +236,20 @@ def test_a_process_that_a_deployment_loses_ends_it(
 
 def test_other_errors_reach_the_caller_too(tmp_path: Path) -> None:
     with pytest.raises(KeyError, match="end"):
-        run_apps("inprocess", server_app, client_app, num_devices=1, run_config={}, seed=0, log_file=tmp_path / "log")
+        run_apps("inprocess", server_app, client_app, num_nodes=1, run_config={}, seed=0, log_file=tmp_path / "log")
 
 
 def test_unusable_requests_are_refused_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"unknown backend 'cloud'.*inprocess, ray, deployment"):
         play("cloud", tmp_path)
-    with pytest.raises(UserError, match="at most 32, not 33"):
+    with pytest.raises(UserError, match="at most 32 of them, not 33"):
         play("deployment", tmp_path, devices=33)
     with pytest.raises(TypeError, match=r"run_config\['list'\]"):
         run_apps(
             "inprocess",
             server_app,
             client_app,
-            num_devices=1,
+            num_nodes=1,
             run_config={"list": [1]},  # type: ignore[dict-item]
             seed=0,
             log_file=tmp_path / "log",
@@ -262,7 +262,7 @@ def test_unusable_requests_are_refused_before_anything_starts(tmp_path: Path) ->
 
 @given(st.dictionaries(st.text(min_size=1), st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()))
 def test_the_generated_app_carries_the_configuration_unchanged(settings: dict[str, bool | int | float | str]) -> None:
-    text = deployment._app_toml("clients.app:app", settings)
+    text = deployment._app_toml("sim.backends.deployment:app", "clients.app:app", settings)
     table = tomllib.loads(text)["tool"]["flwr"]["app"]
     assert table["config"] == settings
     assert table["components"] == {"serverapp": "sim.backends.deployment:app", "clientapp": "clients.app:app"}

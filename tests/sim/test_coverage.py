@@ -14,7 +14,7 @@ from core.errors import Damaged
 from core.run_folder import RunFolder
 from sim.backends.inprocess import InProcessGrid
 from sim.config import Config
-from sim.coverage import drop_lists, recommended_items, save_coverage
+from sim.coverage import clear_devices, recommended_items, save_coverage
 from sim.experiment import execute
 from tests.support.runs import own_cache, sessions, small_config
 
@@ -35,20 +35,20 @@ PLAYED = [(0, 0, "ok"), (1, 0, "vanished"), (0, 1, "late"), (1, 1, "dropped")]
 
 def test_the_notes_of_all_devices_are_united(tmp_path: Path) -> None:
     note(tmp_path)
-    assert recommended_items(tmp_path, rows(*PLAYED)).tolist() == [2, 4, 7, 9]
-    assert recommended_items(tmp_path / "nowhere", rows((1, 1, "dropped"))).tolist() == []
+    assert recommended_items([tmp_path], rows(*PLAYED)).tolist() == [2, 4, 7, 9]
+    assert recommended_items([tmp_path / "nowhere"], rows((1, 1, "dropped"))).tolist() == []
 
 
 def test_the_coverage_of_a_part_is_none(tmp_path: Path) -> None:
     note(tmp_path)
     with pytest.raises(Damaged, match=r"of 1 device-sessions \(the first: device 1, session 1\)"):
-        recommended_items(tmp_path, rows(*PLAYED[:3], (1, 1, "ok")))
+        recommended_items([tmp_path], rows(*PLAYED[:3], (1, 1, "ok")))
     (found,) = (
         path for path in tmp_path.iterdir() if path.stat().st_size == min(p.stat().st_size for p in tmp_path.iterdir())
     )
     found.write_bytes(found.read_bytes()[:-1] + b"\xff")
     with pytest.raises(Damaged):
-        recommended_items(tmp_path, rows(*PLAYED))
+        recommended_items([tmp_path], rows(*PLAYED))
 
 
 def test_what_is_not_known_is_said_and_left_empty(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_what_is_not_known_is_said_and_left_empty(tmp_path: Path) -> None:
     assert table["bits_installed"].isna().all()  # there are no models
     (line,) = said
     assert line.startswith("the coverage of gater, seed 0, is not known")
-    drop_lists(run)
+    clear_devices(run)
     assert not (run.world / "lists").exists()
 
 
@@ -76,7 +76,10 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
 
 def played(config: Config, batch: int = 64) -> tuple[pd.DataFrame, pd.DataFrame, Path]:
     folder = config.folder
-    execute(config.check().absolute(), InProcessGrid(app, config.devices, batch=batch))
+    execute(
+        config.check().absolute(),
+        InProcessGrid(app, config.devices, batch=batch, node_config={"device-dir": str(folder / "world")}),
+    )
     return sessions(folder), pd.read_csv(folder / "coverage.csv"), folder
 
 

@@ -1,5 +1,6 @@
 """A fault of this program or of its engine stops the run with one line; after the mend the same command continues."""
 
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,12 +12,15 @@ import pytest
 from flwr.app import Message
 from flwr.server.superlink.linkstate.utils import create_message_error_unavailable_res_message
 
+from clients import depot
+from clients.app import app
 from clients.device_batch import DeviceBatch
 from clients.session import shared
 from core.errors import UserError
 from sim import experiment, play, run
 from sim.backends.inprocess import InProcessGrid
 from sim.config import Config
+from sim.experiment import execute
 from tests.support import untrained
 from tests.support.runs import own_cache, sessions, small_config
 
@@ -85,34 +89,58 @@ def test_a_few_lost_devices_are_counted_and_cost_nobody_else_anything(
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "short"])
-def test_a_disk_that_is_damaged_during_the_run_is_no_fault_of_the_devices(
-    config: Config, monkeypatch: pytest.MonkeyPatch, damage: str
+def test_a_stream_of_the_devices_own_that_is_damaged_during_the_run_is_no_fault_of_the_devices(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
-    """The file is that of all devices: their sessions were ``rejected``, and the run ended with a table."""
+    """The file is that of all devices of the machine; undamaged it gives the rows that messages with streams give."""
     config = replace(config, methods="devicerec", sessions=1)
-    items = config.folder / "world" / "items.npy"
-    whole = []
+    run.main(replace(config, out=tmp_path / "told"))
+    own = tmp_path / "own"
+    shutil.copytree(tmp_path / "told" / "world", own)
+    items, whole = own / "items.npy", (own / "items.npy").read_bytes()
+    real: Callable[..., None] = experiment.play_all
 
     def play_all(*args: object) -> None:
-        whole.append(items.read_bytes())
         if damage == "missing":
             items.unlink()
         elif damage == "truncated":
-            items.write_bytes(whole[0][:-40])
+            items.write_bytes(whole[:-40])
         else:
             np.save(items, np.load(items)[:-10])
         real(*args)
 
-    real: Callable[..., None] = experiment.play_all
+    def play() -> None:
+        execute(config, InProcessGrid(app, config.devices, node_config={"stream": str(own)}))
+
     with monkeypatch.context() as patch:
         patch.setattr(experiment, "play_all", play_all)
-        with pytest.raises(UserError, match=r"12 of 12 .* DeviceRec, device 0 .* session 0: failed: .*(items|world)"):
-            run.main(config)
+        with pytest.raises(UserError, match=r"12 of 12 .* DeviceRec, device 0 .* session 0: failed: .*stream/items"):
+            play()
     assert not config.folder.joinpath("sessions.parquet").exists()
-    assert (config.folder / "run.log").read_text().count("Traceback") < 3
-    items.write_bytes(whole[0])
+    items.write_bytes(whole)
+    play()
+    assert sessions(config.folder).equals(sessions(tmp_path / "told"))
+
+
+def test_an_installed_file_that_is_damaged_during_the_run_is_installed_again(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(config, methods="devicerec", sessions=1)
+    real = play.play_wave
+    damaged = []
+
+    def play_wave(*args: object) -> object:
+        (path,) = (config.folder / "world" / "installed").glob("*.safetensors")
+        path.write_bytes(path.read_bytes()[:-1])
+        damaged.append(path)
+        depot._model.cache_clear()
+        return real(*args)  # type: ignore[arg-type]
+
+    run.main(replace(config, out=tmp_path / "whole"))
+    monkeypatch.setattr(play, "play_wave", play_wave)
     run.main(config)
-    assert (sessions(config.folder).status == "ok").all()
+    assert damaged
+    assert sessions(config.folder).equals(sessions(tmp_path / "whole"))
 
 
 def test_an_exception_of_our_code_on_a_device_is_one_line_and_status_2(

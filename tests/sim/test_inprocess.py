@@ -1,6 +1,7 @@
 """The in-process grid delivers as Flower's own grids do: each message once, each device its own state."""
 
 import time
+from unittest.mock import Mock
 
 import pytest
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
@@ -180,7 +181,7 @@ def test_a_handler_that_loses_a_reply_is_an_error() -> None:
         assert "answered 1 messages with 0 replies" in reply.error.reason
     node, other = grid.get_node_ids()
     with pytest.raises(ValueError, match="answered 2 messages with 0 replies"):
-        app.call_many([order(node, 1), order(other, 1)], [])
+        app.call_many([order(node, 1), order(other, 1)], [Mock(), Mock()])
 
 
 def test_replies_to_the_wrong_message_are_not_believed() -> None:
@@ -304,8 +305,8 @@ def test_register_sorts_by_partition_and_says_what_is_missing() -> None:
     assert [reply.content["answer"]["partition"] for reply in replies] == list(range(12))
 
     start = time.monotonic()
-    with pytest.raises(TimeoutError, match="12 of 13 devices"):
-        register(grid, 13, timeout=0.2)
+    with pytest.raises(TimeoutError, match="12 of 13 nodes"):
+        register(grid, 13, 13, timeout=0.2)
     assert time.monotonic() - start < 2
     grid.lost = frozenset({nodes[3]})
     with pytest.raises(RuntimeError, match=f"node {nodes[3]} did not register: no answer"):

@@ -1,6 +1,7 @@
 """The main command from end to end on a small CSV file: files, accounting, rejecting, backends."""
 
 import tomllib
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from flwr.app import Array, ArrayRecord, ConfigRecord
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message
 from safetensors.torch import load_file
 
 import analysis
@@ -18,9 +19,11 @@ from models.checkpoint import load_device
 from sim import play, run
 from sim.backends.inprocess import InProcessGrid
 from sim.backends.messaging import register
+from sim.backends.population import Population
 from sim.config import Config
 from sim.experiment import prepare
-from sim.play import sessions_by_round
+from sim.play import Simulation, sessions_by_round
+from sim.world.fleet import Fleet
 from strategies.forward_ofa import ForwardOFA
 from tests.support.runs import own_cache, sessions, small_config
 
@@ -147,14 +150,32 @@ def test_a_device_that_breaks_the_protocol_costs_its_own_session_only(
     assert "message rejected" in (tmp_path / "bad" / "run.log").read_text()
 
 
+class ToldGrid(InProcessGrid):
+    """Adds to each message what the simulation tells its device, as the play loop does."""
+
+    simulation: Simulation
+    strategy: ForwardOFA
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+        sent = list(messages)
+        for message in sent:
+            if not message.metadata.message_type.startswith("query"):
+                one = self.strategy.open[message.metadata.dst_node_id].device_session
+                message.content.update(self.simulation.config(one).records())
+        return super().send_and_receive(sent)
+
+
 def test_flowers_own_loop_plays_the_same_sessions(config: Config) -> None:
     config = replace(config, methods="forward-ofa")
     run.main(config)
     folder, world = prepare(config)
-    grid = InProcessGrid(client_app, DEVICES)
+    grid = ToldGrid(client_app, DEVICES)
     nodes = register(grid, DEVICES)
     device_sessions = sessions_by_round(world.streams, nodes, "all")
-    strategy = ForwardOFA(folder.models / "forward-ofa-0.safetensors", folder.world, device_sessions)
+    strategy = ForwardOFA(folder.models / "forward-ofa-0.safetensors", device_sessions)
+    digest, file = strategy.device_file(device_sessions[1][0])
+    Population(grid, nodes, DEVICES).install({digest: file}, None)
+    grid.simulation, grid.strategy = Simulation(Fleet(world.streams, world.scenario, 0), 0), strategy
     result = strategy.start(grid, ArrayRecord(), num_rounds=len(device_sessions), train_config=ConfigRecord())
     rows = sessions(config.folder)
     for r, metrics in result.evaluate_metrics_clientapp.items():

@@ -1,5 +1,6 @@
 """A strategy's four methods, driven with replies made by hand: what is sent to whom, and what an answer changes."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from unittest.mock import Mock
@@ -8,14 +9,14 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord
 
-from clients.messages import MEASURED, NETWORK, SESSION, SessionConfig, pack_decline, pack_probe, pack_request
+from clients.messages import MEASURED, MODEL, NETWORK, ModelConfig, pack_decline, pack_probe, pack_request
 from strategies.base import AdaptiveStrategy, DeviceSession, SessionResult, SessionStrategy, WaveRules
 from strategies.devicerec import DeviceRec
 from strategies.duet import Duet
 from strategies.forward_ofa import ForwardOFA
 from tests.support.seam import BLOCK, answer, block, latent, mapper_by_hand, measured, save, static_model
 
-ITEMS, BLOCKS, CONTEXT, HISTORY, SEED = 20, 3, 5, 8, 11
+ITEMS, BLOCKS, CONTEXT, HISTORY = 20, 3, 5, 8
 FIRST = [DeviceSession(node=901, device=0, session=0, events=4), DeviceSession(node=55, device=1, session=0, events=2)]
 FIRST.append(DeviceSession(node=700, device=2, session=0, events=1))
 SECOND = [
@@ -43,12 +44,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def plain(folder: Path) -> SessionStrategy:
-    return DeviceRec(folder / "static.safetensors", folder / "world", ROUNDS, SEED)
+    return DeviceRec(folder / "static.safetensors", ROUNDS)
 
 
 @pytest.fixture
 def adaptive(folder: Path) -> AdaptiveStrategy:
-    return ForwardOFA(folder / "adaptive.safetensors", folder / "world", ROUNDS, SEED)
+    return ForwardOFA(folder / "adaptive.safetensors", ROUNDS)
 
 
 def sent(strategy: SessionStrategy, phase: str, server_round: int = 1) -> list[Message]:
@@ -86,7 +87,7 @@ def network(message: Message) -> dict[str, list[float]] | None:
 
 
 @pytest.mark.parametrize("name", ["plain", "adaptive"])
-def test_every_device_of_the_round_is_told_its_session_and_nothing_else(
+def test_every_device_of_the_round_is_told_its_model_and_nothing_else(
     name: str, folder: Path, request: pytest.FixtureRequest
 ) -> None:
     strategy: SessionStrategy = request.getfixturevalue(name)
@@ -94,12 +95,10 @@ def test_every_device_of_the_round_is_told_its_session_and_nothing_else(
         messages = sent(strategy, "evaluate", server_round)
         assert [m.metadata.dst_node_id for m in messages] == [one.node for one in expected]
         assert {m.metadata.message_type for m in messages} == {"evaluate"}
-        for message, one in zip(messages, expected, strict=True):
-            assert set(message.content) == {SESSION}
-            found = SessionConfig.of(message)
-            model = str(strategy.model)
-            assert found == SessionConfig(one.session, str(folder / "world"), model, CONTEXT, HISTORY, SEED)
-            assert "device" not in message.content[SESSION]  # the cloud knows nodes
+        for message in messages:
+            assert set(message.content) == {MODEL}  # the simulation tells it which session that is
+            digest = hashlib.sha256((folder / "installed" / strategy.model.name).read_bytes()).hexdigest()
+            assert ModelConfig.of(message) == ModelConfig(digest, CONTEXT, HISTORY)
 
 
 def test_a_round_in_which_nobody_plays_sends_nothing(plain: SessionStrategy) -> None:
@@ -192,11 +191,10 @@ def test_every_device_of_the_round_is_asked(folder: Path) -> None:
         train_action = "train.random"
 
     for strategy, action in ((ForwardOFA, "train"), (Other, "train.random"), (Duet, "train")):
-        messages = sent(strategy(folder / "adaptive.safetensors", folder / "world", ROUNDS, SEED), "train")
+        messages = sent(strategy(folder / "adaptive.safetensors", ROUNDS), "train")
         assert [m.metadata.dst_node_id for m in messages] == [901, 55, 700]
         assert {m.metadata.message_type for m in messages} == {action}
-        assert all(set(m.content) == {SESSION} for m in messages)
-        assert [SessionConfig.of(m).session for m in messages] == [0, 0, 0]
+        assert all(set(m.content) == {MODEL} for m in messages)
 
 
 def test_a_request_is_answered_with_the_blocks_it_names(adaptive: AdaptiveStrategy) -> None:

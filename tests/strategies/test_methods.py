@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from clients import ablations
-from clients.messages import SessionConfig
+from clients.session_config import SessionConfig
 from models.backbones.nextitnet import NextItNet
 from models.backbones.sasrec import SASRec
 from models.checkpoint import load_device
@@ -173,16 +173,16 @@ def test_the_size_of_a_wave_changes_nothing(config: Config, tmp_path: Path, monk
 
 def test_the_path_of_an_ablation_by_hand() -> None:
     path = np.array([1, 0, 0, 1, 0, 0], dtype=bool)
-    order = SessionConfig(session=3, world="", model="", context=5, history_length=8, seed=11)
-    assert ablations.first_blocks(path, order, 0).tolist() == [True, True, False, False, False, False]
-    assert ablations.last_blocks(path, order, 0).tolist() == [False, False, False, False, True, True]
-    drawn = {tuple(ablations.random_blocks(path, order, device).tolist()) for device in range(200)}
+    order = SessionConfig(device=0, session=3, seed=11)
+    assert ablations.first_blocks(path, order).tolist() == [True, True, False, False, False, False]
+    assert ablations.last_blocks(path, order).tolist() == [False, False, False, False, True, True]
+    drawn = {tuple(ablations.random_blocks(path, replace(order, device=d)).tolist()) for d in range(200)}
     assert len(drawn) == 15  # all pairs of six
     assert all(sum(one) == 2 for one in drawn)
-    again = ablations.random_blocks(path, order, 7)
-    assert again.tolist() == ablations.random_blocks(path, order, 7).tolist()
+    again = ablations.random_blocks(path, order)
+    assert again.tolist() == ablations.random_blocks(path, order).tolist()
     none = np.zeros(6, dtype=bool)
-    assert not ablations.last_blocks(none, order, 0).any()
+    assert not ablations.last_blocks(none, order).any()
 
 
 def test_a_teacher_is_trained_before_its_student_and_each_model_once() -> None:

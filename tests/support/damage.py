@@ -207,9 +207,13 @@ def outcome(command: Callable[[], object], folder: Path, rows: pd.DataFrame) -> 
     for module, name in (("clients.local_data", "open_storage"), ("clients.storage", "open_storage")):
         with contextlib.suppress(ImportError):
             getattr(importlib.import_module(module), name).cache_clear()
-    for module in ("clients.device_batch", "clients.group"):
-        with contextlib.suppress(ImportError):
-            importlib.import_module(module)._install.cache_clear()  # type: ignore[attr-defined]
+    for module, name in (
+        ("clients.depot", "_model"),
+        ("clients.device_batch", "_install"),
+        ("clients.group", "_install"),
+    ):
+        with contextlib.suppress(ImportError, AttributeError):
+            getattr(importlib.import_module(module), name).cache_clear()
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):

@@ -1,7 +1,10 @@
 """Both sides of the seam between cloud and devices, made by hand: models, disks, messages and replies."""
 
 import math
+import os
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +12,14 @@ import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from torch import nn
 
+from clients import depot
 from clients.fields import MEASURED_FIELDS
-from clients.messages import MEASURED, SESSION, SessionConfig
+from clients.local_data import open_storage
+from clients.messages import MEASURED, MODEL, ModelConfig
+from clients.session_config import SessionConfig
 from core.sealed import write_arrays
 from models.backbones.base import DIM
-from models.checkpoint import Sizes, save_model
+from models.checkpoint import Sizes, device_file, save_model
 from models.cloud_models import AdaptiveModel, StaticModel
 
 BLOCK = 20_800
@@ -47,15 +53,40 @@ def measured(**values: float) -> dict[str, MetricRecord]:
     return {MEASURED: MetricRecord(numbers)}  # type: ignore[arg-type]
 
 
-def order(config: SessionConfig, action: str, **records: ConfigRecord | ArrayRecord) -> Message:
-    """What a device is sent: the session, and what ``records`` adds."""
-    return Message(RecordDict({SESSION: config.record(), **records}), dst_node_id=1, message_type=action)
+@dataclass(frozen=True)
+class Told:
+    """A session to play: of which model, and in whose world."""
+
+    world: Path
+    model: Path
+    session: int
+    context: int
+    history_length: int
+    seed: int = 0
+
+
+def order(told: Told, action: str, device: int = 0, **records: ConfigRecord | ArrayRecord) -> Message:
+    """What a device is sent, whose machine has the model installed: the session, and what ``records`` replaces or
+    adds."""
+    digest, path = device_file(told.model)
+    depot.install(depot.depot(context(device)), depot.pack_install({digest: path.read_bytes()}))
+    storage = open_storage(str(told.world))
+    stream = storage.before(device, told.session), storage.during(device, told.session)
+    config = SessionConfig(device, told.session, told.seed, stream)
+    model = ModelConfig(digest, told.context, told.history_length).record()
+    content = RecordDict({MODEL: model, **config.records(), **records})
+    return Message(content, dst_node_id=1, message_type=action)
 
 
 def context(device: int, devices: int = 100) -> Context:
-    """The Flower context of one simulated device."""
-    node = {"partition-id": device, "num-partitions": devices}
+    """The Flower context of one simulated device, which has a folder of its own."""
+    node = {"partition-id": device, "num-partitions": devices, depot.DEVICE_DIR: os.environ[depot.FOLDER_VARIABLE]}
     return Context(run_id=1, node_id=device + 1, node_config=node, state=RecordDict(), run_config={})
+
+
+def state_name(folder: Path) -> str:
+    """A name for what the devices of one test keep."""
+    return re.sub("[^a-z0-9]+", "-", str(folder).lower())[-150:]
 
 
 def save(path: Path, model: nn.Module, *, items: int, blocks: int, context: int, history: int) -> Path:
