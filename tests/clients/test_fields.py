@@ -11,7 +11,6 @@ from clients.fields import BadMessage, Field, check, shown
 from clients.messages import (
     DeviceFault,
     RequestRules,
-    SessionConfig,
     check_answers,
     content_of,
     pack_decline,
@@ -20,6 +19,7 @@ from clients.messages import (
     pack_request,
     read_request,
 )
+from clients.session_config import SessionConfig
 
 COUNT = Field("count", int, "between one and three", 1, 3)
 SHARE = Field("share", float, "at least a half", 0.5, math.inf)
