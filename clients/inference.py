@@ -25,7 +25,7 @@ class Request:
     """What ``D`` devices ask of the cloud."""
 
     path: Tensor
-    """``(D, L)`` bool: the blocks each wants."""
+    """``(D, L)`` bool: the blocks of the path of each."""
     latent: Tensor
     """``(D, 64)``: its latent interest."""
 

@@ -10,7 +10,7 @@ record                 kind            content
 ``budget`` (down)      ConfigRecord    what the device can afford today (:mod:`clients.budget`)
 ``policy`` (down)      ConfigRecord    by what the device decides whether to ask (:mod:`clients.decision`)
 ``evaluation`` (down)  ConfigRecord    what the simulator measures besides (:mod:`clients.evaluation`)
-``request`` (up)       ArrayRecord     ``path``: the wanted blocks, one bit each; ``latent``: 64 float32
+``request`` (up)       ArrayRecord     ``path``: the blocks of the path, one bit each; ``latent``: 64 float32
 ``network`` (down)     ArrayRecord     ``path``, and ``block.k``: float32 weights of each block in it
 ``install`` (down)     ArrayRecord     files to install (:mod:`clients.depot`), each by its digest: uint8
 ``measured`` (up)      MetricRecord    the device's own measurements, numbers only
@@ -178,7 +178,7 @@ def content_of(reply: Message) -> RecordDict:
 
 
 def read_request(reply: Message, rules: RequestRules) -> DeviceRequest | Decline:
-    """Check the answer of a device that was asked what it wants, and read it.
+    """Check the answer of a device that was asked for its request, and read it.
 
     Raises :class:`BadMessage` for any record or field beside the named ones, wrong shapes, types or ranges, and numbers
     that are not finite; :class:`DeviceFault` as :func:`content_of`.

@@ -1,7 +1,7 @@
 """The cloud's side of a session, as a Flower Strategy.
 
 Flower's own loop is kept (configure_train, aggregate_train, configure_evaluate, aggregate_evaluate), but nothing is
-ever aggregated: the train phase asks devices what they want, the evaluate phase sends each device its own network and
+ever aggregated: the train phase asks devices for their requests, the evaluate phase sends each device its own network and
 collects what it measured. What a method does not override, it does not do.
 """
 
@@ -348,7 +348,7 @@ class AdaptiveStrategy(SessionStrategy):
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Ask every device of the wave what it wants."""
+        """Ask every device of the wave for its request."""
         self._ensure_wave(server_round)
         return self._send(self.train_action, lambda result: None)
 
@@ -380,7 +380,7 @@ class AdaptiveStrategy(SessionStrategy):
 
     @torch.inference_mode()
     def _answer(self, requests: dict[int, DeviceRequest], model: Path) -> None:
-        """One pass of the model's mapper: block by block, for the devices that want the block and no others."""
+        """One pass of the model's mapper: block by block, for the devices whose path has the block and no others."""
         nodes, mapper = list(requests), self._mapper(model)
         latent = torch.from_numpy(np.stack([requests[node].latent for node in nodes]))
         paths = torch.from_numpy(np.stack([requests[node].path for node in nodes]))

@@ -85,7 +85,7 @@ class Learner:
         return 0
 
     def before_epoch(self, epoch: int, recipe: Recipe) -> None:
-        """Hears which epoch begins (the first is 1), also when a training continues."""
+        """Take note of the epoch that begins (the first is 1), also when a training continues."""
 
     def before_step(self, model: nn.Module) -> None:
         """Change the model before a step looks at it; its states may be asked for by several threads at once."""
