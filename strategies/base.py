@@ -1,8 +1,8 @@
 """The cloud's side of a session, as a Flower Strategy.
 
 Flower's own loop is kept (configure_train, aggregate_train, configure_evaluate, aggregate_evaluate), but nothing is
-ever aggregated: the train phase asks devices for their requests, the evaluate phase sends each device its own network and
-collects what it measured. What a method does not override, it does not do.
+ever aggregated: the train phase asks devices for their requests, the evaluate phase sends each device its own network
+and collects what it measured. What a method does not override, it does not do.
 """
 
 import logging

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class AdaptationPlan:
-    """What ``D`` devices want of a session."""
+    """What ``D`` devices do before a session."""
 
     adapts: np.ndarray
     """``(D,)`` bool: who makes itself a new network."""
