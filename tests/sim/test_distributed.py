@@ -7,8 +7,9 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -104,27 +105,37 @@ def installed(disk: Path) -> int:
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Machine]:
     """A head here and a node on another machine, one processor each; the other machine."""
-    here = tmp_path / "here"
+    here, heard, heard_there = tmp_path / "here", tmp_path / "head.log", tmp_path / "there.log"
     here.mkdir()
     with (
         machines(1) as (there,),
-        (tmp_path / "head.log").open("ab") as log,
+        heard.open("ab") as log,
         tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as sockets,  # whose paths must be short
     ):
         shared = ["--num-cpus=1", "--num-gpus=0", "--object-store-memory=200000000", "--block"]
         head = ["ray", "start", "--head", f"--node-ip-address={HERE}", f"--port={PORT}", "--include-dashboard=false"]
         head += [f"--temp-dir={sockets}"]
-        process = subprocess.Popen(
-            [*head, *shared], env=environment(TMPDIR=str(here)), stdout=log, stderr=log, start_new_session=True
+        begin = partial(
+            subprocess.Popen, env=environment(TMPDIR=str(here)), stdout=log, stderr=log, start_new_session=True
         )
+        process = until_up(lambda: begin([*head, *shared]), heard)
         try:
-            wait_until(lambda: _listens(PORT))
             other = ["ray", "start", f"--address={HERE}:{PORT}", f"--node-ip-address={there.address}"]
-            there.start([*other, *shared], tmp_path / "there.log", environment())
-            wait_until(lambda: "runtime started" in (tmp_path / "there.log").read_text())
+            until_up(lambda: there.start([*other, *shared], heard_there, environment()), heard_there)
             yield there
         finally:
             stop(process)
+
+
+def until_up(begin: Callable[[], "subprocess.Popen[bytes]"], log: Path) -> "subprocess.Popen[bytes]":
+    """Start a node of Ray, again if it ends: on a busy machine it gives up after 30 seconds, which nobody can change."""
+    for _ in range(5):
+        process = begin()
+        wait_until(lambda process=process: b"runtime started" in log.read_bytes() or process.poll() is not None)
+        if process.poll() is None:
+            return process
+        stop(process)
+    raise AssertionError(log.read_text()[-3000:])
 
 
 def _listens(port: int) -> bool:

@@ -49,8 +49,8 @@ class Machine:
         return process
 
     def disk(self) -> Path:
-        """The root of the files that its first command sees."""
-        return Path(f"/proc/{self.processes[0].pid}/root")
+        """The root of the files that its latest command sees."""
+        return Path(f"/proc/{self.processes[-1].pid}/root")
 
 
 def possible() -> bool:
