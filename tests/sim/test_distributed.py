@@ -128,7 +128,7 @@ def cluster(tmp_path: Path) -> Iterator[Machine]:
 
 
 def until_up(begin: Callable[[], "subprocess.Popen[bytes]"], log: Path) -> "subprocess.Popen[bytes]":
-    """Start a node of Ray, again if it ends: on a busy machine it gives up after 30 seconds, which nobody can change."""
+    """Start a node of Ray, again if it ends: on a busy machine it gives up after 30 seconds."""
     for _ in range(5):
         process = begin()
         wait_until(lambda process=process: b"runtime started" in log.read_bytes() or process.poll() is not None)
