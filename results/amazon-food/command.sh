@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Six methods on Amazon Food (2014 release, 5-core extract)
-# Training: as now
+# Training: older: whole targets (--spread 0), and DUET+ and Forward-OFA+ were trained longer
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out="${1:-runs/amazon-food}"
-python -m sim.run --dataset amazon-food --devices 1000 \
+python -m sim.run --spread 0 --dataset amazon-food --devices 1000 \
     --methods devicerec,finetune,duet,forward-ofa,duet-plus,forward-ofa-plus --candidates all --out "$out"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # One Forward-OFA+ at every budget of blocks, against a DeviceRec trained for each
-# Training: as now
+# Training: older: whole targets (--spread 0), and DUET+ and Forward-OFA+ were trained longer
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out="${1:-runs/budgets}"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A DeviceRec of every size, each device with the largest that it can run, against one Forward-OFA+
-# Training: as now
+# Training: older: whole targets (--spread 0), and DUET+ and Forward-OFA+ were trained longer
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out="${1:-runs/ladder}"
