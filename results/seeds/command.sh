@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Only unseen items are candidates: DeviceRec, Finetune, DUET+, Forward-OFA+ and the references, three seeds
+# Only unseen items are candidates: DeviceRec, DUET+, Forward-OFA+ and the references, three seeds
 # Training: as now
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out="${1:-runs/seeds}"
 python -m sim.run --devices 1000 --dataset ml1m --seeds 3 \
-    --methods devicerec,finetune,duet-plus,forward-ofa-plus --out "$out"
+    --methods devicerec,duet-plus,forward-ofa-plus --out "$out"
