@@ -9,7 +9,7 @@ import torch
 from flwr.app import Message, RecordDict
 
 from clients.app import app
-from clients.depot import DEVICE_DIR
+from clients.folders import DEVICE_DIR
 from clients.policies import parse
 from models.backbones.sasrec import SASRec
 from models.checkpoint import Sizes, save_model

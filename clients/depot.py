@@ -22,15 +22,12 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context
 
 from clients.fields import MISSING_FIELDS, BadMessage, check, check_digest, shown
+from clients.folders import DEVICE_DIR, FOLDER_VARIABLE
 from core import atomic
 from models.checkpoint import INSTALLED, Installed, load_device
 from models.misrecommendation import Detector, load_detector
 
 INSTALL, WANTED, MISSING = "install", "wanted", "missing"
-DEVICE_DIR = "device-dir"
-"""Key of a node's configuration: the folder that is the node's own."""
-FOLDER_VARIABLE = "SIM_DEVICE_DIR"
-"""Variable of the environment: the folder of all nodes of a machine."""
 _KEPT_DAYS = 30
 """A file that no process has opened for that long is removed when another is installed."""
 _T = TypeVar("_T")

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from flwr.app import Array, ArrayRecord, Context, RecordDict
 
-from clients.depot import DEVICE_DIR
+from clients.folders import DEVICE_DIR
 from core import atomic, sealed
 from core.errors import Damaged
 

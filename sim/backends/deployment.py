@@ -31,7 +31,7 @@ import tomli_w
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from clients.depot import DEVICE_DIR
+from clients.folders import DEVICE_DIR
 from core.errors import UserError
 from core.interrupts import terminated_like_interrupted
 from core.run_folder import NODES

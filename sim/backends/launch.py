@@ -18,7 +18,7 @@ from flwr.app import Context, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
 
-from clients.depot import DEVICE_DIR
+from clients.folders import DEVICE_DIR
 from core.errors import UserError
 from sim.backends import deployment, ray
 from sim.backends.inprocess import ConfigValue, InProcessGrid, silence_telemetry

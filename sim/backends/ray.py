@@ -12,7 +12,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.simulation import run_simulation
 
-from clients.depot import FOLDER_VARIABLE
+from clients.folders import FOLDER_VARIABLE
 from core.errors import UserError
 from core.interrupts import terminated_like_interrupted
 from sim.backends.inprocess import ConfigValue
