@@ -197,9 +197,8 @@ def test_three_supernodes_that_share_nothing_give_the_rows_of_one_process(
     config: Config, tmp_path: Path, federation: tuple[Path, list[Machine]]
 ) -> None:
     home, nodes = federation
-    config = replace(
-        config, methods="forward-ofa", policy=POLICY, backend="deployment", superlink="three", supernodes=3, sessions=2
-    )
+    # One session of one method: each message to a SuperNode starts a process.
+    config = replace(config, methods="forward-ofa", backend="deployment", superlink="three", supernodes=3, sessions=1)
     expected = reference(config, tmp_path / "inprocess")
     words = command(config)
     with (tmp_path / "out").open("ab") as log:
