@@ -205,7 +205,7 @@ class PlusLearner(Learner):
 
 def distillation(states: Tensor, whole: Tensor, batch: Batch, items: Tensor) -> Tensor:
     """The loss of the whole's final states ``(B, n, d)`` on the targets, plus a budget's distance from them."""
-    bears, wanted, seen, spread = batch.bearing()
+    bears, wanted, seen, spread = batch.bearing
     loss = full_softmax_loss(
         whole[bears], items, wanted, precision=product_type(items.device), seen=seen, spread=spread
     )

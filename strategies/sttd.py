@@ -44,7 +44,7 @@ class DistilledLearner(StaticLearner):
         assert isinstance(model, StaticModel)
         states, extra = super().states(model, batch, recipe, generator)
         if model.training:
-            bears, _, seen, _ = batch.bearing()
+            bears, _, seen, _ = batch.bearing
             table = model.device_part.backbone.items
             extra = DISTILLATION * distillation_loss(states[bears], table, *self._teacher(batch, bears), seen)
         return states, extra

@@ -98,7 +98,7 @@ class Stepper:
         """Loss and gradients of a share, in proportion to the ``whole`` batch's windows and targets."""
         with drawing_from(generator):
             states, extra = self.learner.states(self.model, share, self.recipe, generator)
-        bears, wanted, seen, spread = share.bearing()
+        bears, wanted, seen, spread = share.bearing
         part = self.model.device_part
         assert isinstance(part, DevicePart)
         weights = wanted.new_full((len(wanted),), 1 / max(whole[1], 1), dtype=states.dtype)

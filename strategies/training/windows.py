@@ -7,6 +7,7 @@ item), with the loss at the last position only (``--protocol paper``).
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -58,6 +59,7 @@ class Batch:
             self.followers,
         )
 
+    @cached_property
     def bearing(self) -> tuple[Tensor, Tensor, Seen | None, Spread | None]:
         """Where there is a target ``(B, n)`` bool, those ``N`` targets ``(N,)``, and of each what was seen before it
         and what it is spread over."""

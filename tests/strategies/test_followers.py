@@ -53,6 +53,6 @@ def test_batches_know_their_share(share: float) -> None:
     data = histories([1, 2, 3, 4, 5], [2, 3, 1], num_items=5)
     cutter = WindowCutter(data, context=2, history_length=3, targets="session", batch=2, seed=0, spread=share)
     for batch in cutter.batches(1):
-        spread = batch.part(slice(0, 1)).bearing()[3]
+        spread = batch.part(slice(0, 1)).bearing[3]
         assert (spread is None) == (share == 0)
         assert spread is None or spread.share == share

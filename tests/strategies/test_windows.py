@@ -94,11 +94,11 @@ def test_unseen_targets_are_first_occurrences_and_know_the_whole_history_before_
     cutter = WindowCutter(data, context=4, history_length=6, targets=targets, batch=8, seed=3, candidates="unseen")
     found = []
     for batch in cutter.batches(1):
-        bears, wanted, seen, _ = batch.bearing()
+        bears, wanted, seen, _ = batch.bearing
         assert seen is not None
         for target, start, length in zip(wanted.tolist(), seen.starts.tolist(), seen.lengths.tolist(), strict=True):
             found.append((tuple(seen.items[start : start + length].tolist()), target))
-        assert batch.part(slice(0, 2)).bearing()[1].tolist() == wanted[: int(bears[:2].sum())].tolist()
+        assert batch.part(slice(0, 2)).bearing[1].tolist() == wanted[: int(bears[:2].sum())].tolist()
     expected = [
         (tuple(one[:at].tolist()), int(one[at]))
         for one in histories
