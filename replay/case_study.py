@@ -161,8 +161,8 @@ def first_versions(run: Path, method: str, seed: int, devices: int) -> np.ndarra
 def version_of(begins: np.ndarray, devices: Sequence[int] | None, run: Path) -> int:
     """The version whose devices are shown: that of the ``devices`` that the user names, or the commonest.
 
-    Raises :class:`UserError` if there is no such device, if they begin with several versions, or if no two devices begin
-    with the same.
+    Raises :class:`UserError` if there is no such device, if they begin with several versions, or if no two devices of
+    the run begin with the same.
     """
     for one in devices or ():
         if not 0 <= one < len(begins):
@@ -175,7 +175,9 @@ def version_of(begins: np.ndarray, devices: Sequence[int] | None, run: Path) -> 
             f"devices that begin with the same, as --devices {same}"
         )
     if found.max() == 1 < len(begins):
-        raise UserError(f"{run}: no two devices begin with the same version of the model, so none has another's network")
+        raise UserError(
+            f"{run}: no two devices begin with the same version of the model, so none has another's network"
+        )
     return int(found.argmax())
 
 

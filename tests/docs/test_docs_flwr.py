@@ -26,6 +26,7 @@ def superlinks(home: Path) -> list[int]:
     return found
 
 
+@pytest.mark.xdist_group("network")
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for the SuperLink in /proc")
 def test_flwr_run_plays_the_app(tmp_path: Path) -> None:
