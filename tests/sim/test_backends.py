@@ -7,6 +7,7 @@ import threading
 import tomllib
 import uuid
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -119,6 +120,27 @@ def test_what_ends_the_server_app_under_ray_reaches_the_caller(monkeypatch: pyte
         with_engine(crash)
     with pytest.raises(RuntimeError, match="without running the ServerApp"):
         with_engine(lambda app: None)
+
+
+def test_ray_is_started_again_where_a_busy_machine_let_it_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray gives up after 30 seconds, and says so with a bare Exception; here it is a function."""
+    slow, starts, ends = Exception("The current node timed out during startup. This could happen"), [], []
+
+    def init(failures: list[Exception | None], **given: object) -> None:
+        starts.append(given["num_cpus"])
+        if (failure := failures.pop(0)) is not None:
+            raise failure
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("ray.shutdown", lambda: ends.append(len(starts)))
+    monkeypatch.setattr("ray.init", partial(init, [slow, slow, None]))
+    ray._start_ray(1, None)
+    assert (starts, ends) == ([1, 1, 1], [1, 2])
+    for failures in ([slow] * 9, [RuntimeError("no memory")]):
+        monkeypatch.setattr("ray.init", partial(init, failures))
+        with pytest.raises(Exception, match=r"timed out|no memory"):
+            ray._start_ray(1, None)
+    assert len(starts) == 3 + 5 + 1
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,8 @@ def machines(count: int) -> Iterator[list[Machine]]:
     found = [Machine(f"sim{number}", f"10.77.0.{number + 2}") for number in range(count)]
     with ExitStack() as stack:
         stack.enter_context(FileLock(Path(tempfile.gettempdir(), f"{_BRIDGE}.lock")))
+        for left in (["link", "delete", _BRIDGE], *(["netns", "delete", one.name] for one in found)):
+            subprocess.run(["ip", *left], check=False, capture_output=True)  # by a process that was killed
         _ip("link", "add", _BRIDGE, "type", "bridge")
         stack.callback(_ip, "link", "delete", _BRIDGE)
         _ip("address", "add", f"{HERE}/24", "dev", _BRIDGE)
