@@ -8,6 +8,7 @@ import tempfile
 import pytest
 import torch
 from flwr.clientapp import ClientApp
+from hypothesis import HealthCheck, settings
 
 from sim.backends.inprocess import InProcessGrid
 
@@ -18,6 +19,10 @@ torch.set_num_threads(1)
 # What is installed on devices without a folder of their own goes here, and not into the user's.
 os.environ["SIM_DEVICE_DIR"] = tempfile.mkdtemp(prefix="devices-of-tests-")
 atexit.register(shutil.rmtree, os.environ["SIM_DEVICE_DIR"], ignore_errors=True)
+
+# A machine with other work takes longer; no test fails for that.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
