@@ -140,9 +140,8 @@ def _run(given: argparse.Namespace) -> None:
         console.print(one)
     played, again = (run.sessions["method"] == method).sum(), (rows["network"] == "own").sum()
     if again < played:
-        console.print(
-            f"{played - again:,} of {played:,} sessions are left out: their version of the model has no others to swap with"
-        )
+        why = "their version of the model has no others to swap with"
+        console.print(f"{played - again:,} of {played:,} sessions are left out: {why}")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from sim.backends.inprocess import InProcessGrid
 from sim.backends.launch import load_client_app, load_server_app, run_apps
 from sim.backends.processes import ProcessGroup
 from tests.support import backend_apps
-from tests.support.backend_apps import PATIENCE, TEST, client_app, of_this_test, server_app
+from tests.support.backend_apps import TEST, client_app, of_this_test, server_app
 from tests.support.machines import wait_until
 
 APPS = backend_apps.__name__
@@ -65,7 +65,6 @@ def test_inprocess_plays_both_rounds_and_logs_to_the_file(tmp_path: Path, capfd,
 
 @pytest.mark.xdist_group("network")
 @pytest.mark.slow
-@pytest.mark.timeout(PATIENCE)
 def test_ray_answers_as_inprocess_and_ends_whole_when_interrupted(
     tmp_path: Path, capfd, descendants: Callable[[], list[psutil.Process]]
 ) -> None:
@@ -85,7 +84,6 @@ def test_ray_answers_as_inprocess_and_ends_whole_when_interrupted(
 
 @pytest.mark.xdist_group("network")
 @pytest.mark.slow
-@pytest.mark.timeout(PATIENCE)
 def test_deployment_answers_as_inprocess_and_ends_whole_when_its_superlink_is_killed(
     tmp_path: Path, capfd, descendants: Callable[[], list[psutil.Process]]
 ) -> None:

@@ -175,7 +175,6 @@ def test_flowers_own_loop_plays_the_same_sessions(config: Config) -> None:
 
 @pytest.mark.xdist_group("network")
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 def test_ray_and_in_process_give_the_same_rows(config: Config, tmp_path: Path) -> None:
     """With networks that are sent and networks that are trained, and devices that remember what they have asked for."""
     methods = "devicerec,finetune,forward-ofa"
