@@ -224,6 +224,13 @@ def finished_options(folder: Path) -> dict[str, Any]:
     return options
 
 
+def of_one_model(options: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The same options; raises :class:`UserError` for a run whose cloud trained again, where one model is needed."""
+    if options.get("retrain"):
+        raise UserError(f"{folder} was played with --retrain, by many versions of each model; play it without")
+    return options
+
+
 def read_sessions(folder: Path) -> pd.DataFrame:
     """The rows of a finished run, which are this run's and as it wrote them.
 

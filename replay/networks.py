@@ -19,7 +19,6 @@ from core.run_folder import RunFolder, read_config, read_sessions
 from models.checkpoint import Installed, check_model, load_device, load_mapper
 from models.hypernetwork import generate
 from models.standalone import Standalone
-from sim.model_cache import model_path
 
 TRAINS = ("evaluate.finetune", "evaluate.litepred")
 """What devices do that train their own blocks, see :mod:`clients.app`."""
@@ -78,7 +77,7 @@ def own_network(run: Path, device: int, session: int | None, method: str | None,
     remembers = options["policy"] != "always" or bool(options.get("compare_stale"))
     row, adapted = _played(run, device, session, method, seed, remembers)
     version = int(row.get("version", 0))
-    file = model_path(RunFolder(run), models[method], seed, version)
+    file = run / "models" / f"{models[method]}-{seed}{f'-v{version}' if version else ''}.safetensors"
     if not file.is_file():
         raise UserError(f"{file} is missing; python -m sim.train with the options of the run writes it again")
     check_model(file, method=models[method], seed=seed)
