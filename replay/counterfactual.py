@@ -30,7 +30,7 @@ from core.run_folder import RunFolder, finished_options, read_sessions
 from core.seeds import numpy_generator
 from models.candidates import Candidates
 from models.checkpoint import Installed, check_model, load_device, load_mapper
-from models.hypernetwork import Mapper, block_weights, generate
+from models.hypernetwork import AnyMapper, block_weights, generate
 from sim.model_cache import model_path
 
 NETWORKS = ("own", "swapped", "all-blocks", "other")
@@ -73,7 +73,7 @@ def replay(run: Path, method: str, seed: int) -> pd.DataFrame:
 
 def _replay(
     installed: Installed,
-    mapper: Mapper,
+    mapper: AnyMapper,
     storage: Storage,
     device_sessions: np.ndarray,
     whose: np.ndarray,
