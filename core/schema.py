@@ -29,6 +29,12 @@ FAULTS = ("failed", "lost")
 PHASES = ("stationary", "before", "during", "after")
 """Where a session lies against its device's change of interest."""
 
+ONE_TABLE, BY_TYPE = "cooccurrence", "cooccurrence-by-type"
+"""Methods without a network: counts for everybody, and counts by type of user. What lies between them is what there is
+to gain for a method that adapts."""
+ORACLES = (BY_TYPE,)
+"""Methods that are told what no device knows. They stand in tables to show what there is to gain, and win nothing."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -207,6 +213,19 @@ SUMMARY = (
         "installed_mbit", "float64", "10^6 bit",
         f"model that a device has installed before its first session, and with {_RETRAIN} anew; mean over devices",
         missing=True,
+    ),
+    Column(
+        "captured", "float64", "share",
+        f"of the ndcg@10 between {ONE_TABLE} (0) and the oracle {BY_TYPE} (1), where a method with a network lies",
+        missing=True, signed=True,
+    ),
+    Column(
+        "captured_low", "float64", "share", "lower end of its 95 % bootstrap interval over devices",
+        missing=True, signed=True,
+    ),
+    Column(
+        "captured_high", "float64", "share", "upper end of its 95 % bootstrap interval over devices",
+        missing=True, signed=True,
     ),
 )  # fmt: skip
 """The columns of ``summary.csv``, in this order: it has one row per method. Other tools read the first fourteen."""

@@ -12,6 +12,7 @@ METHODS: "Registry[type[SessionStrategy]]" = Registry(
         "popular": "strategies.references:PopularMethod",
         "recent-popular": "strategies.references:RecentPopularMethod",
         "cooccurrence": "strategies.references:CooccurrenceMethod",
+        "cooccurrence-by-type": "strategies.references:CooccurrenceByTypeMethod",
         "own-recent": "strategies.references:OwnRecentMethod",
         "own-frequent": "strategies.references:OwnFrequentMethod",
         "devicerec": "strategies.devicerec:DeviceRec",
