@@ -29,7 +29,14 @@ def parser() -> argparse.ArgumentParser:
         "--method", action="append", choices=METHODS, help="may be repeated (default: those of them that the run has)"
     )
     found.add_argument(
-        "--sample", type=int, default=100, help="devices whose paths are tried and that are trained (default: 100)"
+        "--seed", action="append", type=int, help="may be repeated: which of the run's trainings (default: all)"
+    )
+    found.add_argument("--devices", type=int, help="devices that are played again, drawn at random (default: all)")
+    found.add_argument(
+        "--sample",
+        type=int,
+        default=100,
+        help="of them those whose paths are tried and that are trained (default: 100)",
     )
     found.add_argument("--out", type=Path, help="where the CSV file goes (default: the run folder)")
     return found
@@ -69,13 +76,15 @@ MEANINGS = {
 MEASURES = ("delta", "low", "high")
 
 
-def replay(run: Path, method: str, seed: int, sample: int) -> pd.DataFrame:
+def replay(run: Path, method: str, seed: int, sample: int, devices: int | None = None) -> pd.DataFrame:
     """One row for each device-session and network: ``device, session, network, events, hits, ndcg, path, blocks``.
 
-    All devices, but ``sample`` of them for what takes long. Raises :class:`UserError` as
-    :class:`replay.counterfactual.PlayedSessions` does.
+    Of as many ``devices`` (None: all), and for what takes long of ``sample`` of these, the same for all methods and
+    seeds. Raises :class:`UserError` as :class:`replay.counterfactual.PlayedSessions` does.
     """
     played = PlayedSessions(run, method, seed)
+    drawn = numpy_generator(0, "ceiling").permutation(np.unique(played.device_sessions[:, 0]))[:devices]
+    played.keep(drawn)
     everyone, chooses = np.arange(len(played)), played.part.controller is not None
     paths, latents = played.requests(played.before(everyone))
     whose = partners(played.device_sessions[:, 0], numpy_generator(seed, "swaps"))
@@ -87,8 +96,7 @@ def replay(run: Path, method: str, seed: int, sample: int) -> pd.DataFrame:
             frames.append(played.play_on("swapped", rows, paths[whose[rows]]))
             frames.append(played.play_on("all-blocks", rows, np.ones_like(paths[rows])))
     frames.append(oracles.future(played))
-    devices = np.unique(played.device_sessions[:, 0])
-    some = np.sort(numpy_generator(seed, "ceiling").choice(devices, min(sample, len(devices)), replace=False))
+    some = np.sort(drawn[:sample])
     if chooses:
         frames.append(oracles.every_path(played, np.flatnonzero(np.isin(played.device_sessions[:, 0], some))))
     frames.append(oracles.tuned(played, some))
@@ -160,20 +168,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: argparse.Namespace) -> None:
-    if given.sample < 1:
-        raise UserError(f"--sample is {given.sample}; it must be at least 1")
+    for name in ("sample", "devices"):
+        if (count := getattr(given, name)) is not None and count < 1:
+            raise UserError(f"--{name} is {count}; it must be at least 1")
     run = load(given.run)
+    seeds = given.seed or run.seeds
     methods = given.method or [name for name in run.methods if name in METHODS]
     if not methods:
         raise UserError(f"{given.run} played no method that can be asked; play it with --methods {METHODS[-1]}")
     base, tables, console = run.sessions[run.sessions["method"] == BASELINE], [], Console()
     for method in methods:
         rows = pd.concat(
-            [replay(given.run, method, seed, given.sample).assign(seed=seed) for seed in run.seeds], ignore_index=True
+            [replay(given.run, method, seed, given.sample, given.devices).assign(seed=seed) for seed in seeds],
+            ignore_index=True,
         )
         table = compare(rows, base)
         tables.append(table.assign(method=method))
-        console.print(show(table, f"{run.title(method)}: {rows['device'].nunique():,} devices, seeds {run.seeds}"))
+        console.print(show(table, f"{run.title(method)}: {rows['device'].nunique():,} devices, seeds {seeds}"))
     whole = pd.concat(tables, ignore_index=True)
     whole.insert(0, "method", whole.pop("method"))
     folder = given.out or given.run

@@ -59,6 +59,10 @@ class PlayedSessions:
     def __len__(self) -> int:
         return len(self.device_sessions)
 
+    def keep(self, devices: np.ndarray) -> None:
+        """Forget the sessions of all other devices than these."""
+        self.device_sessions = self.device_sessions[np.isin(self.device_sessions[:, 0], devices)]
+
     def before(self, rows: np.ndarray) -> list[np.ndarray]:
         """What the devices had interacted with before these sessions ``(n,)``."""
         return [np.asarray(self.storage.before(d, s)) for d, s in self.device_sessions[rows].tolist()]
