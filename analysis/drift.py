@@ -42,10 +42,12 @@ def around(sessions: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
         row |= {phase: levels.get((method, phase), np.nan) for phase in ("before", "during", "after")}
         _, row["after_low"], row["after_high"] = level(sums)
         if method != BASELINE and len(base):
-            row |= {key.replace("ndcg@10", "after"): value for key, value in compare_devices(base, sums).items()}
+            against = compare_devices(base, sums)
+            row |= {key.replace("ndcg@10", "after"): value for key, value in against.items()}
             there = base.loc[base.index.intersection(sums.index)]
             reached = ratio(there["ndcg"].sum(), there["events"].sum())
-            row |= {f"after_relative{end}": ratio(row[f"after_delta{end}"], reached) for end in ("", "_low", "_high")}
+            ends = ("", "_low", "_high")
+            row |= {f"after_relative{end}": ratio(against[f"ndcg@10_delta{end}"], reached) for end in ends}
         found.append(row | recovery(mine))
     return pd.DataFrame(found, columns=schema.names(schema.CHANGE))
 

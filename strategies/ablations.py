@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from models.backbones.base import DIM, Backbone
 from models.cloud_models import AdaptiveModel, StaticModel
 from models.device_part import DevicePart
-from models.hypernetwork import LowRankMapper
+from models.hypernetwork import LowRankMapper, Mapper
 from strategies.base import AdaptiveStrategy, DeviceSession, SessionStrategy
 from strategies.expectation import Counts
 from strategies.forward_ofa import AdaptiveLearner, ForwardOFA
@@ -116,6 +116,7 @@ class FullRank(PlusLearner):
         low_rank = super().build(backbone, generator)
         assert isinstance(low_rank, AdaptiveModel)
         model = AdaptiveModel(low_rank.device_part.backbone, generator, controller=False, structure="path")
+        assert isinstance(model.mapper, Mapper)
         with torch.no_grad():
             for base, head, known in zip(model.mapper.base, model.mapper.heads, low_rank.mapper.base, strict=True):
                 base.copy_(known)

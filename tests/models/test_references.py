@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models.candidates import seen_before
-from models.references import READ, Cooccurrence, OwnFrequent, OwnRecent, Popular, latest
+from models.references import READ, Cooccurrence, CooccurrenceByType, OwnFrequent, OwnRecent, Popular, latest
 from strategies.references import (
     fit_cooccurrence,
     fit_cooccurrence_by_type,
@@ -142,6 +142,8 @@ def test_tables_by_type_are_those_of_each_types_histories_alone() -> None:
     data = two_types()
     assert data.types is not None
     fitted = fit_cooccurrence_by_type(data, "all")
+    reference = fitted.reference
+    assert isinstance(reference, CooccurrenceByType)
     power, past = fitted.chosen["popularity_power"], seen_before([np.array([4, 7, 9])], np.array([3]))
     for kind in (1, 2):
         pieces = [
@@ -153,15 +155,12 @@ def test_tables_by_type_are_those_of_each_types_histories_alone() -> None:
         often = np.maximum(np.bincount(alone.items, minlength=13)[1:], 1)
         table = counts / np.sqrt(counts.sum(1, keepdims=True)) / often**power
         expected = table[8] + table[6] / 2 + table[3] / 3
-        found = fitted.reference.scores(past, torch.tensor([kind]))
-        np.testing.assert_allclose(found[0], expected, rtol=1e-5)
-        by_rows = fitted.reference._from_rows(  # type: ignore[operator]
-            fitted.reference.rows_of(latest(past, READ)[0], torch.tensor([kind])),  # type: ignore[operator]
-            latest(past, READ)[1],
-        )
-        np.testing.assert_allclose(by_rows[0], expected, rtol=1e-5)
-        assert fitted.reference.macs(past, torch.tensor([kind])).item() == (table[[8, 6, 3]] > 0).sum()
-    assert fitted.reference.types == 2
+        told = torch.tensor([kind])
+        np.testing.assert_allclose(reference.scores(past, told)[0], expected, rtol=1e-5)
+        recent, ages = latest(past, READ)
+        np.testing.assert_allclose(reference._from_rows(reference.rows_of(recent, told), ages)[0], expected, rtol=1e-5)
+        assert reference.macs(past, told).item() == (table[[8, 6, 3]] > 0).sum()
+    assert reference.types == 2
 
 
 def test_the_oracle_knows_the_next_item_where_one_table_for_all_does_not() -> None:
