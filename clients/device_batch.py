@@ -200,6 +200,8 @@ def _read(message: Message, context: Context, needs: Needs, network: bool) -> Or
     if model.context != part.backbone.context:
         raise BadMessage(f"context is {model.context}, the installed model reads {part.backbone.context} items")
     past, now = _stream(message, context, config, part.backbone.num_items)
+    if installed.reference is not None:
+        _check_types(config.types, len(now), installed.reference.types)
     received = None
     if NETWORK in message.content:
         if not network or installed.network is not None:
@@ -208,6 +210,16 @@ def _read(message: Message, context: Context, needs: Needs, network: bool) -> Or
     if not decided:
         raise BadMessage(f"session is {config.session}, for which the device has decided nothing yet")
     return Order(message, model, config, past, now, policy, received)
+
+
+def _check_types(types: np.ndarray | None, events: int, known: int) -> None:
+    """Raise :class:`BadMessage` unless a reference with tables of ``known`` types is told one for each event."""
+    if known and types is None:
+        raise BadMessage("the record 'types' is missing, which the installed tables by type need")
+    if types is not None and len(types) != events:
+        raise BadMessage(f"types has {len(types)} entries, the session has {events} interactions")
+    if known and types is not None and types.max() > known:
+        raise BadMessage(f"types holds {types.max()}, the installed tables are of types 1 to {known}")
 
 
 def _policy(config: PolicyConfig | None, device: int, context: Context) -> DevicePolicy | None:

@@ -153,7 +153,8 @@ def load_device(path: Path) -> Installed:
     reference = None
     if "reference" in header:
         table = _below(REFERENCE_PREFIX, tensors)
-        reference = REFERENCES[header["reference"]].of_size(part.backbone.num_items, len(table.get("values", ())))
+        entries, rows = len(table.get("values", ())), len(table.get("offsets", (0,))) - 1
+        reference = REFERENCES[header["reference"]].of_size(part.backbone.num_items, entries, rows)
         reference.load_state_dict(table)
     recipe = json.loads(header["extra"]).get("recipe", {})
     return Installed(part.eval().requires_grad_(False), network, reference, recipe.get("candidates", "all"))

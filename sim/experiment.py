@@ -166,7 +166,8 @@ def train_all(config: Config, run: RunFolder, world: World, display: Display) ->
                     for observer in observers:
                         observer.on_end(_records(log), fresh)
                 logs.append(log)
-    atomic.write(run.path / "training.csv", pd.concat(logs, ignore_index=True).to_csv(index=False))
+    if logs:  # references are counted
+        atomic.write(run.path / "training.csv", pd.concat(logs, ignore_index=True).to_csv(index=False))
     if world.versions is not None:
         _train_again(config, run, world, world.versions, display)
 
@@ -275,7 +276,7 @@ def play_all(
                         population,
                         run,
                         rows_of,
-                        Simulation(fleet, seed, policy_setup, evaluation),
+                        Simulation(fleet, seed, policy_setup, evaluation, oracle=method.oracle),
                         observers=[Interrupts(), work, *curves.playing(name, seed)],
                         say=display.warn,
                     )

@@ -48,6 +48,8 @@ class Simulation:
     """The devices' request policies; None: they ask before every session and remember nothing."""
     evaluation: Evaluation = field(default_factory=Evaluation)
     """What is measured beside the ranks among all candidates."""
+    oracle: bool = False
+    """Whether devices are told the type of their user, which no device knows."""
 
     @property
     def compares(self) -> bool:
@@ -61,6 +63,7 @@ class Simulation:
             session=one.session,
             seed=self.seed,
             stream=self.fleet.streams.of_session(one.device, one.session),
+            types=self.fleet.streams.types_of_session(one.device, one.session) if self.oracle else None,
             budget=self.fleet.budget(one),
             policy=None if self.policy_setup is None else self.policy_setup.config(one),
             evaluation=self.evaluation,

@@ -140,6 +140,10 @@ class SessionStrategy(Strategy):
     remembers: ClassVar[bool] = False
     """Whether devices need their state even if they adapt before every session."""
 
+    oracle: ClassVar[bool] = False
+    """Whether devices are told the type of their user, which is known in generated data alone and there to no device;
+    named in :data:`core.schema.ORACLES`, too."""
+
     chooses: ClassVar[bool] = False
     """Whether a device may run a part of what is installed, of its own choice."""
 

@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from models.backbones.base import Backbone
 from models.checkpoint import load_device, load_mapper
 from models.cloud_models import AdaptiveModel
-from models.device_part import chosen_path, logistic
+from models.device_part import DevicePart, chosen_path, logistic
 from models.hypernetwork import RANK, LowRankMapper, block_weights
 from models.kernels.dropout import dropout
 from models.kernels.precision import product_type
@@ -74,6 +74,8 @@ UNBUDGETED_SHARE = 0.5
 class PlusLearner(Learner):
     """Extractors, low-rank mapper and (for Forward-OFA+) controller."""
 
+    history_dropout, interest_dropout = HISTORY_DROPOUT, INTEREST_DROPOUT
+
     def __init__(self, *, controller: bool) -> None:
         self.controller = controller
         self.networks = 2 if controller else 1
@@ -82,7 +84,7 @@ class PlusLearner(Learner):
 
     def configure(self, *, protocol: str, backbone: str, dataset: str) -> dict[str, float]:
         """The constants above, the same everywhere."""
-        own = {"history_dropout": HISTORY_DROPOUT, "interest_dropout": INTEREST_DROPOUT, "rank": RANK}
+        own = {"history_dropout": self.history_dropout, "interest_dropout": self.interest_dropout, "rank": RANK}
         if self.controller:
             own |= {
                 "diversity": DIVERSITY,
@@ -138,7 +140,7 @@ class PlusLearner(Learner):
         assert isinstance(model, AdaptiveModel)
         part, history = model.device_part, batch.history
         if model.training:
-            lost = torch.rand(history.shape, generator=generator) < HISTORY_DROPOUT
+            lost = torch.rand(history.shape, generator=generator) < self.history_dropout
             history = history.masked_fill(lost.to(history.device), 0)
         embedded, windows, lengths = part.embed_history(history), batch.windows, batch.lengths
         path, extra = None, embedded.new_zeros(())
@@ -152,7 +154,8 @@ class PlusLearner(Learner):
                 path = chosen_path(logits)
             if learning:
                 extra = -DIVERSITY * diversity(logits[:, 1:])
-        latent = dropout(part.latent(embedded, lengths, None, path), INTEREST_DROPOUT, model.training)
+        latent = self.latent(part, embedded, lengths, path)
+        latent = dropout(latent, self.interest_dropout, model.training)
         states = part.backbone.encode(
             windows.unsqueeze(1),
             block_weights(model.mapper.applied, latent),
@@ -164,6 +167,10 @@ class PlusLearner(Learner):
             return states, extra
         states, whole = states.chunk(2)
         return states, extra + distillation(states, whole, batch, part.backbone.items)
+
+    def latent(self, part: DevicePart, embedded: Tensor, lengths: Tensor, path: Tensor | None) -> Tensor:
+        """What the mapper reads, ``(B, 64)``."""
+        return part.latent(embedded, lengths, None, path)
 
     def paths(self, logits: Tensor, generator: torch.Generator) -> Tensor:
         """Paths ``(2 B, L)`` from keep-logits ``(B, L)``: each window's within a budget, then each window's whole.
