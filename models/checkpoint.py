@@ -26,6 +26,8 @@ from models.finite import not_finite
 from models.hypernetwork import AnyMapper, LowRankMapper, Mapper
 from models.references import REFERENCES, Reference
 from models.shared.gater import GatedNetwork
+from models.shared.masked import MaskedNetwork, MaskMapper
+from models.shared.mixed import MixedNetwork, PrecisionMapper
 from models.shared.plain import Network
 from models.shared.rare_gem import SparseNetwork
 from models.shared.sttd import FactoredNetwork
@@ -34,11 +36,14 @@ BACKBONES: dict[str, type[Backbone]] = {"sasrec": SASRec, "nextitnet": NextItNet
 """Backbones by their name on the command line."""
 
 NETWORKS: dict[str, type[Network]] = {
-    network.kind: network for network in (Network, FactoredNetwork, SparseNetwork, GatedNetwork)
+    network.kind: network
+    for network in (Network, FactoredNetwork, SparseNetwork, GatedNetwork, MaskedNetwork, MixedNetwork)
 }
 """What may be installed on devices, by the kind that a file names."""
 
-MAPPERS: dict[str, type[AnyMapper]] = {mapper.kind: mapper for mapper in (Mapper, LowRankMapper)}
+MAPPERS: dict[str, type[AnyMapper]] = {
+    mapper.kind: mapper for mapper in (Mapper, LowRankMapper, MaskMapper, PrecisionMapper)
+}
 """What may be in the cloud, likewise."""
 
 CLOUD_PREFIX, PART_PREFIX, NETWORK_PREFIX, REFERENCE_PREFIX = "mapper.", "device_part.", "network.", "reference."
@@ -146,7 +151,7 @@ def load_device(path: Path) -> Installed:
     )
     part.load_state_dict(_below(PART_PREFIX, tensors))
     network = None
-    if f"{NETWORK_PREFIX}0" in tensors:
+    if any(name.startswith(NETWORK_PREFIX) for name in tensors):
         network = NETWORKS[header.get("network", Network.kind)](backbone, torch.Generator())
         network.load_state_dict(_below(NETWORK_PREFIX, tensors))
         network.eval().requires_grad_(False)
