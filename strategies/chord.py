@@ -81,7 +81,7 @@ class PrecisionLearner(Learner):
         )
         if not model.training:
             return states[:, 0], states.new_zeros(())
-        bits = torch.stack([gate @ gate.new_tensor(CHOICES) for gate in gates]).mean()
+        bits = torch.stack([gate.mean((0, 2)) for gate in gates]).mean(0) @ gates[0].new_tensor(CHOICES)
         return states[:, 0], PRICE * (bits - MEAN_BITS).clamp(min=0)
 
 

@@ -119,7 +119,7 @@ class _Masked(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, scores: Tensor, frozen: Tensor) -> Tensor:
         ctx.save_for_backward(frozen)
-        return torch.where(scores > 0, frozen, 0.0)
+        return scores.sign().relu_().mul_(frozen)  # several times as fast as a choice in bfloat16
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:

@@ -123,31 +123,31 @@ class PrecisionMapper(nn.Module):
         self.biases = nn.ParameterList(torch.zeros(outputs) for _ in range(backbone.blocks))
 
     def logits(self, k: int, latent: Tensor) -> Tensor:
-        """``(D, channels, 4)``; the largest decides. Divided by the root of the width, as :class:`Mapper` does."""
+        """``(D, 4, channels)``; the largest decides. The interest is divided by the root of its width, as the full-rank
+        mapper does."""
         flat = torch.addmm(self.biases[k], latent / math.sqrt(DIM), self.heads[k])
-        return flat.view(len(latent), self.channels, len(CHOICES))
+        return flat.view(len(latent), len(CHOICES), self.channels)
 
     def gates(self, k: int, latent: Tensor, noise: torch.Generator | None, temperature: float) -> Tensor:
-        """Which choice each channel has, ``(D, channels, 4)`` of 0 and 1; with ``noise`` drawn (Gumbel-softmax), its
+        """Which choice each channel has, ``(D, 4, channels)`` of 0 and 1; with ``noise`` drawn (Gumbel-softmax), its
         gradient that of the softmax."""
         logits = self.logits(k, latent)
         if noise is None:
-            return nn.functional.one_hot(logits.argmax(-1), len(CHOICES)).to(logits.dtype)
-        uniform = torch.rand(logits.shape, generator=noise).to(logits.device).clamp(1e-7, 1 - 1e-7)
-        soft = ((logits - torch.log(-torch.log(uniform))) / temperature).softmax(-1)
-        hard = nn.functional.one_hot(soft.argmax(-1), len(CHOICES)).to(logits.dtype)
-        return hard + (soft - soft.detach())
+            return _one_hot(logits)
+        uniform = torch.rand(logits.shape, generator=noise).to(logits.device).clamp_(1e-7, 1 - 1e-7)
+        soft = ((logits - uniform.log_().neg_().log_()) / temperature).softmax(1)
+        return _one_hot(soft.detach()) + (soft - soft.detach())
 
     def choose(self, k: int, latent: Tensor) -> Tensor:
         """What is sent of block ``k``, ``(D, choice_bytes)`` uint8."""
-        return self.network.packed(self.logits(k, latent).argmax(-1))
+        return self.network.packed(self.logits(k, latent).argmax(1))
 
     def block(self, k: int, latent: Tensor) -> Tensor:
         """The weights that a device makes of it, ``(D, block_size)``."""
         return self.network.specialise(k, self.choose(k, latent))
 
     def applied(self, k: int, gates: Tensor) -> Layers:
-        """Block ``k`` with these ``gates`` ``(D, channels, 4)``: the four versions run and the gates pick, so that no
+        """Block ``k`` with these ``gates`` ``(D, 4, channels)``: the four versions run and the gates pick, so that no
         device's weights are made."""
         precision = product_type(gates.device) if self.training else torch.float32
         versions, starts = self.network.versions(k), [0]
@@ -157,12 +157,17 @@ class PrecisionMapper(nn.Module):
         def apply(layer: int, x: Tensor) -> Tensor:
             matrices, bias = versions[layer]
             wide = matrices.permute(1, 0, 2).flatten(1).to(precision)  # (in, 4 * out)
-            out = (x.flatten(0, 2).to(precision) @ wide).to(x.dtype).view(*x.shape[:-1], len(CHOICES), -1)
-            mine = gates[:, starts[layer] : starts[layer + 1]].transpose(1, 2)  # (D, 4, out)
-            return (out * mine[:, None, None]).sum(-2) + bias
+            out = (x.flatten(0, 2).to(precision) @ wide).view(len(x), -1, len(CHOICES), len(bias))
+            mine = gates[:, :, starts[layer] : starts[layer + 1]].to(precision)
+            return (out * mine.unsqueeze(1)).sum(2).to(x.dtype).view(*x.shape[:-1], -1) + bias
 
         return apply
 
     def macs(self, blocks_generated: int) -> int:
         """Multiply-accumulates in the cloud for one device."""
         return blocks_generated * DIM * self.channels * len(CHOICES)
+
+
+def _one_hot(scores: Tensor) -> Tensor:
+    """1 at the first of the largest of ``scores`` ``(D, 4, channels)`` along the choices, else 0."""
+    return torch.zeros_like(scores).scatter_(1, scores.argmax(1, keepdim=True), 1.0)
