@@ -65,6 +65,10 @@ class Arithmetic(ABC):
         """What is left of ``matrix`` when it is stored, in single precision; output channels are apart along all
         dimensions but ``dim``."""
 
+    def beside(self, x: Tensor) -> Tensor:
+        """What is left of numbers that are no factors of a product (biases, norms) when they are stored."""
+        return x
+
     @abstractmethod
     def product(self, x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
         """``x`` ``(..., rows, in)`` times ``matrix`` ``(..., in, out)``, plus ``bias``, which broadcasts."""
@@ -97,6 +101,9 @@ class Half(Arithmetic):
 
     def stored(self, matrix: Tensor, dim: int) -> Tensor:
         return _half(matrix)
+
+    def beside(self, x: Tensor) -> Tensor:
+        return _half(x)
 
     def product(self, x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
         out = x.half().double() @ matrix.half().double()

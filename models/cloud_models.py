@@ -48,13 +48,17 @@ class AdaptiveModel(nn.Module):
         self.mapper = mapper(backbone, generator)
 
 
+Chooser = MaskMapper | PrecisionMapper
+"""Mappers that choose something for the network that is installed on devices, in place of making weights."""
+
+
 class SpecialisedModel(AdaptiveModel):
     """The same where devices have the ``network`` that their weights are made of: the mapper's own."""
 
-    mapper: MaskMapper | PrecisionMapper
+    mapper: Chooser
 
     def __init__(
-        self, backbone: Backbone, generator: torch.Generator, *, mapper: type[MaskMapper] | type[PrecisionMapper]
+        self, backbone: Backbone, generator: torch.Generator, *, mapper: type[Chooser]
     ) -> None:
         super().__init__(backbone, generator, controller=False, mapper=mapper)
         self.network = self.mapper.network

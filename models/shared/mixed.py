@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from models.arithmetic import SCALE_BITS
 from models.backbones.base import DIM, Backbone, Layers
 from models.kernels.precision import product_type
-from models.shared.plain import Footprint, footprint
+from models.shared.plain import Footprint, footprint, static_bits
 from models.shared.specialised import SpecialisedNetwork
 
 CHOICES = (2, 4, 6, 8)
@@ -81,8 +81,8 @@ class MixedNetwork(SpecialisedNetwork):
         return ((choices.unsqueeze(-1) >> torch.arange(0, 8, 2, dtype=torch.uint8)) & 3).flatten(1)
 
     def footprint(self, backbone: Backbone, context: int, path: np.ndarray, units: Tensor | None = None) -> Footprint:
-        """As it is installed: all numbers of the blocks in ``path``."""
-        return footprint(backbone, context, path)
+        """With all channels in the most bits there are to choose."""
+        return self._in_bits(backbone, context, path, CHOICES[-1] * self.channels * int(path.sum()))
 
     def specialised_footprint(
         self, backbone: Backbone, context: int, path: np.ndarray, choices: Mapping[int, np.ndarray]
@@ -96,9 +96,10 @@ class MixedNetwork(SpecialisedNetwork):
     def least(self, backbone: Backbone, context: int, path: np.ndarray) -> Footprint:
         return self._in_bits(backbone, context, path, CHOICES[0] * self.channels * int(path.sum()))
 
-    def most(self, backbone: Backbone, context: int, path: np.ndarray) -> Footprint:
-        """The most that it takes with any choices."""
-        return self._in_bits(backbone, context, path, CHOICES[-1] * self.channels * int(path.sum()))
+    def installed_bits(self, backbone: Backbone, bits: int) -> int:
+        """All of its numbers in the device's precision: of these the device makes every grid."""
+        everything = np.ones(backbone.blocks, dtype=bool)
+        return footprint(backbone, backbone.context, everything).bits(bits) - static_bits(backbone, bits)
 
     def _in_bits(self, backbone: Backbone, context: int, path: np.ndarray, bits: int) -> Footprint:
         """``bits`` is the sum over the channels of the bits of one weight."""

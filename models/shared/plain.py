@@ -48,6 +48,12 @@ def footprint(backbone: Backbone, context: int, path: np.ndarray) -> Footprint:
     return Footprint(macs, macs_paper, run * backbone.block_size + static, channels + static, channels)
 
 
+def static_bits(backbone: Backbone, bits: int) -> int:
+    """Bits of the weights of all blocks that are not generated: norms, which no product has as a factor."""
+    static = backbone.blocks * backbone.static_block_weights()
+    return stored_bits(bits, static, static, 0)
+
+
 class Network(nn.ParameterList):
     """The weights of ``L`` blocks, each stored as ``(block_size,)``.
 
@@ -78,3 +84,8 @@ class Network(nn.ParameterList):
         ``units`` is what :meth:`units` gave for the device's inferences ``(E, ...)``; None: not known yet.
         """
         return footprint(backbone, context, path)
+
+    def installed_bits(self, backbone: Backbone, bits: int) -> int:
+        """Bits of what is installed of it on a device that computes in ``bits``, without what the shared part has."""
+        everything = np.ones(backbone.blocks, dtype=bool)
+        return self.footprint(backbone, backbone.context, everything).bits(bits) - static_bits(backbone, bits)

@@ -33,8 +33,3 @@ class SpecialisedNetwork(Network):
     @abstractmethod
     def least(self, backbone: Backbone, context: int, path: np.ndarray) -> Footprint:
         """The least that it takes with any choices; the most is :meth:`footprint`."""
-
-    def installed_bits(self, backbone: Backbone, bits: int) -> int:
-        """Bits of what is installed of this network on a device that stores numbers in ``bits``."""
-        everything = np.ones(backbone.blocks, dtype=bool)
-        return self.footprint(backbone, backbone.context, everything).bits(bits)
