@@ -143,9 +143,9 @@ def honour(
 ) -> list[Message]:
     """Answer each message on its own terms: by ``handler``, or by a refusal if it breaks the protocol.
 
-    Devices go to the handler together where their messages name the same model, evaluation and precision. ``network`` says whether
-    one may come with the message. Raises :class:`clients.depot.NotInstalled` for files that a message needs and that
-    the machine lacks; then nothing was done.
+    Devices go to the handler together where their messages name the same model, evaluation and precision. ``network``
+    says whether one may come with the message. Raises :class:`clients.depot.NotInstalled` for files that a message
+    needs and that the machine lacks; then nothing was done.
     """
     replies: dict[int, Message] = {}
     groups: dict[tuple[ModelConfig, Evaluation, int, str, Path | None], list[int]] = {}

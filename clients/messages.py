@@ -45,7 +45,7 @@ from clients.fields import (
     shown,
 )
 from models.backbones.base import DIM
-from models.coding import Coding
+from models.coding import BLOCK, Coding
 
 MODEL, REQUEST, NETWORK, MEASURED, REFUSED = "model", "request", "network", "measured", "refused"
 PROBE = PROBE_FIELD.name
@@ -209,11 +209,13 @@ def read_request(reply: Message, rules: RequestRules) -> DeviceRequest | Decline
     return DeviceRequest(path, latent, macs, array_bits(arrays), probe)
 
 
-def pack_network(path: np.ndarray, weights: dict[int, np.ndarray], coding: Coding) -> ArrayRecord:
-    """The network of one device: ``weights[k]`` for each block ``k`` in its path, as ``coding`` sends it."""
+def pack_network(path: np.ndarray, weights: dict[int, np.ndarray], coding: Coding | None = None) -> ArrayRecord:
+    """The network of one device: ``weights[k]`` for each block ``k`` in its path, as ``coding`` sends it; as it is
+    without one."""
     arrays = {"path": Array(np.packbits(path, bitorder="little"))}
     for k, block in weights.items():
-        arrays.update({f"{name}.{k}": Array(value) for name, value in coding.pack(block).items()})
+        sent = {BLOCK: block} if coding is None else coding.pack(block)
+        arrays.update({f"{name}.{k}": Array(value) for name, value in sent.items()})
     return ArrayRecord(arrays)
 
 

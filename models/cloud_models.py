@@ -57,8 +57,6 @@ class SpecialisedModel(AdaptiveModel):
 
     mapper: Chooser
 
-    def __init__(
-        self, backbone: Backbone, generator: torch.Generator, *, mapper: type[Chooser]
-    ) -> None:
+    def __init__(self, backbone: Backbone, generator: torch.Generator, *, mapper: type[Chooser]) -> None:
         super().__init__(backbone, generator, controller=False, mapper=mapper)
         self.network = self.mapper.network

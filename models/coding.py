@@ -44,8 +44,8 @@ class Coding(ABC):
 class FloatCoding(Coding):
     """Weights ``(block_size,)`` in single or half precision."""
 
-    def __init__(self, backbone: Backbone, dtype: type[np.float32] | type[np.float16]) -> None:
-        self._size, self._dtype = backbone.block_size, np.dtype(dtype)
+    def __init__(self, block_size: int, dtype: type[np.float32] | type[np.float16] = np.float32) -> None:
+        self._size, self._dtype = block_size, np.dtype(dtype)
 
     @property
     def shapes(self) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
@@ -119,4 +119,4 @@ def weight_coding(backbone: Backbone, bits: int) -> Coding:
     """Of weights for a device that computes in ``bits``."""
     if bits == 8:
         return IntegerCoding(backbone)
-    return FloatCoding(backbone, np.float16 if bits == 16 else np.float32)
+    return FloatCoding(backbone.block_size, np.float16 if bits == 16 else np.float32)

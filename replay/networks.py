@@ -114,7 +114,7 @@ def _weights(
     when it adapted; None: it never did, and runs what was installed."""
     part, network = installed.part, installed.network
     keep = torch.tensor([[k in path for k in range(part.backbone.blocks)]])
-    if network is None:
+    if installed.fetches:
         assert past is not None
         history, lengths = recent([past], memory)
         made = generate(part, load_mapper(file), history, lengths, keep)

@@ -5,9 +5,10 @@ hypernetwork in the cloud turns what it says into a mask, and the mask is all th
 
 Not from the paper: here the extractor runs on the device, which sends its latent interest and no interactions, as all
 methods here do. The random weights are signs of one size (:mod:`models.shared.masked`), so that the network is
-installed as a seed. The hypernetwork is of low rank, as DUET+'s: full-rank heads overfit the histories. What all devices
-share besides, item embeddings and positions, is trained. The paper's correction of masks by the importance of whole
-filters, and DIETING, which uses one layer's weights for all, are left out: all blocks run, and no product is saved.
+installed as a seed. The hypernetwork is of low rank, as DUET+'s: full-rank heads overfit the histories. What all
+devices share besides, item embeddings and positions, is trained. The paper's correction of masks by the importance of
+whole filters, and DIETING, which uses one layer's weights for all, are left out: all blocks run, and no product is
+saved.
 """
 
 from typing import ClassVar

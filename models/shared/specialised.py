@@ -1,7 +1,7 @@
 """Installed networks that each device specialises by what the cloud sends it: bits in place of weights.
 
-Such a network is on every device. The cloud's mapper decides, for a device with its latent interest, one *choice* a block,
-an array of bytes, which alone is sent; the device makes its block's weights of the installed network and the choice.
+Such a network is on every device. The cloud's mapper makes one *choice* a block for a device with its latent interest:
+an array of bytes, which alone is sent. The device makes its block's weights of the installed network and the choice.
 """
 
 from abc import abstractmethod
