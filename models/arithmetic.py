@@ -18,11 +18,13 @@ What is stored in 8 bits is carried as single-precision numbers on its grid. The
 bits of mantissa, so that 127 times it has no rounding: a grid that is quantised again is the same grid.
 """
 
+import copy
 from abc import ABC, abstractmethod
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 BITS = (32, 16, 8)
 """What a device may compute in."""
@@ -42,6 +44,13 @@ def quantise(x: Tensor, dim: int, largest: int = LARGEST) -> tuple[Tensor, Tenso
     One scale for all numbers along ``dim``, which has size 1 in the scales.
     """
     scales = scales_for(x.abs().amax(dim, keepdim=True), largest)
+    return (x / scales).round(), scales
+
+
+def quantise_rows(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The same of activations, one scale a row: nothing quantises them again, so that their scales are as they are."""
+    steps = x.abs().amax(-1, keepdim=True) / LARGEST
+    scales = torch.where(steps < _NOTHING, 1.0, steps)
     return (x / scales).round(), scales
 
 
@@ -125,24 +134,49 @@ class Integer(Arithmetic):
 
     def product(self, x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
         """Raises ValueError for more inputs than :data:`MOST_INPUTS`."""
-        _require_exact(x.shape[-1])
-        rows, row_scales = quantise(x, -1)
-        columns, column_scales = quantise(matrix, -2)
-        out = (rows @ columns) * row_scales * column_scales
+        out = self.scaled_product(x, *quantise(matrix, -2))
         return out if bias is None else out + bias
+
+    def scaled_product(self, x: Tensor, columns: Tensor, scales: Tensor) -> Tensor:
+        """``x`` times a matrix of whole numbers ``(..., in, out)`` whose channels have ``scales`` ``(..., 1, out)``."""
+        if x.shape[-1] > MOST_INPUTS:
+            raise ValueError(f"a product of {x.shape[-1]} 8-bit inputs is not exact: {MOST_INPUTS} at most")
+        rows, row_scales = quantise_rows(x)
+        return self.exact(rows, columns) * row_scales * scales
+
+    def exact(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """The product of whole numbers."""
+        return rows @ columns
 
     def attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """The scale of each row of ``v`` goes into the weight that it gets, before that is rounded."""
-        _require_exact(q.shape[-2])
-        logits = self.product(q, k.transpose(-1, -2)) * q.shape[-1] ** -0.5
-        values, scales = quantise(v, -1)
-        weights, weight_scales = quantise(_causal_softmax(logits) * scales.transpose(-1, -2), -1)
-        return (weights @ values) * weight_scales
+        keys, key_scales = quantise_rows(k)
+        logits = self.scaled_product(q, keys.transpose(-1, -2), key_scales.transpose(-1, -2)) * q.shape[-1] ** -0.5
+        values, scales = quantise_rows(v)
+        weights, weight_scales = quantise_rows(_causal_softmax(logits) * scales.transpose(-1, -2))
+        return self.exact(weights, values) * weight_scales
 
 
 SINGLE: Arithmetic = Single()
 ARITHMETICS: dict[int, Arithmetic] = {one.bits: one for one in (SINGLE, Half(), Integer())}
 """By a device's bits."""
+Whole = TypeVar("Whole", bound=nn.Module)
+
+
+@torch.no_grad()
+def computed_in(module: Whole, arithmetic: Arithmetic) -> Whole:
+    """A copy of ``module`` whose parameters are stored, and whose products are made, in ``arithmetic``.
+
+    Rows of its matrices are output channels (an item of the embeddings is one of scoring). What multiplies has an
+    attribute ``arithmetic``.
+    """
+    made = copy.deepcopy(module)
+    for part in made.modules():
+        if hasattr(type(part), "arithmetic"):
+            part.arithmetic = arithmetic  # type: ignore[assignment]
+    for value in made.parameters():
+        value.copy_(arithmetic.stored(value, 1) if value.dim() == 2 else arithmetic.beside(value))
+    return made
 
 
 def stored_bits(bits: int, weights: int, biases: int, channels: int) -> int:
@@ -151,11 +185,6 @@ def stored_bits(bits: int, weights: int, biases: int, channels: int) -> int:
     if bits != ARITHMETICS[8].bits:
         return bits * weights
     return bits * (weights - biases) + 32 * biases + SCALE_BITS * channels
-
-
-def _require_exact(inputs: int) -> None:
-    if inputs > MOST_INPUTS:
-        raise ValueError(f"a product of {inputs} 8-bit inputs is not exact in single precision: {MOST_INPUTS} at most")
 
 
 def _half(x: Tensor) -> Tensor:

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from core import atomic, sealed
 from core.errors import Damaged, UserError
-from models.arithmetic import ARITHMETICS, SINGLE, Arithmetic, stored_bits
+from models.arithmetic import ARITHMETICS, SINGLE, Arithmetic, computed_in, stored_bits
 from models.backbones.base import Backbone
 from models.backbones.nextitnet import NextItNet
 from models.backbones.sasrec import SASRec
 from models.candidates import Candidates
-from models.device_part import DevicePart, Extractor, Structure
+from models.device_part import DevicePart, Structure
 from models.finite import not_finite
 from models.hypernetwork import AnyMapper, LowRankMapper, Mapper
 from models.references import REFERENCES, Reference
@@ -97,7 +97,7 @@ class Installed:
             arithmetic = ARITHMETICS[bits]
             self._others[bits] = replace(
                 self,
-                part=_part_at(self.part, arithmetic),
+                part=computed_in(self.part, arithmetic),
                 network=None if self.network is None else _network_at(self.network, self.part.backbone, arithmetic),
                 arithmetic=arithmetic,
                 _others={},
@@ -244,19 +244,6 @@ def _read(path: Path, wanted: Callable[[str], bool]) -> tuple[dict[str, str], di
     if (wrong := not_finite(tensors)) is not None:
         raise sealed.damaged(path, f"{wrong} holds a number that is not finite", FIX)
     return header, tensors
-
-
-@torch.no_grad()
-def _part_at(part: DevicePart, arithmetic: Arithmetic) -> DevicePart:
-    """A copy whose numbers are stored in a precision, and whose products are made in it; rows of its matrices are
-    output channels (an item is one of scoring)."""
-    made = copy.deepcopy(part)
-    for module in made.modules():
-        if isinstance(module, Backbone | Extractor):
-            module.arithmetic = arithmetic
-    for value in made.parameters():
-        value.copy_(arithmetic.stored(value, 1) if value.dim() == 2 else arithmetic.beside(value))
-    return made
 
 
 @torch.no_grad()

@@ -91,8 +91,12 @@ class Backbone(nn.Module, ABC):
         Items (times sqrt(d), as SASRec does) plus positions; padding is zero.
         """
         real = (windows != 0).unsqueeze(-1)
-        x = F.embedding(windows, self.items) * math.sqrt(DIM) + self.positions[-windows.shape[-1] :]
+        x = self.embedded(windows) * math.sqrt(DIM) + self.positions[-windows.shape[-1] :]
         return x * real, real
+
+    def embedded(self, items: Tensor) -> Tensor:
+        """Embeddings of items, ``(...)`` to ``(..., d)``."""
+        return F.embedding(items, self.items)
 
     def finish(self, x: Tensor, windows: Tensor) -> Tensor:
         """From the last block's states to the states that score items, at the places of the windows' items."""

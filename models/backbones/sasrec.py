@@ -45,7 +45,7 @@ class SASRec(Backbone):
         place = (torch.arange(n, device=windows.device) + _padding(windows)) % n
         items = windows.gather(-1, place)
         real = (items != 0).unsqueeze(-1)
-        x = F.embedding(items, self.items) * math.sqrt(DIM) + F.embedding(place, self.positions[-n:])
+        x = self.embedded(items) * math.sqrt(DIM) + F.embedding(place, self.positions[-n:])
         return x * real, real
 
     def finish(self, x: Tensor, windows: Tensor) -> Tensor:

@@ -56,8 +56,8 @@ class MaskedNetwork(SpecialisedNetwork):
         return out * self.stored(k)
 
     def packed(self, on: Tensor) -> Tensor:
-        """Masks ``(D, block_size)`` bool as choices ``(D, choice_bytes)``: bit ``i`` of byte ``j`` is weight ``8 j + i``
-        of the matrices."""
+        """Masks ``(D, block_size)`` bool as choices ``(D, choice_bytes)``: bit ``i`` of byte ``j`` is that of
+        weight ``8 j + i`` of the matrices."""
         bits = on[:, self.matrices].view(len(on), -1, 8).to(torch.uint8)
         return (bits << torch.arange(8, dtype=torch.uint8)).sum(-1, dtype=torch.uint8)
 
