@@ -20,7 +20,7 @@ MATRIX = torch.tensor([[1.27, -1.0], [0.6, 4.0]])
 def test_a_matrix_is_quantised_by_its_channels_by_hand() -> None:
     values, scales = quantise(MATRIX, 0)
     assert values.tolist() == [[127, -32], [60, 127]]  # -1 / (4 / 127) is -31.75
-    assert scales.tolist() == [[pytest.approx(0.01, rel=2e-5), pytest.approx(4 / 127, rel=2e-5)]]
+    assert scales.tolist() == [[pytest.approx(0.01, rel=4e-5), pytest.approx(4 / 127, rel=4e-5)]]
     values, scales = quantise(torch.zeros(3, 2), 0)
     assert (values == 0).all()
     assert (scales == 1).all()
@@ -43,7 +43,7 @@ def test_a_product_of_integers_by_hand() -> None:
     out = INTEGER.product(torch.tensor([[1.0, -0.25]]), MATRIX, torch.tensor([0.5, 0.0]))
     # the row is 127 and -32 times 1 / 127: 127 x 127 - 32 x 60 = 14,209 and -127 x 32 - 32 x 127 = -8,128
     expected = [14_209 / 127 * 0.01 + 0.5, -8_128 / 127 * 4 / 127]
-    assert out[0].tolist() == pytest.approx(expected, rel=3e-5)
+    assert out[0].tolist() == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("inputs", [64, 192, MOST_INPUTS])

@@ -63,7 +63,7 @@ def test_bits_follow_from_the_precision_of_a_device(
     assert rows.served.all()
     for tier, mine in rows.groupby("tier"):
         bits = int(str(tier))
-        by = {name: part for name, part in mine.groupby("method")}
+        by = dict(list(mine.groupby("method")))
         assert (by["devicerec"].param_bits == 2 * BLOCK[bits]).all()
         assert (by["duet"].param_bits == 2 * BLOCK[bits]).all()
         assert (by["duet"].bits_down == 2 * BLOCK[bits] + 8).all()
