@@ -193,6 +193,5 @@ def _half(x: Tensor) -> Tensor:
 
 def _causal_softmax(logits: Tensor) -> Tensor:
     """Softmax of ``(..., n, n)`` over what is not later."""
-    n = logits.shape[-1]
-    later = torch.ones(n, n, dtype=torch.bool, device=logits.device).triu(1)
-    return logits.masked_fill(later, float("-inf")).softmax(-1)
+    places = torch.arange(logits.shape[-1], device=logits.device)
+    return logits.masked_fill(places > places.unsqueeze(1), float("-inf")).softmax(-1)
