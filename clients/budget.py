@@ -22,7 +22,6 @@ from clients.fields import BUDGET_FIELDS, BadMessage, check
 from models.arithmetic import BITS
 from models.backbones.base import DIM
 from models.checkpoint import Installed
-from models.coding import ChoiceCoding, Coding, weight_coding
 from models.shared.plain import Footprint, footprint
 from models.shared.specialised import SpecialisedNetwork
 
@@ -103,7 +102,7 @@ class Budget:
     def blocks_to_fetch(self, installed: Installed, context: int, items: int) -> int:
         """The most blocks it can ask for and run, ``items`` being what the extractors read; or :data:`NOTHING_FITS`."""
         part = installed.part
-        path, each = 8 * -(-part.backbone.blocks // 8), coding_of(installed).bits
+        path, each = 8 * -(-part.backbone.blocks // 8), installed.coding.bits
         for blocks in _downwards(installed):
             taken, update = _own(installed, context, blocks), blocks * each
             if self.allows(
@@ -116,13 +115,6 @@ class Budget:
             ):
                 return blocks
         return NOTHING_FITS
-
-
-def coding_of(installed: Installed) -> Coding:
-    """How a block comes down to a device with this on it."""
-    if isinstance(installed.network, SpecialisedNetwork):
-        return ChoiceCoding(installed.network)
-    return weight_coding(installed.part.backbone, installed.arithmetic.bits)
 
 
 def _downwards(installed: Installed) -> range:

@@ -16,7 +16,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, 
 from torch import Tensor
 
 from clients import depot
-from clients.budget import Budget, coding_of
+from clients.budget import Budget
 from clients.decision import DevicePolicy, PolicyConfig
 from clients.device_state import DeviceState, Weights
 from clients.evaluation import LISTS, Evaluation, negatives, note_lists
@@ -205,7 +205,7 @@ def _read(message: Message, context: Context, needs: Needs, network: bool) -> Or
     if NETWORK in message.content:
         if not network or not installed.fetches:
             raise BadMessage("a network comes with a message that needs none")
-        received = read_network(message, part.backbone.blocks, coding_of(installed))
+        received = read_network(message, part.backbone.blocks, installed.coding)
     if not decided:
         raise BadMessage(f"session is {config.session}, for which the device has decided nothing yet")
     return Order(message, model, config, past, now, policy, received)

@@ -22,6 +22,7 @@ from models.backbones.base import Backbone
 from models.backbones.nextitnet import NextItNet
 from models.backbones.sasrec import SASRec
 from models.candidates import Candidates
+from models.coding import ChoiceCoding, Coding, weight_coding
 from models.device_part import DevicePart, Structure
 from models.finite import not_finite
 from models.hypernetwork import AnyMapper, LowRankMapper, Mapper
@@ -88,6 +89,13 @@ class Installed:
     def fetches(self) -> bool:
         """Whether what a device runs, or the choice that makes its network of the installed one, is sent to it."""
         return (self.network is None and self.reference is None) or isinstance(self.network, SpecialisedNetwork)
+
+    @property
+    def coding(self) -> Coding:
+        """How a block comes down to the device."""
+        if isinstance(self.network, SpecialisedNetwork):
+            return ChoiceCoding(self.network)
+        return weight_coding(self.part.backbone, self.arithmetic.bits)
 
     def at(self, bits: int) -> "Installed":
         """The same on a device that computes in ``bits``: stored in them, multiplied in them."""

@@ -19,7 +19,6 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, Metadata, MetricRecord,
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from clients.budget import coding_of
 from clients.fields import BadMessage
 from clients.messages import (
     MODEL,
@@ -405,7 +404,7 @@ class AdaptiveStrategy(SessionStrategy):
                     weights[row][k] = value
         for node, mine in zip(nodes, weights, strict=True):
             installed = self.networks_for(self.open[node].device_session).installed
-            self.owed[node] = pack_network(requests[node].path, mine, coding_of(installed))
+            self.owed[node] = pack_network(requests[node].path, mine, installed.coding)
             if requests[node].probe:
                 continue
             self.open[node].bits_down = array_bits(self.owed[node])
