@@ -82,7 +82,7 @@ SESSIONS = (
         "multiply-accumulates of the device in a session: predictions, extractors, own training",
         stands_in=_NAN, missing=True,
     ),
-    Column("param_bits", "int64", "bit", "bits of the weights of the network that the device ran (32 a weight)"),
+    Column("param_bits", "int64", "bit", "weights of the network that the device ran, in its precision (32 bits each)"),
     Column("bits_down", "int64", "bit", "bits from the cloud to the device"),
     Column("bits_up", "int64", "bit", "bits from the device to the cloud"),
     Column("seconds_adapt", "float64", "s", "seconds until the device had its network (simulated clock)"),

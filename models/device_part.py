@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.arithmetic import SINGLE, Arithmetic
 from models.backbones.base import DIM, Backbone
 from models.kernels.gru import last_state
 from models.kernels.precision import product_type
@@ -27,18 +28,36 @@ class Extractor(nn.Module):
     from the given state and padding changes nothing.
     """
 
+    arithmetic: Arithmetic = SINGLE
+    """In which precision a device multiplies, as its backbone's."""
+
     def __init__(self) -> None:
         super().__init__()
         self.gru = nn.GRU(DIM, DIM, batch_first=True)
 
     def forward(self, embedded: Tensor, lengths: Tensor, start: Tensor | None = None) -> Tensor:
         """``embedded`` ``(D, m, d)``, ``lengths`` ``(D,)`` from 1 to m, ``start`` ``(D, d)`` or zeros: ``(D, d)``."""
+        if self.arithmetic is not SINGLE:
+            return self._step_by_step(embedded, lengths, start)
         if torch.is_grad_enabled() and embedded.device.type == "cpu":
             zero = embedded.new_zeros(len(embedded), DIM)
             precision = product_type(embedded.device) if self.training else None
             return last_state(self.gru, embedded, lengths, zero if start is None else start, precision)
         states, _ = self.gru(embedded, None if start is None else start.unsqueeze(0))
         return states[torch.arange(len(lengths), device=lengths.device), lengths - 1]
+
+    def _step_by_step(self, embedded: Tensor, lengths: Tensor, start: Tensor | None) -> Tensor:
+        """The same with the products in :attr:`arithmetic`."""
+        gru, product = self.gru, self.arithmetic.product
+        state = embedded.new_zeros(len(embedded), DIM) if start is None else start
+        given = product(embedded, gru.weight_ih_l0.T, gru.bias_ih_l0)
+        for t in range(int(lengths.max())):
+            known = product(state, gru.weight_hh_l0.T, gru.bias_hh_l0)
+            (reset, keep, new), (r, z, n) = given[:, t].chunk(3, 1), known.chunk(3, 1)
+            keep = torch.sigmoid(keep + z)
+            after = (1 - keep) * torch.tanh(new + torch.sigmoid(reset + r) * n) + keep * state
+            state = torch.where((t < lengths).unsqueeze(1), after, state)
+        return state
 
 
 class Controller(nn.Module):
@@ -55,7 +74,10 @@ class Controller(nn.Module):
 
     def forward(self, embedded: Tensor, lengths: Tensor) -> Tensor:
         """Keep-logits ``(D, L)``; a block is executed where its logit is at least 0 (equation 3)."""
-        logits: Tensor = self.head(self.extractor(embedded, lengths))
+        state, head = self.extractor(embedded, lengths), self.head
+        if self.extractor.arithmetic is not SINGLE:
+            return self.extractor.arithmetic.product(state, head.weight.T, head.bias)
+        logits: Tensor = head(state)
         return logits
 
 

@@ -75,9 +75,15 @@ class Simulation:
 
 
 def sessions_by_round(
-    streams: Streams, addresses: list[int], candidates: Candidates, versions: Versions | None = None
+    streams: Streams,
+    addresses: list[int],
+    candidates: Candidates,
+    versions: Versions | None = None,
+    bits: np.ndarray | None = None,
 ) -> dict[int, list[DeviceSession]]:
     """Who plays in each round, from 1: every device that still has a session, in the order of the devices.
+
+    ``bits`` ``(D,)`` is what each device computes in; None: in single precision.
 
     With ``versions`` each device-session names the one that it runs; a device installs it before it runs it first.
     """
@@ -93,6 +99,8 @@ def sessions_by_round(
     def session(device: int, number: int) -> DeviceSession:
         row = int(first[device]) + number
         found = DeviceSession(addresses[device], device, number, int(events[row]), past[row], bool(again[row]))
+        if bits is not None:
+            found = replace(found, bits=int(bits[device]))
         if versions is None:
             return found
         installs = bool(versions.since[row] == number)

@@ -116,6 +116,7 @@ class PlusLearner(Learner):
         model = AdaptiveModel(backbone, generator, controller=self.controller, structure="path", mapper=LowRankMapper)
         part, known = model.device_part, self.known.part
         part.backbone.load_state_dict(known.backbone.state_dict())
+        assert isinstance(model.mapper, LowRankMapper)
         if part.controller is None or self.mapper is None:
             network = self.known.network
             assert network is not None

@@ -22,6 +22,8 @@ METHODS: "Registry[type[SessionStrategy]]" = Registry(
         "rare-gem": "strategies.rare_gem:RareGem",
         "gater": "strategies.gater:Gater",
         "litepred": "strategies.litepred:LitePred",
+        "diet": "strategies.diet:Diet",
+        "chord": "strategies.chord:Chord",
         "forward-ofa": "strategies.forward_ofa:ForwardOFA",
         "forward-ofa-controller": "strategies.ablations:ControllerOnly",
         "forward-ofa-no-structure": "strategies.ablations:NoStructure",
