@@ -8,8 +8,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from core.errors import UserError
-from sim.backends import deployment
-from sim.backends.deployment import run_federation
+from sim.backends import federation
+from sim.backends.federation import run_federation
 from sim.backends.keys import write_certificates, write_node_key
 from sim.config import Config
 
@@ -61,7 +61,7 @@ def flwr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], lis
             f"#!/bin/sh\ncp $2/pyproject.toml {tmp_path}/app.toml; echo $3 > {tmp_path}/name\n{script}\n"
         )
         command.chmod(0o755)
-        monkeypatch.setattr(deployment.shutil, "which", lambda name, path: str(command))
+        monkeypatch.setattr(federation.shutil, "which", lambda name, path: str(command))
         shown: list[str] = []
         run_federation(
             "three",
