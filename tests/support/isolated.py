@@ -105,7 +105,7 @@ def started(words: list[str], log: Path, variables: dict[str, str]) -> Iterator[
 def until_filed(config: Config, rounds: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
     """Wait until the run has filed so many rounds; raises AssertionError if it ends before."""
     parts = config.folder / "parts"
-    wait_until(lambda: len(list(parts.glob("*.parquet"))) >= rounds or process.poll() is not None, 3600)
+    wait_until(lambda: len(list(parts.glob("*.parquet"))) >= rounds or process.poll() is not None)
     assert process.poll() is None, log.read_text()[-3000:]
 
 
