@@ -4,7 +4,7 @@
     python -m benchmarks.backends --devices 1000 --supernodes 4 --backends deployment
     git worktree add ../before 13682da && python -m benchmarks.backends --tree ../before
 
-Each backend plays the same made-up devices by ``python -m sim.run`` of the ``--tree``, with a method that sends two
+Each backend plays the same made-up devices by the main command of the ``--tree``, with a method that sends two
 messages a device-session: the request, and the network. A round is measured from the moment at which the rows of the
 one before are filed to that at which its own are, so that starting, training and installing are no part of it.
 """
@@ -50,6 +50,14 @@ import pandas as pd
 METHOD, MESSAGES = "forward-ofa", 2
 MOST_PROCESSES = 32
 """SuperNodes that a tree starts at most."""
+PLAY = """
+import sys
+import analysis
+from sim import run
+
+analysis.build_report = lambda folder: folder
+sys.exit(run.cli(run.main, "a run without its report"))
+"""
 POLL = 0.005
 """Seconds between two looks for rows."""
 
@@ -82,8 +90,8 @@ def write_data(path: Path, devices: int, sessions: int) -> None:
 
 
 def command(options: Options, backend: str, data: Path, out: Path) -> list[str]:
-    """``sim.run`` of the tree."""
-    words = [sys.executable, "-m", "sim.run", "--dataset", str(data), "--devices", str(options.devices)]
+    """``sim.run`` of the tree, without the report at the end."""
+    words = [sys.executable, "-c", PLAY, "--dataset", str(data), "--devices", str(options.devices)]
     words += ["--methods", METHOD, "--sessions", str(options.rounds + 1), "--session-length", "5"]
     words += ["--epochs", "1", "--patience", "1", "--backend", backend, "--out", str(out), "--quiet"]
     known = (options.tree / "sim" / "config.py").read_text(encoding="utf-8")

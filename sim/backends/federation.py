@@ -79,11 +79,11 @@ def run_federation(
                     elif text:
                         show(text)
             except BaseException:
-                for line in _lines(output, PATIENCE):
-                    note(line)
-                    if started:
-                        show(f"stopping run {started} on the connection '{connection}'")
-                        break
+                lines = _lines(output, PATIENCE)
+                while not started and (late := next(lines, None)) is not None:
+                    note(late)
+                if started:
+                    show(f"stopping run {started} on the connection '{connection}'")
                 raise
         how = group.finish(_RUN)
         if ended:

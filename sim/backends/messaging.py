@@ -94,7 +94,9 @@ def exchange(
                 outcome[node].append(reply)
                 if reply.has_error():  # with all that the engine says of it, of which other lines have a part
                     log.warning("node %d: %s", node, reply.error.reason)
-            elif not reply.has_error():  # an error of the network's own (unavailable, expired) is no reply at all
+            elif reply.has_error():  # one of the network's own (unavailable, expired), which is no reply at all
+                log.warning("a node did not reply: %s", reply.error.reason)
+            else:
                 log.warning("ignored a reply from node %d, which was not asked", node)
         pending.clear()
 
