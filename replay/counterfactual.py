@@ -9,11 +9,13 @@ Every session of the run is played again from what the devices have on their dis
 * ``other``: the whole network of that other device, path and weights.
 
 If the choice of blocks means anything, ``swapped`` is worse than ``own``. Budgets play no part here, and devices ask
-before every session.
+before every session. Where the cloud trained again (``--retrain``), each session is played with the version that it
+ran, and the other device is one that ran that version, too: the paths and interests of one mean nothing to another.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,11 +26,12 @@ from clients import inference
 from clients.local_data import SessionEvents, Storage, recent, session_events
 from clients.measurements import path_bits
 from core.errors import UserError
-from core.run_folder import RunFolder, finished_options, of_one_model, read_sessions
+from core.run_folder import RunFolder, finished_options, read_sessions
 from core.seeds import numpy_generator
 from models.candidates import Candidates
-from models.checkpoint import check_model, load_device, load_mapper
-from models.hypernetwork import block_weights, generate
+from models.checkpoint import Installed, check_model, load_device, load_mapper
+from models.hypernetwork import Mapper, block_weights, generate
+from sim.model_cache import model_path
 
 NETWORKS = ("own", "swapped", "all-blocks", "other")
 CHUNK = 256
@@ -37,25 +40,49 @@ CHUNK = 256
 def replay(run: Path, method: str, seed: int) -> pd.DataFrame:
     """One row for each device-session and network: ``device, session, network, events, hits, ndcg, path, blocks``.
 
-    ``path`` has bit k set if block k ran. Raises :class:`UserError` if the run is not finished or does not hold the
-    method's model, or if the method's devices do not choose their blocks.
+    ``path`` has bit k set if block k ran. Of a run with ``--retrain``, sessions are left out whose version ran so often
+    on one device that its sessions have not enough others to swap with; :class:`UserError` if that leaves none.
+
+    Raises :class:`UserError` if the run is not finished or does not hold the method's model, or if the method's devices
+    do not choose their blocks.
     """
-    options, model = of_one_model(finished_options(run), run), run / "models" / f"{method}-{seed}.safetensors"
-    if not model.exists():
+    options, folder = finished_options(run), RunFolder(run)
+    if not model_path(folder, method, seed).exists():
         raise UserError(f"{run} has no model of {method} with seed {seed}: play it with --methods {method}")
-    check_model(model, method=method, seed=seed)
-    RunFolder(run).check_world()
-    installed = load_device(model)
-    part = installed.part
-    if part.controller is None or part.interest is None:
-        raise UserError(f"--method {method}: its devices do not choose blocks to be made for them")
-    mapper = load_mapper(model)
-    storage = Storage(run / "world")
+    folder.check_world()
+    storage = Storage(folder.world)
     rows = read_sessions(run)
-    device_sessions = rows[(rows["method"] == method) & (rows["seed"] == seed)][["device", "session"]].to_numpy()
+    mine = rows[(rows["method"] == method) & (rows["seed"] == seed)]
+    versions = mine.get("version", pd.Series(0, mine.index))
+    generator, frames = numpy_generator(seed, "swaps"), []
+    for version, part in mine.groupby(versions, sort=True):
+        device_sessions = part[["device", "session"]].to_numpy()
+        if versions.max() > 0 and not can_swap(device_sessions[:, 0]):
+            continue
+        model = model_path(folder, method, seed, int(str(version)))
+        check_model(model, method=method, seed=seed)
+        installed = load_device(model)
+        if installed.part.controller is None or installed.part.interest is None:
+            raise UserError(f"--method {method}: its devices do not choose blocks to be made for them")
+        whose = partners(device_sessions[:, 0], generator)
+        frames.append(_replay(installed, load_mapper(model), storage, device_sessions, whose, options))
+    if not frames:
+        raise UserError(f"{run}: each version of {method} ran on too few devices for any to swap their networks")
+    return pd.concat(frames, ignore_index=True)
+
+
+def _replay(
+    installed: Installed,
+    mapper: Mapper,
+    storage: Storage,
+    device_sessions: np.ndarray,
+    whose: np.ndarray,
+    options: dict[str, Any],
+) -> pd.DataFrame:
+    """The rows of these device-sessions ``(N, 2)`` with one model; ``whose`` ``(N,)`` are their :func:`partners`."""
+    part = installed.part
     asked = [inference.request(part, *_recent(storage, s, options["memory"])) for s in _chunks(device_sessions)]
     paths, latents = np.concatenate([one.path for one in asked]), torch.cat([one.latent for one in asked])
-    whose = partners(device_sessions[:, 0], numpy_generator(seed, "swaps"))
     frames = []
     for start in range(0, len(device_sessions), CHUNK):
         these = slice(start, start + CHUNK)
@@ -92,17 +119,22 @@ def replay(run: Path, method: str, seed: int) -> pd.DataFrame:
 def partners(devices: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """For each of the device-sessions ``(N,)`` the row of another device's, ``(N,)``, each row dealt out once.
 
-    Raises :class:`UserError` if that cannot be: one device has more than half of all sessions.
+    Raises :class:`UserError` if that cannot be, see :func:`can_swap`.
     """
     order = np.argsort(devices, kind="stable")
     counts = np.bincount(devices)
-    if len(devices) < 2 * counts.max():
+    if not can_swap(devices):
         raise UserError("one device has more than half of the sessions: there are not enough others to swap with")
     # Sorted by device, a shift by at least the longest run and at most its complement leaves every device.
     shift = int(generator.integers(counts.max(), len(devices) - counts.max() + 1))
     out = np.empty_like(order)
     out[order] = np.roll(order, shift)
     return out
+
+
+def can_swap(devices: np.ndarray) -> bool:
+    """Whether each of the device-sessions ``(N,)`` can get another device's: none has more than half of them."""
+    return len(devices) >= 2 * int(np.bincount(devices).max())
 
 
 def _recent(storage: Storage, device_sessions: np.ndarray, memory: int) -> tuple[Tensor, Tensor]:

@@ -26,6 +26,7 @@ from tests.support.machines import possible
 from tests.support.runs import sessions, without_report
 
 pytestmark = [
+    pytest.mark.xdist_group("network"),
     pytest.mark.slow,
     pytest.mark.timeout(1800),
     pytest.mark.skipif(not possible(), reason="network and mount namespaces need Linux and root"),

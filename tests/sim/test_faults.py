@@ -22,14 +22,13 @@ from sim.backends.inprocess import InProcessGrid
 from sim.config import Config
 from sim.experiment import execute
 from tests.support import untrained
-from tests.support.runs import own_cache, sessions, small_config
+from tests.support.runs import sessions, small_config
 
 DEVICES = 12
 
 
 @pytest.fixture(autouse=True)
-def _quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own_cache(tmp_path, monkeypatch)
+def _quick(own_cache: None, monkeypatch: pytest.MonkeyPatch) -> None:
     untrained.install(monkeypatch)
 
 
