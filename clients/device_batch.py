@@ -187,7 +187,7 @@ def _read(message: Message, context: Context, needs: Needs, network: bool) -> Or
     except depot.NotInstalled:
         raise
     except Exception as error:  # what is wrong with a file is for its reader to say, in a type of its choice
-        raise _unreadable(error, depot.depot(context), "installed") from error
+        raise BadMessage(f"a file that is installed on the device cannot be read: {error}") from error
     part = installed.part
     there = {
         "nothing": True,
@@ -242,12 +242,7 @@ def _stream(message: Message, context: Context, config: SessionConfig, num_items
     try:
         storage = open_storage(str(own))
     except Exception as error:
-        raise _unreadable(error, str(own), OWN_STREAM) from error
+        raise BadMessage(f"the device's own stream cannot be read: {error}") from error
     if not storage.has(config.device, config.session):
         raise BadMessage(f"session is {config.session}, which device {config.device} does not have")
     return storage.before(config.device, config.session), storage.during(config.device, config.session)
-
-
-def _unreadable(error: Exception, folder: str, name: str) -> BadMessage:
-    """The refusal of a device whose file in ``folder`` cannot be read; the cloud has no use for a path of its disk."""
-    return BadMessage(f"a file of the device cannot be read: {error}".replace(folder, name))

@@ -25,12 +25,14 @@ protocol, :class:`DeviceFault` that the device could not do what it was told. Wh
 several devices, one message carries theirs (:mod:`clients.batch_messages`).
 """
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, Metadata, MetricRecord, RecordDict
 
+from clients.faults import without_paths
 from clients.fields import (
     COMPARED_FIELDS,
     MEASURED_FIELDS,
@@ -58,12 +60,22 @@ Measured = dict[str, int | float]
 """What a device measured over a session, by the names of :data:`clients.fields.MEASURED_FIELDS`."""
 
 
+RAISED = 2
+"""Flower's code of an error that a device's program raised; Flower exports no name for it."""
+_OF_PROGRAM = (1, RAISED, 6, 7)
+"""Flower's codes of errors of what is installed on a machine; all others say that the engine lost the device."""
+
+
 class DeviceFault(Exception):
     """A device could not do what it was told; the text is one line that says why.
 
     Either its program raised an exception, or it refused the message. Both are faults of this program, not of a device
     that breaks the protocol.
     """
+
+
+class DeviceLost(DeviceFault):
+    """The engine says that it lost the device: a process, a machine, or the way there."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +161,7 @@ def pack_decline(macs: int = 0) -> dict[str, MetricRecord]:
 
 def pack_refusal(reason: str) -> dict[str, ConfigRecord]:
     """The answer of a device that cannot do what it was told."""
-    return {REFUSED: ConfigRecord({"reason": reason})}
+    return {REFUSED: ConfigRecord({"reason": without_paths(reason)})}
 
 
 def check_answers(reply: Message, sent: Metadata) -> None:
@@ -164,11 +176,15 @@ def check_answers(reply: Message, sent: Metadata) -> None:
 def content_of(reply: Message) -> RecordDict:
     """The records of a reply.
 
-    Raises :class:`DeviceFault` if it says that the device could not do what it was told, :class:`BadMessage` if there
-    is nothing in it.
+    Raises :class:`DeviceFault` if it says that the device could not do what it was told, :class:`DeviceLost` if it
+    comes from the engine in the device's place, :class:`BadMessage` if there is nothing in it.
     """
     if reply.has_error():
-        lines = str(reply.error.reason or "").strip().splitlines() or ["no reason given"]
+        lines = _COLOURS.sub("", str(reply.error.reason or "")).strip().splitlines() or ["no reason given"]
+        if reply.error.code not in _OF_PROGRAM:
+            raise DeviceLost(
+                _line(_EXCEPTION.sub(r"\1: ", lines[0])) + (f" ... {_line(lines[-1])}" if lines[1:] else "")
+            )
         raise DeviceFault(_line(lines[-1] if lines[0].startswith("Traceback") else " ".join(lines)))
     if not reply.has_content():
         raise BadMessage("the reply has no content")
@@ -273,6 +289,11 @@ def read_measured(reply: Message, compared: bool, sampled: bool = False) -> Meas
 def _line(text: str) -> str:
     """``text`` as one line of at most 500 characters."""
     return " ".join(text.split())[:500]
+
+
+_COLOURS = re.compile("\x1b\\[[0-9;]*m")
+_EXCEPTION = re.compile(r"^<class '(?:\w+\.)*([\w()]+)'>:<'")
+"""How Flower begins the reason of an error."""
 
 
 def _only(content: RecordDict, names: set[str]) -> None:

@@ -46,6 +46,9 @@ from strategies.registry import METHODS
 from strategies.training.data import TrainingSet
 from strategies.training.loop import EpochRecord
 
+STOPPING = 90.0
+"""Seconds in which Flower ends a ServerApp that was told to stop: with its next heartbeat but one, 30 s each."""
+
 
 @dataclass(frozen=True)
 class World:
@@ -226,7 +229,10 @@ def execute(
     tell_data(world, display)
     finished = run.sessions.exists()
     phases = (2 if config.retrain is None else 3) * config.seeds + 1
-    with run.held(), display.open(describe(config), phases=1 if finished else phases):
+    with (
+        run.held(0.0 if config.superlink is None else STOPPING),
+        display.open(describe(config), phases=1 if finished else phases),
+    ):
         if not finished:
             train_all(config, run, world, display)
             population = Population(grid, register(grid, config.devices, config.supernodes), config.devices)

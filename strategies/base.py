@@ -25,6 +25,7 @@ from clients.messages import (
     NETWORK,
     Decline,
     DeviceFault,
+    DeviceLost,
     DeviceRequest,
     Measured,
     ModelConfig,
@@ -309,7 +310,7 @@ class SessionStrategy(Strategy):
                 check_answers(mine[0], sent)
                 read(result, mine[0])
             except (BadMessage, DeviceFault) as error:
-                result.status = "rejected" if isinstance(error, BadMessage) else "failed"
+                result.status = _status(error)
                 result.problem = str(error)
                 where = result.device_session.device, result.device_session.session
                 log.warning("%s: device %d, session %d: message %s: %s", self.name, *where, result.status, error)
@@ -331,6 +332,13 @@ class SessionStrategy(Strategy):
         device_sessions = self.device_sessions.get(server_round, [])
         if not self.open or next(iter(self.open.values())).device_session not in device_sessions:
             self.begin(device_sessions)
+
+
+def _status(error: BadMessage | DeviceFault) -> Status:
+    """Whose fault it is."""
+    if isinstance(error, DeviceLost):
+        return "lost"
+    return "failed" if isinstance(error, DeviceFault) else "rejected"
 
 
 class AdaptiveStrategy(SessionStrategy):
