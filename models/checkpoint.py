@@ -181,6 +181,7 @@ def load_device(path: Path) -> Installed:
         controller=any(name.startswith("device_part.controller.") for name in tensors),
         interest=any(name.startswith("device_part.interest.") for name in tensors),
         structure=cast(Structure, header.get("structure", "logits")),
+        pairs="device_part.interest.pair.weight" in tensors,
     )
     part.load_state_dict(_below(PART_PREFIX, tensors))
     network = None

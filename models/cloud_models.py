@@ -42,9 +42,10 @@ class AdaptiveModel(nn.Module):
         controller: bool,
         structure: Structure = "logits",
         mapper: type[AnyMapper] = Mapper,
+        pairs: bool = False,
     ) -> None:
         super().__init__()
-        self.device_part = DevicePart(backbone, controller=controller, interest=True, structure=structure)
+        self.device_part = DevicePart(backbone, controller=controller, interest=True, structure=structure, pairs=pairs)
         self.mapper = mapper(backbone, generator)
 
 

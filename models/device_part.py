@@ -31,12 +31,25 @@ class Extractor(nn.Module):
     arithmetic: Arithmetic = SINGLE
     """In which precision a device multiplies, as its backbone's."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, pairs: bool = False) -> None:
+        """With ``pairs`` the GRU reads of each item also its product, number by number, with the item before it.
+
+        What a user goes on to after an item is a relation of two embeddings. A GRU adds what it reads and has to learn
+        a product from its gates; ``128 x 64 + 64`` weights more spare it that.
+        """
         super().__init__()
         self.gru = nn.GRU(DIM, DIM, batch_first=True)
+        self.pair = nn.Linear(2 * DIM, DIM) if pairs else None
+        if self.pair is not None:
+            with torch.no_grad():
+                self.pair.weight[:, :DIM] = torch.eye(DIM)
 
     def forward(self, embedded: Tensor, lengths: Tensor, start: Tensor | None = None) -> Tensor:
         """``embedded`` ``(D, m, d)``, ``lengths`` ``(D,)`` from 1 to m, ``start`` ``(D, d)`` or zeros: ``(D, d)``."""
+        if self.pair is not None:
+            read = torch.cat([embedded, F.pad(embedded[:, :-1], (0, 0, 1, 0)) * embedded], dim=2)
+            exact = self.arithmetic is SINGLE
+            embedded = self.pair(read) if exact else self.arithmetic.product(read, self.pair.weight.T, self.pair.bias)
         if self.arithmetic is not SINGLE:
             return self._step_by_step(embedded, lengths, start)
         if torch.is_grad_enabled() and embedded.device.type == "cpu":
@@ -125,12 +138,19 @@ class DevicePart(nn.Module):
     popularity: Tensor
 
     def __init__(
-        self, backbone: Backbone, *, controller: bool, interest: bool, structure: Structure = "logits"
+        self,
+        backbone: Backbone,
+        *,
+        controller: bool,
+        interest: bool,
+        structure: Structure = "logits",
+        pairs: bool = False,
     ) -> None:
+        """``pairs`` is how the extractor of the latent interest reads, see :class:`Extractor`."""
         super().__init__()
         self.backbone, self.structure = backbone, structure
         self.controller = Controller(backbone.blocks) if controller else None
-        self.interest = Extractor() if interest else None
+        self.interest = Extractor(pairs=pairs) if interest else None
         self.register_buffer("popularity", torch.zeros(backbone.num_items + 1, dtype=torch.int32))
 
     def embed_history(self, history: Tensor) -> Tensor:
@@ -144,7 +164,9 @@ class DevicePart(nn.Module):
         """Multiply-accumulates of the extractors over ``items`` items: 3 gates of two 64 x 64 products, and ``H``."""
         step = 6 * DIM * DIM
         controller = 0 if self.controller is None else items * step + DIM * self.backbone.blocks
-        return controller + (0 if self.interest is None else items * step)
+        if self.interest is None:
+            return controller
+        return controller + items * (step + (0 if self.interest.pair is None else 2 * DIM * DIM))
 
     def paper_request_macs(self, items: int) -> int:
         """The paper's count (Table 5): with 5 items 254,464 for 6 blocks, 254,848 for 12.

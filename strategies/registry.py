@@ -36,6 +36,8 @@ METHODS: "Registry[type[SessionStrategy]]" = Registry(
         "duet-plus-no-dropout": "strategies.ablations:NoDropoutDuetPlus",
         "duet-plus-shared": "strategies.ablations:SharedDuetPlus",
         "forward-ofa-plus": "strategies.forward_ofa_plus:ForwardOFAPlus",
+        "duet-kinds": "strategies.kinds:DuetKinds",
+        "forward-ofa-kinds": "strategies.kinds:ForwardOFAKinds",
         "forward-ofa-plus-random": "strategies.ablations:RandomForwardOFAPlus",
         "forward-ofa-plus-first": "strategies.ablations:FirstForwardOFAPlus",
         "forward-ofa-plus-last": "strategies.ablations:LastForwardOFAPlus",
