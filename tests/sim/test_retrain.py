@@ -237,7 +237,11 @@ def test_a_case_study_shows_each_device_with_the_version_that_it_began_with(chan
         case_study.study(changing, apart)
 
 
-def test_a_run_without_it_has_no_such_columns(config: Config) -> None:
-    run.main(replace(config, retrain=None, methods="devicerec", sessions=1))
-    assert {"version", "bits_installed"}.isdisjoint(sessions(config.folder).columns)
+def test_a_run_without_it_has_one_version_that_is_installed_once_a_device_and_method(config: Config) -> None:
+    run.main(replace(config, retrain=None, methods="devicerec", sessions=2))
+    rows = sessions(config.folder)
+    assert "version" not in rows
+    bits = pd.read_csv(config.folder / "coverage.csv").set_index("method")["bits_installed"]
+    assert (rows["bits_installed"] == rows["method"].map(bits) * (rows["session"] == 0)).all()
+    assert (rows.groupby(["method", "device"])["session"].max() > 0).any()
     assert not (config.folder / "retraining.csv").exists()
