@@ -6,5 +6,5 @@ cd "$(dirname "$0")/../.."
 out="${1:-runs/ceiling}"
 python -m sim.run --devices 1000 --dataset ml1m \
     --methods devicerec,duet-plus,forward-ofa-plus --out "$out/ml1m"
-python -m replay.ceiling "$out/ml1m" --devices 300 --sample 60
+python -m replay.ceiling "$out/ml1m" --devices 100 --sample 20
 python -m sim.run --methods devicerec,duet,duet-plus,forward-ofa-plus --out "$out/generated"
