@@ -72,7 +72,7 @@ def summarise(
     if coverage is not None:
         frame["coverage"] = frame["method"].map(covered_shares(coverage))
         frame["installed_mbit"] = frame["method"].map(coverage.groupby("method")["bits_installed"].mean() / 1e6)
-    if "bits_installed" in sessions:  # every version of the cloud model, the first included
+    if "bits_installed" in sessions and sessions["bits_installed"].notna().any():  # each version of the cloud model
         sums = sessions.groupby(["method", "seed", "device"])["bits_installed"].sum()
         frame["installed_mbit"] = frame["method"].map(sums.groupby("method").mean() / 1e6)
     return frame.reindex(columns=schema.names(schema.SUMMARY))

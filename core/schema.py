@@ -82,7 +82,7 @@ SESSIONS = (
         "multiply-accumulates of the device in a session: predictions, extractors, own training",
         stands_in=_NAN, missing=True,
     ),
-    Column("param_bits", "int64", "bit", "bits of the weights of the network that the device ran (32 a weight)"),
+    Column("param_bits", "int64", "bit", "weights of the network that the device ran, in its precision (32 bits each)"),
     Column("bits_down", "int64", "bit", "bits from the cloud to the device"),
     Column("bits_up", "int64", "bit", "bits from the device to the cloud"),
     Column("seconds_adapt", "float64", "s", "seconds until the device had its network (simulated clock)"),
@@ -126,8 +126,9 @@ SESSIONS = (
     Column("version", "int32", _NUMBER, f"with {_RETRAIN}: version of the cloud model, from 0", optional=_RETRAIN),
     Column(
         "bits_installed", "int64", "bit",
-        f"with {_RETRAIN}: bits of the model that was installed anew for the session, apart from bits_down",
-        optional=_RETRAIN,
+        "bits of the model that was installed for the session, apart from bits_down: in a device's first one, and with "
+        f"{_RETRAIN} in the first with each version",
+        stands_in=_NAN, missing=True,
     ),
     Column("hits_stale", "float64", _COUNT, f"with {_COMPARED}: hits with {_STALE}", optional=_COMPARED, missing=True),
     Column(

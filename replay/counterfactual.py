@@ -9,7 +9,8 @@ Every session of the run is played again from what the devices have on their dis
 * ``other``: the whole network of that other device, path and weights.
 
 If the choice of blocks means anything, ``swapped`` is worse than ``own``. Budgets play no part here, and devices ask
-before every session.
+before every session. Where the cloud trained again (``--retrain``), each session is played with the version that it
+ran, and the other device is one that ran that version, too: the paths and interests of one mean nothing to another.
 """
 
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ from core.seeds import numpy_generator
 from models.backbones.base import BlockWeights
 from models.checkpoint import check_model, load_device, load_mapper
 from models.hypernetwork import block_weights, generate
+from sim.model_cache import model_path
 
 NETWORKS = ("own", "swapped", "all-blocks", "other")
 CHUNK = 256
@@ -37,22 +39,30 @@ CHUNK = 256
 class PlayedSessions:
     """The device-sessions of one method and seed of a finished run, which can be played again with other networks."""
 
-    def __init__(self, run: Path, method: str, seed: int) -> None:
-        """Raises :class:`UserError` if the run is not finished or does not hold the method's model, or if that makes no
-        network for each device."""
-        options, model = of_one_model(finished_options(run), run), run / "models" / f"{method}-{seed}.safetensors"
+    def __init__(self, run: Path, method: str, seed: int, version: int | None = None) -> None:
+        """Of a run with ``--retrain`` the sessions of one ``version`` of the model; None: the run has no others.
+
+        Raises :class:`UserError` if the run is not finished or does not hold the method's model, or if that makes no
+        network for each device.
+        """
+        options, folder = finished_options(run), RunFolder(run)
+        if version is None:
+            options = of_one_model(options, run)
+        model = model_path(folder, method, seed, version or 0)
         if not model.exists():
             raise UserError(f"{run} has no model of {method} with seed {seed}: play it with --methods {method}")
         check_model(model, method=method, seed=seed)
-        RunFolder(run).check_world()
+        folder.check_world()
         self.installed = load_device(model)
         self.part = self.installed.part
         if self.part.interest is None:
             raise UserError(f"--method {method}: the cloud makes no network for each of its devices")
-        self.mapper, self.storage = load_mapper(model), Storage(run / "world")
+        self.mapper, self.storage = load_mapper(model), Storage(folder.world)
         self.context, self.history_length = int(options["context"]), int(options["memory"])
         rows = read_sessions(run)
         mine = (rows["method"] == method) & (rows["seed"] == seed)
+        if version is not None and "version" in rows:
+            mine &= rows["version"] == version
         self.device_sessions: np.ndarray = rows[mine][["device", "session"]].to_numpy()
         """``(N, 2)``: device and session of each."""
 
@@ -118,13 +128,38 @@ def replay(run: Path, method: str, seed: int) -> pd.DataFrame:
     """One row for each device-session and network, see :meth:`PlayedSessions.play`; ``path`` has bit k set if block k
     ran.
 
-    Raises :class:`UserError` as :class:`PlayedSessions` does, and if the method's devices do not choose their blocks.
+    Of a run with ``--retrain``, sessions are left out whose version ran so often on one device that its sessions have
+    not enough others to swap with. Raises :class:`UserError` if that leaves none, as :class:`PlayedSessions` does, and
+    if the method's devices do not choose their blocks.
     """
-    played = PlayedSessions(run, method, seed)
-    if played.part.controller is None:
-        raise UserError(f"--method {method}: its devices do not choose blocks to be made for them")
+    versions = _versions(run, method, seed)
+    generator, frames = numpy_generator(seed, "swaps"), []
+    for version in versions:
+        played = PlayedSessions(run, method, seed, version)
+        if played.part.controller is None:
+            raise UserError(f"--method {method}: its devices do not choose blocks to be made for them")
+        devices = played.device_sessions[:, 0]
+        if len(versions) > 1 and not can_swap(devices):
+            continue
+        frames += _swapped(played, partners(devices, generator))
+    if not frames:
+        raise UserError(f"{run}: each version of {method} ran on too few devices for any to swap their networks")
+    return pd.concat(frames, ignore_index=True)
+
+
+def _versions(run: Path, method: str, seed: int) -> list[int]:
+    """The versions of the method's model that the run's sessions ran; [0] without ``--retrain``."""
+    finished_options(run)
+    rows = read_sessions(run)
+    if "version" not in rows:
+        return [0]
+    mine = (rows["method"] == method) & (rows["seed"] == seed)
+    return sorted(int(version) for version in rows[mine]["version"].unique()) or [0]
+
+
+def _swapped(played: PlayedSessions, whose: np.ndarray) -> list[pd.DataFrame]:
+    """The sessions with each of :data:`NETWORKS`; ``whose`` ``(N,)`` are their :func:`partners`."""
     paths, latents = played.requests(played.before(np.arange(len(played))))
-    whose = partners(played.device_sessions[:, 0], numpy_generator(seed, "swaps"))
     frames = []
     for rows in chunks(np.arange(len(played))):
         own, other = paths[rows], paths[whose[rows]]
@@ -134,23 +169,28 @@ def replay(run: Path, method: str, seed: int) -> pd.DataFrame:
             played.play_on("all-blocks", rows, np.ones_like(own)),
             played.play_made("other", rows, other, latents[whose[rows]]),
         ]
-    return pd.concat(frames, ignore_index=True)
+    return frames
 
 
 def partners(devices: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """For each of the device-sessions ``(N,)`` the row of another device's, ``(N,)``, each row dealt out once.
 
-    Raises :class:`UserError` if that cannot be: one device has more than half of all sessions.
+    Raises :class:`UserError` if that cannot be, see :func:`can_swap`.
     """
     order = np.argsort(devices, kind="stable")
     counts = np.bincount(devices)
-    if len(devices) < 2 * counts.max():
+    if not can_swap(devices):
         raise UserError("one device has more than half of the sessions: there are not enough others to swap with")
     # Sorted by device, a shift by at least the longest run and at most its complement leaves every device.
     shift = int(generator.integers(counts.max(), len(devices) - counts.max() + 1))
     out = np.empty_like(order)
     out[order] = np.roll(order, shift)
     return out
+
+
+def can_swap(devices: np.ndarray) -> bool:
+    """Whether each of the device-sessions ``(N,)`` can get another device's: none has more than half of them."""
+    return len(devices) >= 2 * int(np.bincount(devices).max())
 
 
 def chunks(rows: np.ndarray) -> Iterator[np.ndarray]:

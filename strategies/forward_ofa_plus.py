@@ -75,6 +75,8 @@ class PlusLearner(Learner):
     """Extractors, low-rank mapper and (for Forward-OFA+) controller."""
 
     history_dropout, interest_dropout = HISTORY_DROPOUT, INTEREST_DROPOUT
+    pairs: ClassVar[bool] = False
+    """How the extractor of the latent interest reads, see :class:`models.device_part.Extractor`."""
 
     def __init__(self, *, controller: bool) -> None:
         self.controller = controller
@@ -113,9 +115,17 @@ class PlusLearner(Learner):
 
     def build(self, backbone: Backbone, generator: torch.Generator) -> nn.Module:
         """Build it around the teacher's backbone and network; Forward-OFA+ also takes over its extractor and mapper."""
-        model = AdaptiveModel(backbone, generator, controller=self.controller, structure="path", mapper=LowRankMapper)
+        model = AdaptiveModel(
+            backbone,
+            generator,
+            controller=self.controller,
+            structure="path",
+            mapper=LowRankMapper,
+            pairs=self.pairs,
+        )
         part, known = model.device_part, self.known.part
         part.backbone.load_state_dict(known.backbone.state_dict())
+        assert isinstance(model.mapper, LowRankMapper)
         if part.controller is None or self.mapper is None:
             network = self.known.network
             assert network is not None
@@ -140,8 +150,7 @@ class PlusLearner(Learner):
         assert isinstance(model, AdaptiveModel)
         part, history = model.device_part, batch.history
         if model.training:
-            lost = torch.rand(history.shape, generator=generator) < self.history_dropout
-            history = history.masked_fill(lost.to(history.device), 0)
+            history = self.history(batch, generator)
         embedded, windows, lengths = part.embed_history(history), batch.windows, batch.lengths
         path, extra = None, embedded.new_zeros(())
         learning = model.training and self.searching
@@ -155,6 +164,8 @@ class PlusLearner(Learner):
             if learning:
                 extra = -DIVERSITY * diversity(logits[:, 1:])
         latent = self.latent(part, embedded, lengths, path)
+        if model.training:
+            extra = extra + self.lesson(latent, batch)
         latent = dropout(latent, self.interest_dropout, model.training)
         states = part.backbone.encode(
             windows.unsqueeze(1),
@@ -167,6 +178,15 @@ class PlusLearner(Learner):
             return states, extra
         states, whole = states.chunk(2)
         return states, extra + distillation(states, whole, batch, part.backbone.items)
+
+    def history(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """What the extractors read in training, ``(B, m)``: the history without some of its items."""
+        lost = torch.rand(batch.history.shape, generator=generator) < self.history_dropout
+        return batch.history.masked_fill(lost.to(batch.history.device), 0)
+
+    def lesson(self, latent: Tensor, batch: Batch) -> Tensor:
+        """What the latent interests ``(B, 64)``, or of two runs ``(2 B, 64)``, add to the loss beside the targets."""
+        return latent.new_zeros(())
 
     def latent(self, part: DevicePart, embedded: Tensor, lengths: Tensor, path: Tensor | None) -> Tensor:
         """What the mapper reads, ``(B, 64)``."""

@@ -193,7 +193,8 @@ class InstalledTable(Networks):
         reference = self.installed.reference
         assert reference is not None
         most = reference.most_macs
-        return Footprint(0, 0, reference.weights), Footprint(most, most, reference.weights)
+        table = 32 * reference.weights
+        return Footprint(0, 0, 0, chosen=table), Footprint(most, most, 0, chosen=table)
 
 
 class ReferenceStrategy(SessionStrategy):

@@ -22,7 +22,7 @@ def rerank(batch: DeviceBatch) -> list[Message]:
     past = seen_before(whole, np.minimum(known, np.array([len(one) for one in whole])[:, None]))
     types = _types(batch, real) if reference.types else None
     taken = [
-        Footprint(macs, macs, reference.weights)
+        Footprint(macs, macs, 0, chosen=32 * reference.weights)  # counts stay as they are, whatever the device is
         for macs in _mean(reference.macs(past[real], types), real).round().int().tolist()
     ]
     served = np.array([budget.fits(one) for budget, one in zip(batch.budgets, taken, strict=True)])

@@ -118,6 +118,7 @@ def train(
         batch=recipe.batch,
         seed=seed,
     )
+    learner.study(data, seed)
     model.to(device)
     take = Stepper(learner, model, recipe)
     steps, search = cutter.count(), learner.search_epochs(recipe)
