@@ -43,9 +43,7 @@ def test_flwr_run_plays_the_app(tmp_path: Path) -> None:
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
     }
     try:
-        done = subprocess.run(
-            ["bash", "-e", "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True
-        )
+        done = subprocess.run(["bash", "-e", "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         assert (tmp_path / "run" / "report.html").exists(), done.stdout + done.stderr
     finally:
