@@ -11,7 +11,8 @@ record                 kind            content
 ``policy`` (down)      ConfigRecord    by what the device decides whether to ask (:mod:`clients.decision`)
 ``evaluation`` (down)  ConfigRecord    what the simulator measures besides (:mod:`clients.evaluation`)
 ``request`` (up)       ArrayRecord     ``path``: the blocks of the path, one bit each; ``latent``: 64 float32
-``network`` (down)     ArrayRecord     ``path``, and ``block.k``: float32 weights of each block in it
+``network`` (down)     ArrayRecord     ``path``, and of each block in it what :mod:`models.coding` says: ``block.k``,
+                                       float32 weights, or in the precision of the device
 ``install`` (down)     ArrayRecord     files to install (:mod:`clients.depot`), each by its digest: uint8
 ``measured`` (up)      MetricRecord    the device's own measurements, numbers only
 ``missing`` (up)       ConfigRecord    in place of an answer: what is not installed on the device's machine
@@ -46,6 +47,7 @@ from clients.fields import (
     shown,
 )
 from models.backbones.base import DIM
+from models.coding import BLOCK, Coding
 
 MODEL, REQUEST, NETWORK, MEASURED, REFUSED = "model", "request", "network", "measured", "refused"
 PROBE = PROBE_FIELD.name
@@ -223,30 +225,42 @@ def read_request(reply: Message, rules: RequestRules) -> DeviceRequest | Decline
     return DeviceRequest(path, latent, macs, array_bits(arrays), probe)
 
 
-def pack_network(path: np.ndarray, weights: dict[int, np.ndarray]) -> ArrayRecord:
-    """The network of one device: ``weights[k]`` ``(block_size,)`` for each block ``k`` in its path."""
+def pack_network(path: np.ndarray, weights: dict[int, np.ndarray], coding: Coding | None = None) -> ArrayRecord:
+    """The network of one device: ``weights[k]`` for each block ``k`` in its path, as ``coding`` sends it; as it is
+    without one."""
     arrays = {"path": Array(np.packbits(path, bitorder="little"))}
-    arrays.update({f"block.{k}": Array(value) for k, value in weights.items()})
+    for k, block in weights.items():
+        sent = {BLOCK: block} if coding is None else coding.pack(block)
+        arrays.update({f"{name}.{k}": Array(value) for name, value in sent.items()})
     return ArrayRecord(arrays)
 
 
-def read_network(message: Message, blocks: int, block_size: int) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-    """The path ``(L,)`` bool and the weights of its blocks, checked as the device received them.
+def read_network(message: Message, blocks: int, coding: Coding) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """The path ``(L,)`` bool and its blocks, checked as the device received them.
 
     Raises :class:`BadMessage` for a path that is none of the backbone's, for blocks that it does not name or that are
-    missing, and for weights of another type or number, or that are not finite.
+    missing, and for arrays of another type or number than ``coding`` has, or that are not finite or off its grid.
     """
     record = message.content[NETWORK]
     if not isinstance(record, ArrayRecord) or "path" not in record:
         raise BadMessage(f"'{NETWORK}' must hold arrays, and among them a path")
     path = _path(record, blocks)
     run = np.flatnonzero(path).tolist()
-    expected = {"path", *(f"block.{k}" for k in run)}
+    shapes = coding.shapes
+    expected = {"path", *(f"{name}.{k}" for k in run for name in shapes)}
     if missing := sorted(expected - set(record)):
         raise BadMessage(f"'{NETWORK}' lacks {missing[0]}, which its path names")
     if extra := sorted(set(record) - expected):
         raise BadMessage(f"'{NETWORK}' holds {shown(extra[0])}, which its path does not name")
-    return path, {k: _array(record, f"block.{k}", np.dtype(np.float32), (block_size,)) for k in run}
+    return path, {k: _block(record, k, coding) for k in run}
+
+
+def _block(record: ArrayRecord, k: int, coding: Coding) -> np.ndarray:
+    arrays = {name: _array(record, f"{name}.{k}", *shape) for name, shape in coding.shapes.items()}
+    try:
+        return coding.unpack(arrays)
+    except ValueError as error:
+        raise BadMessage(f"block {k}: {error}") from error
 
 
 def sent_path(record: ArrayRecord) -> int:

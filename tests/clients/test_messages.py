@@ -21,6 +21,7 @@ from clients.messages import (
     read_network,
     read_request,
 )
+from models.coding import FloatCoding
 
 PATH = np.array([True, False, True, True, False, False])
 RULES = RequestRules(6)
@@ -180,7 +181,7 @@ def test_a_network_carries_the_blocks_of_its_path_and_nothing_for_the_others() -
     record = pack_network(PATH, weights)
     assert sorted(record) == ["block.0", "block.2", "block.3", "path"]
     assert array_bits(record) == 3 * 20_800 * 32 + 8
-    path, received = read_network(message(RecordDict({"network": record})), blocks=6, block_size=20_800)
+    path, received = read_network(message(RecordDict({"network": record})), blocks=6, coding=FloatCoding(20_800))
     assert path.tolist() == PATH.tolist()
     assert {k: float(v[0]) for k, v in received.items()} == {0: 0.0, 2: 2.0, 3: 3.0}
     assert array_bits(ArrayRecord()) == 0
