@@ -13,9 +13,10 @@ from clients.decision import POLICY, PolicyConfig
 from clients.evaluation import EVALUATION, Evaluation
 from clients.fields import SESSION_FIELDS, BadMessage, check
 from clients.stream import STREAM, pack_stream
+from clients.upload import PLAIN, UPLOAD, UploadForm
 
 SESSION = "session"
-SIMULATED = frozenset({SESSION, STREAM, BUDGET, POLICY, EVALUATION})
+SIMULATED = frozenset({SESSION, STREAM, BUDGET, POLICY, EVALUATION, UPLOAD})
 """The records of a session config."""
 
 
@@ -35,6 +36,8 @@ class SessionConfig:
     """By what it decides whether to adapt; None: it always does, and remembers nothing."""
     evaluation: Evaluation = field(default_factory=Evaluation)
     """What the simulator measures besides."""
+    upload: UploadForm = PLAIN
+    """In which form it sends its latent interest."""
 
     def records(self) -> dict[str, ArrayRecord | ConfigRecord]:
         """As it travels from the simulation to the device."""
@@ -47,6 +50,8 @@ class SessionConfig:
             records[STREAM] = pack_stream(*self.stream)
         if self.policy is not None:
             records[POLICY] = self.policy.record()
+        if self.upload != PLAIN:
+            records[UPLOAD] = self.upload.record()
         return records
 
     @staticmethod
@@ -60,4 +65,5 @@ class SessionConfig:
             budget=Budget.of(message),
             policy=PolicyConfig.of(message),
             evaluation=Evaluation.of(message),
+            upload=UploadForm.of(message),
         )

@@ -136,6 +136,27 @@ SESSIONS = (
 )  # fmt: skip
 """The columns of ``sessions.parquet``, in this order: it has one row per seed, method, device and session."""
 
+LATENT = tuple(f"latent_{k}" for k in range(64))
+"""The columns of a latent interest."""
+
+UPLOADS = (
+    Column("seed", "int64", _NUMBER, "seed of training and of the devices' draws"),
+    Column("device", "int32", _NUMBER, "number of the device, from 0"),
+    Column("method", "text", "text", "name of the method, as on the command line"),
+    Column("session", "int32", _NUMBER, "number of the session, from 0"),
+    Column("past", "int64", _COUNT, "interactions of the device before the session: when it asked"),
+    Column("path", "int64", _MASK, "the path that it asked for; bit 0 is the first block"),
+    *(
+        Column(
+            name, "float32", _NUMBER, "of the latent interest as the cloud read it; NaN where none was sent",
+            missing=True, signed=True,
+        )
+        for name in LATENT
+    ),
+)  # fmt: skip
+"""The columns of ``uploads.parquet`` (``--uploads``): a row per seed, method and request that arrived, in the order of
+rounds. They are no table of :data:`FILES`, whose columns have a line each in the documents."""
+
 SUMMARY = (
     Column("method", "text", "text", "name of the method"),
     Column("devices", "int64", _COUNT, "devices that played"),

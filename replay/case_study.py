@@ -63,7 +63,7 @@ from torch import Tensor
 
 from clients import inference
 from clients.local_data import SessionEvents, Storage, recent, session_events
-from core.run_folder import RunFolder, finished_options, of_one_model
+from core.run_folder import RunFolder, as_extracted, finished_options, of_one_model
 from models.backbones.base import BlockWeights
 from models.checkpoint import Installed, check_model, load_device, load_mapper
 from models.device_part import DevicePart
@@ -102,7 +102,7 @@ def study(
     run: Path, devices: Sequence[int] | None = None, data_dir: Path | None = None, method: str = METHODS[0]
 ) -> Path:
     """Write the case study of a finished run; returns the file's path."""
-    options = of_one_model(finished_options(run), run)
+    options = as_extracted(of_one_model(finished_options(run), run), run)
     model, dense = (run / "models" / f"{name}-{options['seed']}.safetensors" for name in (method, DENSE))
     if not model.exists():
         raise UserError(f"{run} has no model of {method}: there is no {model}; play it with --methods {method}")

@@ -24,7 +24,7 @@ from clients import inference
 from clients.local_data import SessionEvents, Storage, recent, session_events
 from clients.measurements import path_bits
 from core.errors import UserError
-from core.run_folder import RunFolder, finished_options, of_one_model, read_sessions
+from core.run_folder import RunFolder, as_extracted, finished_options, of_one_model, read_sessions
 from core.seeds import numpy_generator
 from models.candidates import Candidates
 from models.checkpoint import check_model, load_device, load_mapper
@@ -40,7 +40,10 @@ def replay(run: Path, method: str, seed: int) -> pd.DataFrame:
     ``path`` has bit k set if block k ran. Raises :class:`UserError` if the run is not finished or does not hold the
     method's model, or if the method's devices do not choose their blocks.
     """
-    options, model = of_one_model(finished_options(run), run), run / "models" / f"{method}-{seed}.safetensors"
+    options, model = (
+        as_extracted(of_one_model(finished_options(run), run), run),
+        run / "models" / f"{method}-{seed}.safetensors",
+    )
     if not model.exists():
         raise UserError(f"{run} has no model of {method} with seed {seed}: play it with --methods {method}")
     check_model(model, method=method, seed=seed)
