@@ -24,7 +24,7 @@ from replay.privacy.accountant import epsilon
 from replay.privacy.attacker import READS, scores, train
 from replay.privacy.knowledge import Knowledge, Observed, counts, log_prior, open_run
 from replay.privacy.leaks import ITEMS, Sums, by_counts, by_items, by_popularity, leaks
-from replay.privacy.shadow import recorded, shadow
+from replay.privacy.shadow import first_counts, recorded, shadow
 from sim.data.movielens import load_ml1m_people
 
 ATTACKS = ("popularity", "cooccurrence", *READS, "items")
@@ -80,8 +80,9 @@ def _attack(
     note("cooccurrence", leaks(observed, by_counts(observed), popular))
     following = _following(knowledge, observed, seed, reference)
     note("items", leaks(observed, by_items(observed, popular, following), popular))
+    before = first_counts(knowledge)
     for number in range(seeds):
-        made, whose = shadow(knowledge, installed.part, number)
+        made, whose = shadow(knowledge, installed.part, before, number)
         for reads in READS:
             say(
                 f"{method}, seed {seed}: attacker {number + 1} of {seeds}, {reads}, {len(made.owner):,} shadow requests"
@@ -134,7 +135,7 @@ def _following(
     return score
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _by_network(static: Installed, pasts: list[np.ndarray], knowledge: Knowledge) -> torch.Tensor:
     """DeviceRec's scores ``(n, I)`` after each past."""
     part, network = static.part, static.network
@@ -142,7 +143,7 @@ def _by_network(static: Installed, pasts: list[np.ndarray], knowledge: Knowledge
     nothing = [np.ones(1, dtype=np.int64) for _ in pasts]  # an event to predict, whichever
     windows = session_events(pasts, nothing, knowledge.config.resolved_context, "all").windows
     states = part.backbone.encode(windows, lambda k, rows: network[k], keep=None)[:, 0, -1]
-    return part.backbone.score(states).clone()
+    return part.backbone.score(states)
 
 
 def _facts(knowledge: Knowledge, method: str, played: pd.DataFrame) -> dict[str, object]:

@@ -25,16 +25,18 @@ USERS = 2000
 BATCH = 512
 
 
-def shadow(knowledge: Knowledge, part: DevicePart, seed: int) -> tuple[Observed, np.ndarray]:
-    """The training users as if they were devices, and which user each of the observed is, ``(K,)``.
+def first_counts(knowledge: Knowledge) -> Reference:
+    """Co-occurrences in the first parts of the histories alone: as those of the run, they know no live stream."""
+    return counts(_first_parts(knowledge.training, STARTS[0]), knowledge.config)
 
-    Co-occurrences are counted in the first parts of the histories alone, as those of the run know no live stream.
-    """
+
+def shadow(knowledge: Knowledge, part: DevicePart, reference: Reference, seed: int) -> tuple[Observed, np.ndarray]:
+    """The training users as if they were devices, and which user each of the observed is, ``(K,)``; ``reference`` as
+    :func:`first_counts` gives it."""
     training, config = knowledge.training, knowledge.config
     rng = numpy_generator(seed, "shadow requests")
     everybody = np.arange(len(training.offsets) - 1)
     users = np.sort(rng.permutation(everybody)[:USERS])
-    reference = counts(_first_parts(training, STARTS[0]), config)
     known, whose, live, following, owner = [], [], [], [], []
     for user in users.tolist():
         rows = slice(int(training.offsets[user]), int(training.offsets[user + 1]))
