@@ -1,4 +1,4 @@
-"""An attacker on requests that a hand-made linear extractor makes, on noise, on the items themselves; and its measures."""
+"""An attacker on requests of a hand-made linear extractor, on noise, on the items themselves; and its measures."""
 
 import math
 
@@ -11,8 +11,18 @@ from replay.privacy import attacker, people
 from replay.privacy.accountant import epsilon
 from replay.privacy.attacker import Targets, scores, train
 from replay.privacy.knowledge import Observed, codes
-from replay.privacy.leaks import MATCHED, MEMBERSHIP, RECALL, Sums, auc, by_counts, by_items, by_popularity, leaks
-from replay.privacy.leaks import matched_auc
+from replay.privacy.leaks import (
+    MATCHED,
+    MEMBERSHIP,
+    RECALL,
+    Sums,
+    auc,
+    by_counts,
+    by_items,
+    by_popularity,
+    leaks,
+    matched_auc,
+)
 from replay.privacy.shadow import session_starts
 
 ITEMS, USERS, REQUESTS, LIVE = 30, 200, 3, 4
