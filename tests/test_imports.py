@@ -17,8 +17,8 @@ ALLOWED: dict[str, set[str]] = {
     "analysis": {"core"},
 }
 EXCEPTIONS = {"analysis/privacy.py": {"replay"}}
-"""``python -m analysis.privacy`` is a thin command over ``replay.privacy``: it is looked for among the commands that read
-runs, but an attack runs the extractors of a finished run again, which is the business of ``replay``."""
+"""``python -m analysis.privacy`` is a thin command over ``replay.privacy``: it is looked for among the commands that
+read runs, but an attack runs extractors of a finished run again, which is the business of ``replay``."""
 
 
 def imported(path: Path) -> set[str]:
