@@ -45,6 +45,7 @@ class Attacker(nn.Module):
             nn.Linear(inputs + WIDTH * (reads == "uploads"), 2 * WIDTH), nn.GELU(), nn.Dropout(DROPOUT),
             nn.Linear(2 * WIDTH, 2 * WIDTH), nn.GELU(), nn.Dropout(DROPOUT),
         )  # fmt: skip
+        self.direct = nn.Linear(inputs + WIDTH * (reads == "uploads"), 2 * WIDTH, bias=False)
         heads = len(LAST) + 1
         self.heads = nn.Linear(2 * WIDTH, heads * EMBEDDING)
         self.items = nn.Parameter(torch.randn(num_items, EMBEDDING) / EMBEDDING)
@@ -66,7 +67,8 @@ class Attacker(nn.Module):
         if self.inner is not None:
             before = torch.cat([known.unsqueeze(1), codes[:, :-1]], dim=1)
             parts += [codes - before, self.inner(codes)[0]]
-        out: Tensor = self.state(torch.cat(parts, dim=2))
+        joined = torch.cat(parts, dim=2)
+        out: Tensor = self.state(joined) + self.direct(joined)
         return out
 
     def scores(self, states: Tensor, prior: Tensor, seen: Tensor) -> Tensor:

@@ -66,7 +66,8 @@ def mean(sums: Sums, name: str) -> float:
 def found(request: pytest.FixtureRequest) -> dict[str, Sums]:
     out = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attacker, "EPOCHS", 25)
+        patch.setattr(attacker, "EPOCHS", 60)
+        patch.setattr(attacker, "PATIENCE", 10)
         patch.setattr(attacker, "DROPOUT", 0.0)
         for kind in ("linear", "noise"):
             model = train(made(0, kind), np.arange(USERS), request.param, 0)
