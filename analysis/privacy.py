@@ -68,8 +68,10 @@ def compare(runs: Sequence[Path], attackers: int = 3, data_dir: Path | None = No
     loaded = [load(run) for run in runs]
     rows = pd.concat([attacked(run, attackers, data_dir) for run in runs], ignore_index=True)
     titles = {name: title for one in loaded for name, title in one.titles.items()}
-    table = privacy.table(rows, lambda name: titles.get(name, name))
-    Console().print(terminal(table, "What requests give away", privacy.columns(lambda name: titles.get(name, name)), 3))
+    for _, mine in rows.groupby(["run", "method"], sort=False):
+        heading = f"{titles.get(mine['method'].iloc[0], '')}, defence: {mine['defence'].iloc[0]}"
+        shown = privacy.columns(str)[2:]
+        Console().print(terminal(privacy.table(mine, shown), heading, shown))
     if len(runs) == 1:
         print(runs[0] / FILE)
         return

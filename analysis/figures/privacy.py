@@ -96,7 +96,7 @@ def finding(run: Run, frame: pd.DataFrame) -> str:
 
 def tables(run: Run, frame: pd.DataFrame) -> list[Table]:
     """All measures and attacks, and what each defence costs."""
-    return [table(frame, run.title), prices(frame, run.title)]
+    return [table(frame, columns(run.title)), prices(frame, run.title)]
 
 
 def columns(title: Callable[[str], str]) -> Sequence[Column]:
@@ -112,14 +112,14 @@ def columns(title: Callable[[str], str]) -> Sequence[Column]:
     ]
 
 
-def table(frame: pd.DataFrame, title: Callable[[str], str]) -> Table:
+def table(frame: pd.DataFrame, shown: Sequence[Column]) -> Table:
     """A row a method, defence and measure, a column an attack."""
     first = frame.iloc[0]
     caption = (
         f"Protocol {first['protocol']}, {int(first['devices']):,} devices: the cloud knows their histories, the secret "
         f"are the items of the live stream; {int(first['attackers'])} attackers, 95 % intervals over devices."
     )
-    return build(_wide(frame), columns(title), caption)
+    return build(_wide(frame), shown, caption)
 
 
 def prices(frame: pd.DataFrame, title: Callable[[str], str]) -> Table:

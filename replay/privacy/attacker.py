@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from core.seeds import derive, numpy_generator
 from replay.privacy.knowledge import Observed
-from replay.privacy.shadow import user_split
 
 Reads = Literal["history", "upload", "uploads"]
 READS: tuple[str, ...] = get_args(Reads)
@@ -153,21 +152,22 @@ def loss_of(model: Attacker, batch: Batch) -> Tensor:
     return -(likely[requests, heads, items] * shares).sum() / len(states)
 
 
-def train(observed: Observed, whose: np.ndarray, reads: Reads, seed: int) -> Attacker:
-    """An attacker trained on shadow requests; ``whose`` ``(K,)`` says which user each of the observed is.
+def train(observed: Observed, reads: Reads, seed: int) -> Attacker:
+    """An attacker trained on shadow requests.
 
     The epoch with the lowest loss on the users held out is kept.
     """
     rng = numpy_generator(seed, "attacker", reads)
-    held = user_split(whose, HELD_OUT, rng).numpy()
+    users = rng.permutation(len(observed.known))
+    held = max(1, round(HELD_OUT * len(users)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "attacker", reads))
         model = Attacker(reads, observed.codes.shape[1], observed.num_items)
         model.mean.copy_(torch.from_numpy(observed.codes.mean(0)))
         model.deviation.copy_(torch.from_numpy(observed.codes.std(0)).clamp(min=1e-3))
         optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
-        learning, targets = np.flatnonzero(~held), Targets(observed)
-        judging = list(batches(observed, targets, np.flatnonzero(held)))
+        learning, targets = users[held:], Targets(observed)
+        judging = list(batches(observed, targets, users[:held]))
         best, kept, since = np.inf, {k: v.clone() for k, v in model.state_dict().items()}, 0
         for _ in range(EPOCHS):
             model.train()

@@ -82,12 +82,12 @@ def _attack(
     note("items", leaks(observed, by_items(observed, popular, following), popular))
     before = first_counts(knowledge)
     for number in range(seeds):
-        made, whose = shadow(knowledge, installed.part, before, number)
+        made = shadow(knowledge, installed.part, before, number)
         for reads in READS:
             say(
                 f"{method}, seed {seed}: attacker {number + 1} of {seeds}, {reads}, {len(made.owner):,} shadow requests"
             )
-            model = train(made, whose, reads, number)  # type: ignore[arg-type]
+            model = train(made, reads, number)  # type: ignore[arg-type]
             note(reads, leaks(observed, scores(model, observed), popular))
     if knowledge.config.dataset == "ml1m":
         _attack_people(knowledge, observed, seeds, found)
@@ -109,10 +109,12 @@ def _attack_people(
         "uploads": many,
         "items": people.of_items(items, observed.num_items),
     }
+    names = [name for name, label in labels.items() if 0 < label.sum() < len(label)]
+    wanted = np.stack([labels[name] for name in names], axis=1)
     for attack, known in features.items():
-        for name, label in labels.items():
-            if 0 < label.sum() < len(label):
-                found[name, attack] = [(people.told(known, label, number), label) for number in range(seeds)]
+        each = [people.told(known, wanted, number) for number in range(seeds)]
+        for place, name in enumerate(names):
+            found[name, attack] = [(scores[:, place], labels[name]) for scores in each]
 
 
 def _following(

@@ -2,8 +2,8 @@
 
 The attacker learns from the labels of some users and is tested on the others: in five folds, so that every user is
 tested once by an attacker that never saw its label. It is kernel ridge regression on labels of 1 and -1 (Saunders et
-al., ICML 1998), linear or with Gaussian similarity, whichever has the lower leave-one-out error on the users whose
-labels it knows; likewise the ridge.
+al., ICML 1998); of requests linear or with Gaussian similarity, of items linear. Kernel and ridge are those with the
+lowest leave-one-out error on the users whose labels it knows.
 """
 
 import numpy as np
@@ -13,6 +13,8 @@ from core.seeds import numpy_generator
 from replay.privacy.knowledge import Observed
 
 FOLDS = 5
+MANY = 200
+"""As many features are items and not numbers of requests."""
 RIDGES = (0.01, 0.1, 1.0, 10.0)
 """In units of the mean similarity of a user to itself."""
 YOUNG = 35
@@ -38,15 +40,19 @@ def of_items(sequences: list[np.ndarray], num_items: int) -> np.ndarray:
 
 
 def told(features: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
-    """Scores ``(K,)`` of users whose label ``(K,)`` bool is true, each by an attacker that does not know it."""
+    """Scores ``(K, n)`` of users to have each of ``n`` labels ``(K, n)`` bool, by an attacker that does not know the
+    user's own."""
     rng = numpy_generator(seed, "labels")
     fold = rng.permutation(len(labels)) % FOLDS
     centred = features - features.mean(0)
-    centred = centred / np.maximum(centred.std(0), 1e-9) if features.shape[1] < 1000 else centred
-    linear = centred @ centred.T
-    distances = np.diag(linear)[:, None] + np.diag(linear) - 2 * linear
-    kernels = [linear, np.exp(-distances / max(np.median(distances), 1e-12))]
-    out = np.zeros(len(labels))
+    if features.shape[1] >= MANY:
+        kernels = [centred @ centred.T]
+    else:
+        centred = centred / np.maximum(centred.std(0), 1e-9)
+        linear = centred @ centred.T
+        distances = np.diag(linear)[:, None] + np.diag(linear) - 2 * linear
+        kernels = [linear, np.exp(-distances / max(np.median(distances), 1e-12))]
+    out = np.zeros(labels.shape)
     for one in range(FOLDS):
         known, asked = np.flatnonzero(fold != one), np.flatnonzero(fold == one)
         out[asked] = _fit(kernels, known, asked, np.where(labels[known], 1.0, -1.0))
@@ -54,17 +60,20 @@ def told(features: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _fit(kernels: list[np.ndarray], known: np.ndarray, asked: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Scores of the users ``asked`` by the kernel and the ridge with the lowest leave-one-out error on ``known``."""
-    best, found, middle = np.inf, np.zeros(len(asked)), wanted.mean()
+    """Scores ``(len(asked), n)`` by the kernel and the ridge with the lowest leave-one-out error on ``known``, for each
+    label."""
+    best, found = np.full(wanted.shape[1], np.inf), np.zeros((len(asked), wanted.shape[1]))
+    middle = wanted.mean(0)
     for kernel in kernels:
         values, vectors = np.linalg.eigh(kernel[np.ix_(known, known)])
         turned = vectors.T @ (wanted - middle)
         for ridge in RIDGES:
             inverse = 1 / (np.maximum(values, 0) + ridge * np.trace(kernel) / len(kernel))
-            weights = vectors @ (inverse * turned)
-            error = np.mean((weights / np.maximum((vectors**2) @ inverse, 1e-12)) ** 2)
-            if error < best:
-                best, found = error, kernel[np.ix_(asked, known)] @ weights + middle
+            weights = vectors @ (inverse[:, None] * turned)
+            errors = np.mean((weights / np.maximum((vectors**2) @ inverse, 1e-12)[:, None]) ** 2, axis=0)
+            better = errors < best
+            best[better] = errors[better]
+            found[:, better] = (kernel[np.ix_(asked, known)] @ weights + middle)[:, better]
     return found
 
 

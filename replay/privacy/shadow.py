@@ -7,7 +7,6 @@ cloud has everything that it takes: histories with their times, the extractors, 
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from clients import inference
 from clients.local_data import recent
@@ -18,8 +17,8 @@ from models.references import Reference
 from replay.privacy.knowledge import Knowledge, Observed, codes, counts, log_prior
 from strategies.training.data import TrainingSet
 
-STARTS = (0.6, 0.8)
-"""Shares of a history that count as known; what follows is played as a live stream."""
+START = 0.7
+"""Share of a history that counts as known; what follows is played as a live stream."""
 USERS = 2000
 """Training users, drawn at random, whose histories are cut."""
 BATCH = 512
@@ -27,43 +26,37 @@ BATCH = 512
 
 def first_counts(knowledge: Knowledge) -> Reference:
     """Co-occurrences in the first parts of the histories alone: as those of the run, they know no live stream."""
-    return counts(_first_parts(knowledge.training, STARTS[0]), knowledge.config)
+    return counts(_first_parts(knowledge.training, START), knowledge.config)
 
 
-def shadow(knowledge: Knowledge, part: DevicePart, reference: Reference, seed: int) -> tuple[Observed, np.ndarray]:
-    """The training users as if they were devices, and which user each of the observed is, ``(K,)``; ``reference`` as
-    :func:`first_counts` gives it."""
+def shadow(knowledge: Knowledge, part: DevicePart, reference: Reference, seed: int) -> Observed:
+    """The training users as if they were devices; ``reference`` as :func:`first_counts` gives it."""
     training, config = knowledge.training, knowledge.config
     rng = numpy_generator(seed, "shadow requests")
     everybody = np.arange(len(training.offsets) - 1)
     users = np.sort(rng.permutation(everybody)[:USERS])
-    known, whose, live, following, owner = [], [], [], [], []
+    known, live, following, owner = [], [], [], []
     for user in users.tolist():
         rows = slice(int(training.offsets[user]), int(training.offsets[user + 1]))
         items, times = training.items[rows], training.times[rows]
-        for share in STARTS:
-            begin = int(len(items) * share)
-            if not 1 < begin < len(items):
-                continue
-            for start in session_starts(times, begin, config.session_gap, config.session_length):
-                owner.append(len(known))
-                live.append(items[begin:start])
-                again = config.resolved_candidates == "unseen" and items[start] in items[:start]
-                following.append(0 if again else int(items[start]))
-            known.append(items[:begin])
-            whose.append(user)
+        begin = int(len(items) * START)
+        if not 1 < begin < len(items):
+            continue
+        for start in session_starts(times, begin, config.session_gap, config.session_length):
+            owner.append(len(known))
+            live.append(items[begin:start])
+            again = config.resolved_candidates == "unseen" and items[start] in items[:start]
+            following.append(0 if again else int(items[start]))
+        known.append(items[:begin])
     pasts = [np.concatenate([known[k], now]) for k, now in zip(owner, live, strict=True)]
-    return (
-        Observed(
-            known=known,
-            known_codes=extracted(part, known, config.resolved_memory),
-            prior=log_prior(reference, known),
-            owner=np.array(owner, dtype=np.int64),
-            codes=extracted(part, pasts, config.resolved_memory, knowledge.form, rng),
-            live=live,
-            following=np.array(following, dtype=np.int64),
-        ),
-        np.array(whose),
+    return Observed(
+        known=known,
+        known_codes=extracted(part, known, config.resolved_memory),
+        prior=log_prior(reference, known),
+        owner=np.array(owner, dtype=np.int64),
+        codes=extracted(part, pasts, config.resolved_memory, knowledge.form, rng),
+        live=live,
+        following=np.array(following, dtype=np.int64),
     )
 
 
@@ -150,10 +143,3 @@ def _first_parts(training: TrainingSet, share: float) -> TrainingSet:
         validation=training.items[after].astype(np.int64),
         times=training.times[rows],
     )
-
-
-def user_split(whose: np.ndarray, share: float, rng: np.random.Generator) -> torch.Tensor:
-    """Which of the observed ``(K,)`` bool belong to a random ``share`` of the users, none of whom is on both sides."""
-    users = np.unique(whose)
-    held = rng.permutation(users)[: max(1, round(share * len(users)))]
-    return torch.from_numpy(np.isin(whose, held))
