@@ -59,7 +59,7 @@ def compare(runs: Sequence[Path], attackers: int = 3, data_dir: Path | None = No
     from rich.console import Console
 
     from analysis import load, style
-    from analysis.figures import privacy
+    from analysis.sections import privacy
     from analysis.tables import terminal
     from core import atomic
 

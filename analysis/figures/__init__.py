@@ -35,7 +35,6 @@ FIGURES: dict[str, ModuleType] = {
     name: import_module(f"analysis.figures.{name}")
     for name in (
         *("quality_sessions", "change_point", "requests", "stale_fresh", "tradeoff", "block_usage", "block_groups"),
-        "privacy",
         *("paths", "tiers", "tier_costs", "fairness", "budget", "costs", "training"),
     )
 }

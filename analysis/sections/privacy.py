@@ -1,15 +1,19 @@
-"""What requests give away of a device, against the quality that they bring."""
+"""What requests give away of a device, against the quality that they bring: `python -m analysis.privacy RUN`."""
 
+import sys
 from collections.abc import Callable, Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.figures import Drawn
+from analysis.page import Section
 from analysis.run import Run
 from analysis.style import Panel, Sheet
 from analysis.tables import Column, Table, build
 from analysis.text import interval, number, quality
+from core.errors import UserError
 
 FILE = "privacy.csv"
 TITLE = "What requests give away"
@@ -46,10 +50,21 @@ ATTACKS = {
 """Columns of the table, by attack: short, and in words."""
 
 
-def data(run: Run) -> pd.DataFrame | None:
-    """The rows of ``privacy.csv`` (:data:`core.schema.PRIVACY`), if ``python -m analysis.privacy`` has written it."""
+def section(run: Run) -> Section | None:
+    """The section of a report, with its figure; None if nobody has attacked the run.
+
+    Raises :class:`UserError` if ``privacy.csv`` (:data:`core.schema.PRIVACY`) is damaged.
+    """
     file = run.path / FILE
-    return pd.read_csv(file) if file.is_file() else None
+    if not file.is_file():
+        return None
+    try:
+        frame = pd.read_csv(file)
+        drawn = Drawn("privacy", sys.modules[__name__], frame, Sheet(run.methods, run.titles, run.references))
+        return drawn.section(run.path / "figures", finding(run, frame), tables(run, frame))
+    except (KeyError, ValueError) as error:
+        again = "python -m analysis.privacy"
+        raise UserError(f"{file} is damaged ({error!r}); delete it, or make it again: {again}") from error
 
 
 def draw(frame: pd.DataFrame, sheet: Sheet) -> Figure:
