@@ -25,7 +25,7 @@ READS: tuple[str, ...] = get_args(Reads)
 LAST = (1, 10, 50)
 """The lengths of the lists of latest items; the fourth head is for the next one."""
 WIDTH, EMBEDDING, DROPOUT = 128, 64, 0.2
-RATE, BATCH, EPOCHS, PATIENCE = 3e-3, 24, 12, 2
+RATE, BATCH, EPOCHS, PATIENCE = 3e-3, 24, 8, 1
 """Of Adam; users in a batch; most epochs; epochs without a lower loss on the users held out."""
 HELD_OUT = 0.1
 """Share of the users whose requests choose the epoch."""

@@ -4,7 +4,7 @@ Besides the attackers there stand what the cloud can guess without any request (
 history, the same network without requests) and what it would have if the devices sent their items.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +50,7 @@ def measure(folder: Path, seeds: int = 3, data_dir: Path | None = None, say: Say
     reference = counts(knowledge.training, knowledge.config)
     found = []
     for method in asked:
-        parts = [_attack(knowledge, reference, method, seed, seeds, say) for seed in knowledge.config.seed_list]
+        parts = [_attack(knowledge, reference, method, seed, range(seeds), say) for seed in knowledge.config.seed_list]
         played = rows[rows["method"] == method]
         facts = _facts(knowledge, method, played)
         found += [{**facts, **row} for row in _levels(parts)]
@@ -58,7 +58,7 @@ def measure(folder: Path, seeds: int = 3, data_dir: Path | None = None, say: Say
 
 
 def _attack(
-    knowledge: Knowledge, reference: Reference, method: str, seed: int, seeds: int, say: Say
+    knowledge: Knowledge, reference: Reference, method: str, seed: int, attackers: Sequence[int], say: Say
 ) -> dict[tuple[str, str], list[object]]:
     """What each attack has found of one method and seed, by measure and attack: a result for each attacker."""
     installed = knowledge.installed(method, seed)
@@ -81,21 +81,19 @@ def _attack(
     following = _following(knowledge, observed, seed, reference)
     note("items", leaks(observed, by_items(observed, popular, following), popular))
     before = first_counts(knowledge)
-    for number in range(seeds):
+    for number in attackers:
         made = shadow(knowledge, installed.part, before, number)
         for reads in READS:
-            say(
-                f"{method}, seed {seed}: attacker {number + 1} of {seeds}, {reads}, {len(made.owner):,} shadow requests"
-            )
+            say(f"{method}, seed {seed}: attacker {number}, {reads}, {len(made.owner):,} shadow requests")
             model = train(made, reads, number)  # type: ignore[arg-type]
             note(reads, leaks(observed, scores(model, observed), popular))
     if knowledge.config.dataset == "ml1m":
-        _attack_people(knowledge, observed, seeds, found)
+        _attack_people(knowledge, observed, attackers, found)
     return found
 
 
 def _attack_people(
-    knowledge: Knowledge, observed: Observed, seeds: int, found: dict[tuple[str, str], list[object]]
+    knowledge: Knowledge, observed: Observed, attackers: Sequence[int], found: dict[tuple[str, str], list[object]]
 ) -> None:
     """Tell gender and age; what is found goes into ``found``: scores and labels."""
     facts = load_ml1m_people(knowledge.data_dir)
@@ -112,7 +110,7 @@ def _attack_people(
     names = [name for name, label in labels.items() if 0 < label.sum() < len(label)]
     wanted = np.stack([labels[name] for name in names], axis=1)
     for attack, known in features.items():
-        each = [people.told(known, wanted, number) for number in range(seeds)]
+        each = [people.told(known, wanted, number) for number in attackers]
         for place, name in enumerate(names):
             found[name, attack] = [(scores[:, place], labels[name]) for scores in each]
 
