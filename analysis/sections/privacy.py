@@ -12,7 +12,7 @@ from analysis.page import Section
 from analysis.run import Run
 from analysis.style import Panel, Sheet
 from analysis.tables import Column, Table, build
-from analysis.text import interval, number, quality
+from analysis.text import interval, number, quality, records
 from core.errors import UserError
 
 FILE = "privacy.csv"
@@ -87,11 +87,10 @@ def _dots(axis: Axes, frame: pd.DataFrame, sheet: Sheet) -> None:
         axis.errorbar(found["quality"], found["value"], yerr=bars, elinewidth=1, **arguments)
         without = mine[mine["attack"] == "history"]
         axis.plot(without["quality"], without["value"], color=look.colour, marker="_", linestyle="none")
-        for row in found.itertuples():
-            if row.defence != "none":
-                axis.annotate(
-                    str(row.defence), (row.quality, row.value), (3, 3), textcoords="offset points", fontsize=6
-                )
+        for row in records(found):
+            if row["defence"] != "none":
+                place = row["quality"], row["value"]
+                axis.annotate(row["defence"], place, (3, 3), textcoords="offset points", fontsize=6)
     axis.margins(0.12)
 
 

@@ -21,7 +21,7 @@ from core.seeds import derive, numpy_generator
 from replay.privacy.knowledge import Observed
 
 Reads = Literal["history", "upload", "uploads"]
-READS: tuple[str, ...] = get_args(Reads)
+READS: tuple[Reads, ...] = get_args(Reads)
 LAST = (1, 10, 50)
 """The lengths of the lists of latest items; the fourth head is for the next one."""
 WIDTH, EMBEDDING, DROPOUT = 128, 64, 0.2
@@ -99,7 +99,8 @@ class Targets:
         sizes = self.offsets[requests + 1] - self.offsets[requests]
         rows = np.concatenate([np.arange(self.offsets[one], self.offsets[one + 1]) for one in requests.tolist()])
         places = np.repeat(np.arange(len(requests)), sizes)
-        return tuple(map(torch.from_numpy, (places, self.heads[rows], self.items[rows], self.shares[rows])))
+        heads, items, shares = (torch.from_numpy(x[rows]) for x in (self.heads, self.items, self.shares))
+        return torch.from_numpy(places), heads, items, shares
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ ATTACKS = ("popularity", "cooccurrence", *READS, "items")
 PEOPLE = ("gender", "age")
 
 Say = Callable[[str], None]
+Found = dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray]]]
+"""By measure and attack: of every attacker sums and counts of the devices, or scores and labels of the users."""
 
 
 def measure(folder: Path, seeds: int = 3, data_dir: Path | None = None, say: Say = print) -> pd.DataFrame:
@@ -59,7 +61,7 @@ def measure(folder: Path, seeds: int = 3, data_dir: Path | None = None, say: Say
 
 def _attack(
     knowledge: Knowledge, reference: Reference, method: str, seed: int, attackers: Sequence[int], say: Say
-) -> dict[tuple[str, str], list[object]]:
+) -> Found:
     """What each attack has found of one method and seed, by measure and attack: a result for each attacker."""
     installed = knowledge.installed(method, seed)
     observed = recorded(knowledge, installed.part, reference, method, seed)
@@ -69,7 +71,7 @@ def _attack(
             "play --protocol stream and more sessions"
         )
     popular = knowledge.popular
-    found: dict[tuple[str, str], list[object]] = {}
+    found: Found = {}
 
     def note(attack: str, sums: Sums) -> None:
         for name, one in sums.items():
@@ -85,16 +87,14 @@ def _attack(
         made = shadow(knowledge, installed.part, before, number)
         for reads in READS:
             say(f"{method}, seed {seed}: attacker {number}, {reads}, {len(made.owner):,} shadow requests")
-            model = train(made, reads, number)  # type: ignore[arg-type]
+            model = train(made, reads, number)
             note(reads, leaks(observed, scores(model, observed), popular))
     if knowledge.config.dataset == "ml1m":
         _attack_people(knowledge, observed, attackers, found)
     return found
 
 
-def _attack_people(
-    knowledge: Knowledge, observed: Observed, attackers: Sequence[int], found: dict[tuple[str, str], list[object]]
-) -> None:
+def _attack_people(knowledge: Knowledge, observed: Observed, attackers: Sequence[int], found: Found) -> None:
     """Tell gender and age; what is found goes into ``found``: scores and labels."""
     facts = load_ml1m_people(knowledge.data_dir)
     who = [facts[knowledge.interactions.user_ids[user]] for user in knowledge.streams.users.tolist()]
@@ -180,7 +180,7 @@ def defence(knowledge: Knowledge) -> str:
     return ", ".join(parts) or "none"
 
 
-def _levels(parts: list[dict[tuple[str, str], list[object]]]) -> Iterator[dict[str, object]]:
+def _levels(parts: list[Found]) -> Iterator[dict[str, object]]:
     """A row a measure and attack: value, interval over devices, standard deviation over attackers."""
     for name in (*ITEMS, *PEOPLE):
         for attack in ATTACKS:
@@ -191,7 +191,7 @@ def _levels(parts: list[dict[tuple[str, str], list[object]]]) -> Iterator[dict[s
             yield {"measure": name, "attack": attack, **row, "attackers": len(found)}
 
 
-def _of_items(found: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:  # type: ignore[type-arg]
+def _of_items(found: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
     """Of sums over devices: attackers are averaged before devices are drawn."""
     sums = pd.DataFrame({"top": np.mean([a for a, _ in found], 0), "bottom": np.mean([b for _, b in found], 0)})
     value, low, high = level(sums[sums["bottom"] > 0], "top", "bottom")
@@ -199,7 +199,7 @@ def _of_items(found: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:  
     return {"value": value, "low": low, "high": high, "sd": float(np.std(each, ddof=1)) if len(each) > 1 else np.nan}
 
 
-def _of_people(found: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:  # type: ignore[type-arg]
+def _of_people(found: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
     """Of scores and labels: the interval is that of the mean score of all attackers."""
     each = [people.auc(scores, labels) for scores, labels in found]
     low, high = people.interval(np.mean([scores for scores, _ in found], 0), found[0][1])

@@ -108,7 +108,7 @@ def recorded(knowledge: Knowledge, part: DevicePart, reference: Reference, metho
         for start, count in zip(streams.offsets[:-1].tolist(), streams.live_start.tolist(), strict=True)
     ]
     live, following = [], []
-    for device, session, past in mine[["device", "session", "past"]].itertuples(index=False):
+    for device, session, past in mine[["device", "session", "past"]].to_numpy().tolist():
         before, now = streams.of_session(device, session)
         live.append(np.asarray(before[len(known[device]) : past]))
         again = config.resolved_candidates == "unseen" and now[0] in before
