@@ -20,7 +20,7 @@ def ask(batch: DeviceBatch, redraw: Redraw | None = None) -> list[Message]:
     part, (history, lengths) = batch.part, batch.history
     most = torch.tensor(
         [
-            budget.blocks_to_fetch(part, batch.context, length, config.upload.latent_bits)
+            budget.blocks_to_fetch(batch.installed, batch.context, length, config.upload.latent_bits)
             for budget, length, config in zip(batch.budgets, lengths.tolist(), batch.configs, strict=True)
         ]
     )

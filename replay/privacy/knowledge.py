@@ -129,7 +129,10 @@ def open_run(folder: Path, data_dir: Path | None = None) -> Knowledge:
     run.check_world()
     config = _config(options)
     interactions = data.load(config.dataset, data_dir, columns=config.columns, ties=config.ties, seed=config.seed)
-    streams = Streams(**sealed.map_arrays(run.world, [field.name for field in fields(Streams)], WORLD_FIX))
+    names = [
+        field.name for field in fields(Streams) if field.name != "types"
+    ]  # of a generated user, which no device knows
+    streams = Streams(**sealed.map_arrays(run.world, names, WORLD_FIX))
     instant = split_instant(interactions) if config.split == "time" else None
     training = training_set(interactions, streams, config, instant)
     actions = read_config(folder, "actions")["actions"]
