@@ -78,9 +78,9 @@ def found(request: pytest.FixtureRequest) -> dict[str, Sums]:
 
 def test_a_linear_extractor_is_inverted(found: dict[str, Sums]) -> None:
     assert mean(found["linear"], "recall@50") > 0.99  # 25 items are left, all of them are in a list of 50
-    assert mean(found["linear"], MEMBERSHIP) > 0.97
-    assert mean(found["linear"], MATCHED) > 0.97
-    assert mean(found["linear"], "recall@10") > 0.8
+    assert mean(found["linear"], MEMBERSHIP) > 0.93
+    assert mean(found["linear"], MATCHED) > 0.93
+    assert mean(found["linear"], "recall@10") > 0.75
 
 
 def test_noise_tells_nothing(found: dict[str, Sums]) -> None:
