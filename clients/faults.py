@@ -9,7 +9,8 @@ import traceback
 from pathlib import Path
 
 _SEPARATORS = re.compile(r"[/\\]")
-_QUOTED = re.compile(r"(['\"])((?:(?!\1)[^\n])*[/\\](?:(?!\1)[^\n])*)\1")
+_QUOTED = re.compile(r"(?<!\w)(['\"])((?:(?!\1)[^\n])*[/\\](?:(?!\1)[^\n])*)\1(?!\w)")
+"""Not what lies between two apostrophes of words."""
 _WORD = re.compile(r"\S*[/\\]\S*")
 
 

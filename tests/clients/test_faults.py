@@ -21,6 +21,7 @@ from sim.backends.inprocess import InProcessGrid
         ("[Errno 18] Invalid link: '/srv/a' -> '/home/u/b'", "[Errno 18] Invalid link: 'a' -> 'b'"),
         (r"cannot open C:\Users\me\x.bin now", "cannot open x.bin now"),
         ("~/devices/, ../up/there: damaged", ", there: damaged"),
+        ("the device's stream /srv/x.npy isn't whole", "the device's stream x.npy isn't whole"),
         ("no such layer\nin this network", "no such layer\nin this network"),
         ("/", ""),
     ],
