@@ -105,9 +105,9 @@ def test_rows_count_what_was_sent_and_networks_are_not_made_again(
 def test_of_a_path_alone_every_device_gets_the_same_network(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     pack, made = base.pack_network, []
 
-    def noted(path, weights):  # type: ignore[no-untyped-def]
+    def noted(path, weights, *coding):  # type: ignore[no-untyped-def]
         made.append((path.tobytes(), b"".join(weights[k].tobytes() for k in sorted(weights))))
-        return pack(path, weights)
+        return pack(path, weights, *coding)
 
     monkeypatch.setattr(base, "pack_network", noted)
     run.main(replace(config, upload="path"))
