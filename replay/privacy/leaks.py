@@ -90,7 +90,9 @@ def matched_auc(score: np.ndarray, secret: np.ndarray, others: np.ndarray, popul
     # Of equally popular ones neither the lower nor the higher id is nearer: an order that depends on nothing.
     order = np.lexsort((others * 2654435761 % 2**32, popular[others - 1]))
     others = others[order]
-    middle = np.searchsorted(popular[others - 1], popular[secret - 1])
+    counts = popular[others - 1]
+    below, above = (np.searchsorted(counts, popular[secret - 1], side=side) for side in ("left", "right"))
+    middle = (below + above) // 2  # of equally popular ones: as many of them before as after
     first = np.clip(middle - NEAREST // 2, 0, max(len(others) - NEAREST, 0))
     near = others[np.minimum(first[:, None] + np.arange(min(NEAREST, len(others))), len(others) - 1)]
     mine, theirs = score[secret - 1][:, None], score[near - 1]
