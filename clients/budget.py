@@ -20,6 +20,7 @@ from flwr.app import ConfigRecord, Message
 
 from clients.fields import BUDGET_FIELDS, check
 from models.backbones.base import DIM
+from models.checkpoint import Installed
 from models.device_part import DevicePart
 from models.shared.plain import Footprint, footprint
 
@@ -34,9 +35,9 @@ class Budget:
     macs: float = math.inf
     """Multiply-accumulates of one inference."""
     model_bits: float = math.inf
-    """Weights of the device's own network, times 32."""
+    """Weights of the device's own network and of what it makes networks of, times 32."""
     update_bits: float = math.inf
-    """Weights that come down for one session, times 32."""
+    """Weights that come down for one session, times 32, or the bits of a code of them."""
     joules: float = math.inf
     """Of the whole session."""
     predictions: int = 0
@@ -88,22 +89,32 @@ class Budget:
         """Whether a session with a network that is on the device already fits, whatever that network consists of."""
         return self.allows(macs=taken.macs, model_bits=32 * taken.weights, once=once)
 
-    def blocks_to_run(self, part: DevicePart, context: int) -> int:
-        """The most blocks of its own the device can run if it has them already, or :data:`NOTHING_FITS`."""
-        return next((k for k in _downwards(part) if self.fits(_plain(part, context, k))), NOTHING_FITS)
+    def blocks_to_run(self, installed: Installed, context: int) -> int:
+        """The most blocks of its own the device can run if it has them already, or :data:`NOTHING_FITS`.
 
-    def blocks_to_fetch(self, part: DevicePart, context: int, items: int) -> int:
-        """The most blocks it can ask for and run, ``items`` being what the extractors read; or :data:`NOTHING_FITS`."""
+        What it makes blocks of stays in its memory beside them.
+        """
+        part = installed.part
+        for blocks in _downwards(part):
+            taken = _plain(part, context, blocks)
+            if self.allows(macs=taken.macs, model_bits=32 * taken.weights + installed.making_bits):
+                return blocks
+        return NOTHING_FITS
+
+    def blocks_to_get(self, installed: Installed, context: int, items: int) -> int:
+        """The most blocks it can ask for or make itself, and run, ``items`` being what the extractors read; or
+        :data:`NOTHING_FITS`."""
+        part, asks = installed.part, installed.delivery.how != "local"
         path = 8 * -(-part.backbone.blocks // 8)
         for blocks in _downwards(part):
-            taken, update = _plain(part, context, blocks), 32 * blocks * part.backbone.block_size
+            taken, update = _plain(part, context, blocks), installed.update_bits(blocks)
             if self.allows(
                 macs=taken.macs,
-                model_bits=32 * taken.weights,
-                once=part.request_macs(items),
+                model_bits=32 * taken.weights + installed.making_bits,
+                once=part.request_macs(items) + installed.making_macs(blocks),
                 update_bits=update,
-                bits_down=update + path,
-                bits_up=32 * DIM + path,
+                bits_down=update + path if asks else 0,
+                bits_up=32 * DIM + path if asks else 0,
             ):
                 return blocks
         return NOTHING_FITS
