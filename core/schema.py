@@ -55,6 +55,7 @@ _NUMBER, _COUNT, _MASK, _MACS = "number", "count", "bit mask", "multiply-accumul
 _NAN = float("nan")
 _SUM, _SHARE, _CHANGE = "0 to 1, summed over events", "0 to 1", "-1 to 1"
 _COMPARED, _SAMPLED, _RETRAIN = "--compare-stale", "--evaluate sampled:N", "--retrain"
+_MONTH = "in the sessions that begin within 30 days of a device's first"
 _STALE, _FRESH = "the network of the last adaptation", "the network that an adaptation before this session gives"
 
 SESSIONS = (
@@ -208,6 +209,14 @@ SUMMARY = (
         f"model that a device has installed before its first session, and with {_RETRAIN} anew; mean over devices",
         missing=True,
     ),
+    Column(
+        "month_mbit", "float64", "10^6 bit",
+        f"traffic of a device {_MONTH}, and what is installed; mean over devices and seeds", missing=True,
+    ),
+    Column(
+        "month_joules", "float64", "J",
+        f"energy of a device {_MONTH}, receiving what is installed included; mean over devices and seeds", missing=True,
+    ),
 )  # fmt: skip
 """The columns of ``summary.csv``, in this order: it has one row per method. Other tools read the first fourteen."""
 
@@ -221,7 +230,19 @@ COVERAGE = (
     Column("items", "int64", _COUNT, "items of the data set"),
     Column(
         "bits_installed", "float64", "bit",
-        "bits of the model that is on every device before its first session: shared part, network, table of counts",
+        "bits of the model that is on every device before its first session: shared part, network, table of counts, "
+        "what it makes networks of",
+        stands_in=_NAN, missing=True,
+    ),
+    Column(
+        "month_sessions", "float64", _COUNT, f"sessions {_MONTH}, mean over devices", stands_in=_NAN, missing=True,
+    ),
+    Column(
+        "month_bits", "float64", "bit",
+        f"bits in both directions {_MONTH}, and of what is installed; mean over devices", stands_in=_NAN, missing=True,
+    ),
+    Column(
+        "month_joules", "float64", "J", f"energy of a device {_MONTH}, receiving what is installed included; mean",
         stands_in=_NAN, missing=True,
     ),
 )  # fmt: skip

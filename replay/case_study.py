@@ -67,8 +67,9 @@ from core.run_folder import RunFolder, finished_options, of_one_model
 from models.backbones.base import BlockWeights
 from models.checkpoint import Installed, check_model, load_device, load_mapper
 from models.device_part import DevicePart
-from models.hypernetwork import block_weights
+from models.hypernetwork import AnyMapper, block_weights
 from models.metrics import best_items, hits, ndcg, ranks
+from replay.networks import delivery_of
 from sim import data
 from sim.data.interactions import Interactions
 
@@ -114,7 +115,7 @@ def study(
     scene = look(Storage(run / "world"), installed, options["memory"], options["context"])
     if dense.exists():
         check_model(dense, method=DENSE, seed=options["seed"])
-    answers = _answers(scene, part, model, dense)
+    answers = _answers(scene, part, load_mapper(model, delivery_of(options)), dense)
     chosen = list(devices) if devices is not None else pick(scene.paths.numpy())
     for one in chosen:
         if not 0 <= one < len(scene.following):
@@ -167,9 +168,7 @@ def partners(latents: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def _answers(scene: Scene, part: DevicePart, model: Path, dense: Path) -> dict[str, Answer]:
-    mapper = load_mapper(model)
-
+def _answers(scene: Scene, part: DevicePart, mapper: AnyMapper, dense: Path) -> dict[str, Answer]:
     def generated(who: Tensor, whose: Tensor, paths: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
         return _rank(scene, part, who, block_weights(mapper.block, latents[whose]), paths[whose])
 

@@ -29,6 +29,7 @@ from core.seeds import numpy_generator
 from models.candidates import Candidates
 from models.checkpoint import check_model, load_device, load_mapper
 from models.hypernetwork import block_weights, generate
+from replay.networks import delivery_of
 
 NETWORKS = ("own", "swapped", "all-blocks", "other")
 CHUNK = 256
@@ -49,7 +50,7 @@ def replay(run: Path, method: str, seed: int) -> pd.DataFrame:
     part = installed.part
     if part.controller is None or part.interest is None:
         raise UserError(f"--method {method}: its devices do not choose blocks to be made for them")
-    mapper = load_mapper(model)
+    mapper = load_mapper(model, delivery_of(options))
     storage = Storage(run / "world")
     rows = read_sessions(run)
     device_sessions = rows[(rows["method"] == method) & (rows["seed"] == seed)][["device", "session"]].to_numpy()

@@ -222,7 +222,8 @@ def execute(
             with one_thread():  # training takes as many as there are
                 play_all(config, run, world, device_sessions, population, display)
             rows = run.gather(config.seed_list, config.method_names, len(device_sessions))
-            save_coverage(run, rows, world.interactions.num_items, display.warn)
+            fleet = Fleet(world.streams, world.scenario, config.seed)
+            save_coverage(run, rows, world.interactions.num_items, display.warn, fleet, config.resolved_delivery)
             run.finish(rows)
             clear_devices(run)
         display.phase("drawing figures and report")
@@ -255,7 +256,7 @@ def play_all(
                         model_path(run, method.cloud_model, seed, k)
                         for k in range(1, 1 if again is None else len(again))
                     ]
-                    strategy = method(model, device_sessions, later)
+                    strategy = method(model, device_sessions, later, config.resolved_delivery)
                     policy_setup = prepare_policy(
                         config,
                         run,
