@@ -307,6 +307,22 @@ PAIRED = (
 )
 """Of a comparison's ``paired.csv``: one row per method and pair of settings."""
 
+DELIVERIES = (
+    Column("setting", "text", "text", "name of the setting"),
+    Column("delivery", "text", "text", "how devices come to their networks: weights, a code of so many bits, or local"),
+    Column("method", "text", "text", "name of the method"),
+    *(
+        next(column for column in SUMMARY if column.name == name)
+        for name in ("ndcg@10", "ndcg@10_low", "ndcg@10_high", "served", "uplink_kbit")
+    ),
+    Column("session_mbit", "float64", "10^6 bit", "bits in both directions, mean over device-sessions"),
+    *(
+        next(column for column in SUMMARY if column.name == name)
+        for name in ("joules", "macs_session_m", "seconds_adapt", "installed_mbit", "month_mbit", "month_joules")
+    ),
+)
+"""Of a comparison's ``deliveries.csv``: one row per setting and method whose networks are delivered."""
+
 CHANGE = (
     Column("method", "text", "text", "name of the method"),
     Column("devices", "int64", _COUNT, "devices whose change the run reaches"),
@@ -388,6 +404,7 @@ FILES = {
     "tiers.csv": TIERS,
     "fairness.csv": FAIRNESS,
     "paired.csv": PAIRED,
+    "deliveries.csv": DELIVERIES,
     "around.csv": CHANGE,
     "policies.csv": POLICIES,
 }
