@@ -70,8 +70,8 @@ SESSION_FIELDS = (
 
 BUDGET_FIELDS = (
     Field("macs", float, "ceiling of multiply-accumulates of one inference", high=math.inf),
-    Field("model_bits", float, "ceiling of the network's weights, times 32", high=math.inf),
-    Field("update_bits", float, "ceiling of the weights that come down for a session, times 32", high=math.inf),
+    Field("model_bits", float, "ceiling of the weights of the network and of what makes it, times 32", high=math.inf),
+    Field("update_bits", float, "ceiling of the bits of weights or codes that come down for a session", high=math.inf),
     Field("joules", float, "ceiling of the whole session's energy", high=math.inf),
     Field("predictions", int, "inferences that the energy is planned for"),
     Field("seconds_per_mac", float, "of today's computing"),

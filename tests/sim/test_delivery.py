@@ -143,7 +143,7 @@ def test_what_is_installed_and_the_first_month_by_hand(runs: Runs) -> None:
     assert month["month_bits"] == month["bits_installed"]
     assert month["month_joules"] > mine["joules"].sum() / 9
     assert found["weights"].loc["duet-plus", "month_bits"] == pytest.approx(
-        bits["weights"]["duet-plus"] + 3 * (16 + 64 * 32 + 2 * 32 * 20_800)
+        bits["weights"]["duet-plus"] + len(mine) / 9 * (16 + 64 * 32 + 2 * 32 * 20_800)
     )
 
 
