@@ -13,6 +13,9 @@ from flwr.app import Message
 
 from clients.app import app
 from core.errors import UserError
+from models.metrics import hits, ranks
+from replay import counterfactual
+from replay.networks import own_network
 from sim import model_cache
 from sim.backends.inprocess import InProcessGrid
 from sim.config import Config
@@ -101,10 +104,10 @@ def test_a_code_of_32_bits_and_a_network_made_locally_rank_as_the_weights_do(run
 def test_what_is_sent_and_computed_by_hand(runs: Runs) -> None:
     weights, code, local = (runs.play(name, **({"delivery": name} if name != "weights" else {}))[0] for name in
                             ("weights", "code", "local"))  # fmt: skip
-    short, shorter = (runs.play(f"code{bits}", delivery="code", code_bits=bits)[0] for bits in (16, 8))
+    shorter = runs.play("code8", delivery="code", code_bits=8)[0]
     blocks = weights["blocks"]
     assert (weights["bits_down"] == 8 + blocks * 32 * 20_800).all()
-    for rows, each in ((code, 368 * 32), (short, 368 * 16), (shorter, 368 * 8 + 6 * 32)):
+    for rows, each in ((code, 368 * 32), (shorter, 368 * 8 + 6 * 32)):
         assert (rows["bits_down"] == 8 + rows["blocks"] * each).all()
         assert (rows["bits_up"] == 8 + 64 * 32).all()
         assert (rows["macs_session"] - weights["macs_session"] == blocks * FOLD).all()
@@ -169,26 +172,17 @@ def test_by_its_policy_a_device_makes_its_network_as_often_as_it_would_ask(runs:
     assert not local["requested"].any()
 
 
-def mix(folder: Path, numbers: int) -> str:
-    """A kind of device with room for so many numbers."""
-    path = folder / f"room-{numbers}.toml"
-    path.write_text(f'base = "paper-device"\n[budget]\nmodel_mbyte = {4 * numbers / 1e6!r}\n', encoding="utf-8")
-    return str(path)
-
-
 def test_a_device_without_room_for_the_mapper_is_not_served(runs: Runs) -> None:
-    network = BLOCKS * 20_800
-    for numbers, ends in ((MAPPER + network, True), (MAPPER + network - 1, False)):
-        rows = runs.play(f"room-{numbers}", delivery="local", scenario=mix(runs.folder, numbers))[0]
-        served = rows.groupby("method")["served"].agg(["all", "any"])
-        assert served.loc["duet-plus"].tolist() == [ends, ends]
-        assert served.loc["forward-ofa-plus", "all"]  # one block less, or none
-        assert rows[~rows["served"]]["macs_session"].sum() == 0
-        assert rows[rows["method"] == "forward-ofa-plus"]["blocks"].max() == BLOCKS - (not ends)
-    needs_bases = runs.play("room-code", delivery="code", scenario=mix(runs.folder, BASES + network - 1))[0]
-    assert not needs_bases[needs_bases["method"] == "duet-plus"]["served"].any()
-    weights = runs.play("room-weights", scenario=mix(runs.folder, network))[0]
-    assert weights["served"].all()
+    """There is room for the network and for all of the mapper but one number."""
+    mix = runs.folder / "small.toml"
+    mbyte = 4 * (MAPPER + BLOCKS * 20_800 - 1) / 1e6
+    mix.write_text(f'base = "paper-device"\n[budget]\nmodel_mbyte = {mbyte!r}\n', encoding="utf-8")
+    rows, _, _ = runs.play("small", delivery="local", scenario=str(mix))
+    served = rows.groupby("method")["served"].agg(["all", "any"])
+    assert served.loc["duet-plus"].tolist() == [False, False]
+    assert rows.loc[~rows["served"], "macs_session"].sum() == 0
+    assert served.loc["forward-ofa-plus", "all"]  # with one block less
+    assert rows.loc[rows["served"], "blocks"].max() == BLOCKS - 1
 
 
 def test_a_full_rank_mapper_can_be_installed_and_the_ablations_keep_their_choice(runs: Runs) -> None:
@@ -219,3 +213,22 @@ def test_what_cannot_be_delivered_is_refused_in_one_line(options: dict[str, Any]
         Config(**options).check()
     assert why in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_finished_run_is_played_again_with_the_codes_that_were_sent(runs: Runs) -> None:
+    """Own networks are those that devices made, rounded codes included; exact ones would rank otherwise."""
+    found = {}
+    for name, options in {"code8": {"delivery": "code", "code_bits": 8}, "local": {"delivery": "local"}}.items():
+        rows = runs.play(name, **options)[0]
+        mine = rows[rows["method"] == "forward-ofa-plus"].set_index(["device", "session"]).sort_index()
+        again = counterfactual.replay(runs.folder / name, "forward-ofa-plus", 0)
+        own = again[again["network"] == "own"].set_index(["device", "session"]).sort_index()
+        assert own["path"].tolist() == mine["path"].tolist()
+        pd.testing.assert_series_equal(own["ndcg"], mine["ndcg"], check_names=False, rtol=1e-9)
+        network = own_network(runs.folder / name, 3, None, "forward-ofa-plus", None)
+        _, wanted, _ = network.events.predictions()
+        scores = torch.cat([network.assembled(window) for window in network.windows.split(1)])
+        assert int(hits(ranks(scores, wanted)).sum()) == network.hits
+        found[name] = network.assembled.state_dict()
+    apart = [float((found["code8"][key] - found["local"][key]).abs().max()) for key in found["local"] if "block" in key]
+    assert 0 < max(apart) < 0.1
