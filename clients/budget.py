@@ -18,11 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 from flwr.app import ConfigRecord, Message
 
-from clients.fields import BUDGET_FIELDS, check
+from clients.fields import BUDGET_FIELDS, BadMessage, check
+from models.arithmetic import BITS
 from models.backbones.base import DIM
 from models.checkpoint import Installed
-from models.device_part import DevicePart
 from models.shared.plain import Footprint, footprint
+from models.shared.specialised import SpecialisedNetwork
 
 BUDGET = "budget"
 NOTHING_FITS = -1
@@ -35,9 +36,9 @@ class Budget:
     macs: float = math.inf
     """Multiply-accumulates of one inference."""
     model_bits: float = math.inf
-    """Weights of the device's own network and of what it makes networks of, times 32."""
+    """Of the weights of the device's own network, and of what it makes networks of."""
     update_bits: float = math.inf
-    """Weights that come down for one session, times 32, or the bits of a code of them."""
+    """Of what comes down for one session and makes its network."""
     joules: float = math.inf
     """Of the whole session."""
     predictions: int = 0
@@ -48,6 +49,8 @@ class Budget:
     joules_per_bit_down: float = 0.0
     joules_per_bit_up: float = 0.0
     joules_tail: float = 0.0
+    bits: int = 32
+    """What the device computes in (:mod:`models.arithmetic`)."""
 
     def record(self) -> ConfigRecord:
         """As it travels from the simulation to the device."""
@@ -56,9 +59,12 @@ class Budget:
     @staticmethod
     def of(message: Message) -> "Budget":
         """The record that came with a message, checked; no limits without one."""
-        return (
-            Budget(**check(BUDGET, message.content[BUDGET], BUDGET_FIELDS)) if BUDGET in message.content else Budget()
-        )
+        if BUDGET not in message.content:
+            return Budget()
+        budget = Budget(**check(BUDGET, message.content[BUDGET], BUDGET_FIELDS))
+        if budget.bits not in BITS:
+            raise BadMessage(f"bits is {budget.bits}, expected 32, 16 or 8")
+        return budget
 
     @property
     def seconds(self) -> float:
@@ -87,30 +93,29 @@ class Budget:
 
     def fits(self, taken: Footprint, once: int = 0) -> bool:
         """Whether a session with a network that is on the device already fits, whatever that network consists of."""
-        return self.allows(macs=taken.macs, model_bits=32 * taken.weights, once=once)
+        return self.allows(macs=taken.macs, model_bits=taken.bits(self.bits), once=once)
 
     def blocks_to_run(self, installed: Installed, context: int) -> int:
         """The most blocks of its own the device can run if it has them already, or :data:`NOTHING_FITS`.
 
         What it makes blocks of stays in its memory beside them.
         """
-        part = installed.part
-        for blocks in _downwards(part):
-            taken = _plain(part, context, blocks)
-            if self.allows(macs=taken.macs, model_bits=32 * taken.weights + installed.making_bits):
+        for blocks in _downwards(installed):
+            taken = _own(installed, context, blocks)
+            if self.allows(macs=taken.macs, model_bits=taken.bits(self.bits) + installed.making_bits):
                 return blocks
         return NOTHING_FITS
 
-    def blocks_to_get(self, installed: Installed, context: int, items: int) -> int:
+    def blocks_to_fetch(self, installed: Installed, context: int, items: int) -> int:
         """The most blocks it can ask for or make itself, and run, ``items`` being what the extractors read; or
         :data:`NOTHING_FITS`."""
         part, asks = installed.part, installed.delivery.how != "local"
         path = 8 * -(-part.backbone.blocks // 8)
-        for blocks in _downwards(part):
-            taken, update = _plain(part, context, blocks), installed.update_bits(blocks)
+        for blocks in _downwards(installed):
+            taken, update = _own(installed, context, blocks), installed.update_bits(blocks)
             if self.allows(
                 macs=taken.macs,
-                model_bits=32 * taken.weights + installed.making_bits,
+                model_bits=taken.bits(self.bits) + installed.making_bits,
                 once=part.request_macs(items) + installed.making_macs(blocks),
                 update_bits=update,
                 bits_down=update + path if asks else 0,
@@ -120,10 +125,15 @@ class Budget:
         return NOTHING_FITS
 
 
-def _downwards(part: DevicePart) -> range:
-    return range(part.backbone.blocks, -1, -1)
+def _downwards(installed: Installed) -> range:
+    return range(installed.part.backbone.blocks, -1, -1)
 
 
-def _plain(part: DevicePart, context: int, blocks: int) -> Footprint:
-    """Of that many blocks a device got or trained for itself: all their weights are its own."""
-    return footprint(part.backbone, context, np.arange(part.backbone.blocks) < blocks)
+def _own(installed: Installed, context: int, blocks: int) -> Footprint:
+    """Of that many blocks a device got or trained for itself: all their weights are its own; or the most that they take
+    made of an installed network."""
+    backbone = installed.part.backbone
+    path = np.arange(backbone.blocks) < blocks
+    if isinstance(installed.network, SpecialisedNetwork):
+        return installed.network.footprint(backbone, context, path)
+    return footprint(backbone, context, path)

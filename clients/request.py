@@ -40,7 +40,7 @@ def needed(batch: DeviceBatch, redraw: Redraw | None = None) -> Needed:
     part, (history, lengths) = batch.part, batch.history
     most = torch.tensor(
         [
-            budget.blocks_to_get(batch.installed, batch.context, length)
+            budget.blocks_to_fetch(batch.installed, batch.context, length)
             for budget, length in zip(batch.budgets, lengths.tolist(), strict=True)
         ]
     )

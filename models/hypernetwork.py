@@ -23,6 +23,7 @@ from models.backbones.base import DIM, Backbone, Layers
 from models.delivery import decode, encode
 from models.device_part import DevicePart
 from models.kernels.deviation import DeviatingLinear, Deviations
+from models.shared.mixed import PrecisionMapper
 
 HEAD_SCALE = 0.1 / DIM
 """Standard deviation of a fresh head's matrix."""
@@ -154,7 +155,7 @@ class LowRankMapper(LowRankBases):
         return self.code_macs(blocks_generated) + self.fold_macs(blocks_generated)
 
 
-AnyMapper = Mapper | LowRankMapper
+AnyMapper = Mapper | LowRankMapper | PrecisionMapper
 """What makes networks of latent interests, in the cloud or (with ``--delivery local``) on the devices."""
 
 Made = TypeVar("Made", Tensor, Tensor | Layers)

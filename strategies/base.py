@@ -26,6 +26,7 @@ from clients.messages import (
     NETWORK,
     Decline,
     DeviceFault,
+    DeviceLost,
     DeviceRequest,
     Measured,
     ModelConfig,
@@ -38,7 +39,9 @@ from clients.messages import (
     read_request,
     sent_path,
 )
+from models.arithmetic import BITS
 from models.checkpoint import device_file, load_device, load_mapper, read_header
+from models.cloud_models import Chooser
 from models.delivery import WEIGHTS, Delivery, How
 from models.hypernetwork import AnyMapper, LowRankMapper, by_device
 from models.misrecommendation import Detector
@@ -78,6 +81,8 @@ class DeviceSession:
     """Which version of the model is installed on the device, see :mod:`sim.world.versions`."""
     installs: bool = False
     """Whether that version is installed anew for this session, and its bits are counted."""
+    bits: int = 32
+    """What the device computes in: so is what it has installed, and what is sent to it."""
 
 
 @dataclass
@@ -143,8 +148,15 @@ class SessionStrategy(Strategy):
     remembers: ClassVar[bool] = False
     """Whether devices need their state even if they adapt before every session."""
 
+    oracle: ClassVar[bool] = False
+    """Whether devices are told the type of their user, which is known in generated data alone and there to no device;
+    named in :data:`core.schema.ORACLES`, too."""
+
     chooses: ClassVar[bool] = False
     """Whether a device may run a part of what is installed, of its own choice."""
+
+    single: ClassVar[str] = ""
+    """Why its devices have to compute in single precision; empty: they need not."""
 
     networks_type: ClassVar[type[Networks]] = Networks
     """What running the networks takes that can be run with what is installed."""
@@ -163,8 +175,9 @@ class SessionStrategy(Strategy):
         that take its place as time goes on. A method that makes no networks for devices has no use for ``delivery``."""
         self.model, self.device_sessions = model, device_sessions
         self.later, self.delivery = later, delivery if self.deliveries else WEIGHTS
-        self._networks = lru_cache(maxsize=VERSIONS_AT_ONCE)(
-            lambda path: self.networks_type(load_device(path, self.delivery))
+        installed = lru_cache(maxsize=VERSIONS_AT_ONCE)(lambda path: load_device(path, self.delivery))
+        self._networks = lru_cache(maxsize=VERSIONS_AT_ONCE * len(BITS))(
+            lambda path, bits: self.networks_type(installed(path).at(bits))
         )
         sizes, extra = read_header(model)
         self.blocks, self.context, self.history_length = sizes.blocks, sizes.context, int(str(extra["memory"]))
@@ -268,7 +281,7 @@ class SessionStrategy(Strategy):
 
     def networks_for(self, device_session: DeviceSession) -> Networks:
         """What is installed on the device in this session, and what running it takes."""
-        return self._networks(self.model_for(device_session))
+        return self._networks(self.model_for(device_session), device_session.bits)
 
     def _send(self, action: str, network: Callable[[SessionResult], ArrayRecord | None]) -> list[Message]:
         """A message to each device whose session is not over; note what they have to answer."""
@@ -309,7 +322,7 @@ class SessionStrategy(Strategy):
                 check_answers(mine[0], sent)
                 read(result, mine[0])
             except (BadMessage, DeviceFault) as error:
-                result.status = "rejected" if isinstance(error, BadMessage) else "failed"
+                result.status = _status(error)
                 result.problem = str(error)
                 where = result.device_session.device, result.device_session.session
                 log.warning("%s: device %d, session %d: message %s: %s", self.name, *where, result.status, error)
@@ -331,6 +344,13 @@ class SessionStrategy(Strategy):
         device_sessions = self.device_sessions.get(server_round, [])
         if not self.open or next(iter(self.open.values())).device_session not in device_sessions:
             self.begin(device_sessions)
+
+
+def _status(error: BadMessage | DeviceFault) -> Status:
+    """Whose fault it is."""
+    if isinstance(error, DeviceLost):
+        return "lost"
+    return "failed" if isinstance(error, DeviceFault) else "rejected"
 
 
 class AdaptiveStrategy(SessionStrategy):
@@ -404,14 +424,15 @@ class AdaptiveStrategy(SessionStrategy):
         """One pass of the model's mapper: block by block, for the devices whose path has the block and no others."""
         nodes, mapper = list(requests), self._mapper(model)
         coder = mapper if isinstance(mapper, LowRankMapper) and self.delivery.how == "code" else None
+        make = mapper.choose if isinstance(mapper, Chooser) else mapper.block
         latents = [torch.from_numpy(requests[node].latent) for node in nodes]
         paths = [np.flatnonzero(requests[node].path).tolist() for node in nodes]
         given = [dict.fromkeys(path, latent) for path, latent in zip(paths, latents, strict=True)]
-        made = by_device(mapper.block if coder is None else coder.codes, given)
-        for node, mine in zip(nodes, made, strict=True):
+        for node, mine in zip(nodes, by_device(make if coder is None else coder.codes, given), strict=True):
             path = requests[node].path
             if coder is None:
-                self.owed[node] = pack_network(path, {k: block.numpy() for k, block in mine.items()})
+                coding = self.networks_for(self.open[node].device_session).installed.coding
+                self.owed[node] = pack_network(path, {k: block.numpy() for k, block in mine.items()}, coding)
             else:
                 self.owed[node] = pack_code(path, mine, coder.pieces, self.delivery.bits)
             if requests[node].probe:

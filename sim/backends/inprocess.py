@@ -181,7 +181,8 @@ class InProcessGrid(Grid):
             )
             reason = f"{type(error).__name__}: {error}"
             return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
-        self._contexts[context.node_id] = context
+        if not reply.has_error():
+            self._contexts[context.node_id] = context
         return reply
 
     def _open(self, message: Message) -> Context:

@@ -163,7 +163,7 @@ def generate(seed: int, recipe: Recipe = Recipe()) -> Interactions:
 
     Returns:
         The interactions; `change_points` holds, for each user, the row of the first interaction after the change of
-        interest and type, or -1.
+        interest and type, or -1; `types` the type of the user, from 1, at each interaction.
     """
     catalogue = _catalogue(numpy_generator(seed, "synthetic", "catalogue"), recipe)
     random = numpy_generator(seed, "synthetic", "users")
@@ -177,6 +177,7 @@ def generate(seed: int, recipe: Recipe = Recipe()) -> Interactions:
 
     everyone = np.arange(users)
     played = np.zeros((users, longest), dtype=np.int64)  # positions in the catalogue, 0-based
+    in_force = np.zeros((users, longest), dtype=np.int32)
     times = np.zeros((users, longest), dtype=np.int64)
     clock = _BEGIN + random.integers(0, 180 * _DAY, size=users)
     mood = np.zeros(users, dtype=np.int64)
@@ -198,7 +199,7 @@ def generate(seed: int, recipe: Recipe = Recipe()) -> Interactions:
             seen = (played[:, max(0, step - recipe.recent) : step] == chosen[:, None]).any(axis=1)
             again = _choose(random, catalogue, played[:, step - 1], mood, types[side, everyone], ~new_mood, recipe)
             chosen = np.where(seen, again, chosen)
-        played[:, step], times[:, step] = chosen, clock
+        played[:, step], times[:, step], in_force[:, step] = chosen, clock, types[side, everyone] + 1
 
     inside = np.arange(longest) < lengths[:, None]
     return Interactions(
@@ -212,4 +213,5 @@ def generate(seed: int, recipe: Recipe = Recipe()) -> Interactions:
         genre_names=list(GENRES),
         genres=np.concatenate((np.zeros((1, len(GENRES)), dtype=bool), catalogue.genres)),
         change_points=change_points,
+        types=in_force[inside],
     )

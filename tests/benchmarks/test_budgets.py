@@ -20,4 +20,4 @@ def test_a_mix_has_room_for_so_many_blocks_and_no_more(tmp_path: Path, blocks: i
     assert limits.model_mbyte is not None
     budget = Budget(model_bits=limits.model_mbyte * 8e6)
     part = DevicePart(SASRec(20, 6, 5, torch.Generator().manual_seed(0)), controller=True, interest=True)
-    assert budget.blocks_to_get(Installed(part, None, None, "all"), 5, 5) == blocks
+    assert budget.blocks_to_fetch(Installed(part, None, None, "all"), 5, 5) == blocks

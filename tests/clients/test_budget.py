@@ -33,18 +33,18 @@ def part(*, controller: bool = True) -> DevicePart:
     return AdaptiveModel(SASRec(ITEMS, BLOCKS, CONTEXT, generator), generator, controller=controller).device_part.eval()
 
 
-def having(delivery: str = "weights") -> Installed:
+def on_device(delivery: str = "weights") -> Installed:
     """Forward-OFA's device part; with another delivery what a device makes blocks of."""
     if delivery == "weights":
         return Installed(part(), None, None, "all")
     generator = torch.Generator()
     backbone = SASRec(ITEMS, BLOCKS, CONTEXT, generator)
     maker = (LowRankMapper if delivery == "local" else LowRankBases)(backbone, generator)
-    return Installed(part(), None, None, "all", Delivery.named(delivery), maker)
+    return Installed(part(), None, None, "all", delivery=Delivery.named(delivery), mapper=maker)
 
 
 def fetch(budget: Budget) -> int:
-    return budget.blocks_to_get(having(), CONTEXT, items=50)
+    return budget.blocks_to_fetch(on_device(), CONTEXT, items=50)
 
 
 def test_each_ceiling_alone_by_hand() -> None:
@@ -70,7 +70,7 @@ def test_energy_counts_extractors_traffic_tail_and_the_planned_predictions() -> 
     assert fetch(Budget(joules=joules * (1 + 1e-9), **rates)) == 2
     assert fetch(Budget(joules=joules * (1 - 1e-9), **rates)) == 1
     # What is there already needs no radio: 10 x (6,400 + 6 x 217,600) MACs at 2 nJ are 26 mJ.
-    assert Budget(joules=0.027, **rates).blocks_to_run(having(), CONTEXT) == 6
+    assert Budget(joules=0.027, **rates).blocks_to_run(on_device(), CONTEXT) == 6
     backbone = part().backbone
     all_of_them, but_one = (footprint(backbone, CONTEXT, np.arange(BLOCKS) < k) for k in (6, 5))
     assert not Budget(joules=0.027, **rates).fits(all_of_them, once=10**6)
@@ -82,33 +82,33 @@ def test_what_makes_blocks_takes_memory_and_energy_by_hand() -> None:
     bases = 32 * BLOCKS * (20_800 + 3 * 64 * 16 + 16 * 320)
     mapper = bases + 32 * BLOCKS * (3 * 64 * 16 + 64 * 320)
     for delivery, kept in (("code-8", bases), ("code-32", bases), ("local", mapper)):
-        maker = having(delivery)
+        maker = on_device(delivery)
         for blocks in (0, 4, 6):
             for budget in (Budget(model_bits=kept + blocks * BLOCK_BITS), Budget(model_bits=kept - 1)):
                 expected = NOTHING_FITS if budget.model_bits < kept else blocks
-                assert budget.blocks_to_get(maker, CONTEXT, items=50) == expected
+                assert budget.blocks_to_fetch(maker, CONTEXT, items=50) == expected
                 assert budget.blocks_to_run(maker, CONTEXT) == expected
     # A code of 8 bits: 368 numbers and six scales a block. With `local` nothing comes down at all.
     code = 368 * 8 + 6 * 32
-    assert Budget(update_bits=3 * code).blocks_to_get(having("code-8"), CONTEXT, items=50) == 3
-    assert Budget(update_bits=3 * code - 1).blocks_to_get(having("code-8"), CONTEXT, items=50) == 2
-    assert Budget(update_bits=0).blocks_to_get(having("local"), CONTEXT, items=50) == 6
+    assert Budget(update_bits=3 * code).blocks_to_fetch(on_device("code-8"), CONTEXT, items=50) == 3
+    assert Budget(update_bits=3 * code - 1).blocks_to_fetch(on_device("code-8"), CONTEXT, items=50) == 2
+    assert Budget(update_bits=0).blocks_to_fetch(on_device("local"), CONTEXT, items=50) == 6
     # Energy of two blocks: extractors and mapper, no radio; and with a code of it: folding, and the radio's tail.
     extractors, fold, codes = 2 * 50 * 24_576 + 384, 3 * 64 * 16 + 64 * 16 * 320, 64 * (3 * 16 + 320)
     joules = (SCORING + 2 * BLOCK_MACS + extractors + 2 * (fold + codes)) * 1e-9
     rates = {"predictions": 1, "joules_per_mac": 1e-9, "joules_per_bit_down": 1.0, "joules_tail": 5.0}
-    assert Budget(joules=joules * (1 + 1e-9), **rates).blocks_to_get(having("local"), CONTEXT, items=50) == 2
-    assert Budget(joules=joules * (1 - 1e-9), **rates).blocks_to_get(having("local"), CONTEXT, items=50) == 1
+    assert Budget(joules=joules * (1 + 1e-9), **rates).blocks_to_fetch(on_device("local"), CONTEXT, items=50) == 2
+    assert Budget(joules=joules * (1 - 1e-9), **rates).blocks_to_fetch(on_device("local"), CONTEXT, items=50) == 1
     joules = (SCORING + 2 * BLOCK_MACS + extractors + 2 * fold) * 1e-9 + 2 * code + 8 + 5
-    assert Budget(joules=joules * (1 + 1e-12), **rates).blocks_to_get(having("code-8"), CONTEXT, items=50) == 2
-    assert Budget(joules=joules * (1 - 1e-9), **rates).blocks_to_get(having("code-8"), CONTEXT, items=50) == 1
+    assert Budget(joules=joules * (1 + 1e-12), **rates).blocks_to_fetch(on_device("code-8"), CONTEXT, items=50) == 2
+    assert Budget(joules=joules * (1 - 1e-9), **rates).blocks_to_fetch(on_device("code-8"), CONTEXT, items=50) == 1
 
 
 def test_below_one_block_is_no_block_and_below_the_scoring_nothing() -> None:
     assert fetch(Budget(update_bits=1)) == 0
     assert fetch(Budget(macs=SCORING)) == 0
     assert fetch(Budget(macs=SCORING - 1)) == NOTHING_FITS
-    assert Budget(macs=SCORING - 1).blocks_to_run(having(), CONTEXT) == NOTHING_FITS
+    assert Budget(macs=SCORING - 1).blocks_to_run(on_device(), CONTEXT) == NOTHING_FITS
 
 
 def test_a_budget_travels_with_its_infinities() -> None:

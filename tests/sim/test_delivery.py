@@ -201,8 +201,12 @@ def test_a_full_rank_mapper_can_be_installed_and_the_ablations_keep_their_choice
     [
         (
             {"methods": "devicerec,duet", "delivery": "code"},
-            "--delivery code: the mapper of 'duet' has no code that is smaller than a latent interest; methods with "
-            "one: duet-plus, forward-ofa-plus, forward-ofa-plus-random, forward-ofa-plus-first, forward-ofa-plus-last",
+            "--delivery code: the mapper of 'duet' has no code that is smaller than a latent interest; methods that "
+            "allow it: duet-plus, ",
+        ),
+        (
+            {"methods": "diet", "delivery": "local"},
+            "'diet' sends choices in place of weights; methods that",
         ),
         ({"delivery": "code", "code_bits": 4}, "--code-bits is 4; it must be 32, 16 or 8"),
         ({"delivery": "pigeon"}, "pigeon"),
