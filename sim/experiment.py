@@ -128,7 +128,8 @@ def _check_precision(config: Config, scenario: Scenario) -> None:
     if others and config.delivery != "weights":
         raise UserError(
             f"--delivery {config.delivery}: tier {others[0].name} of --scenario {config.scenario} has bits = "
-            f"{others[0].bits}, and devices make networks in 32 alone; use --delivery weights, or give the tier bits = 32"
+            f"{others[0].bits}, and devices make networks in 32 alone; use --delivery weights, or give the tier "
+            "bits = 32"
         )
 
 
