@@ -106,9 +106,9 @@ class Budget:
                 return blocks
         return NOTHING_FITS
 
-    def blocks_to_fetch(self, installed: Installed, context: int, items: int) -> int:
-        """The most blocks it can ask for or make itself, and run, ``items`` being what the extractors read; or
-        :data:`NOTHING_FITS`."""
+    def blocks_to_fetch(self, installed: Installed, context: int, items: int, latent_bits: int = 32 * DIM) -> int:
+        """The most blocks it can ask for or make itself, and run, ``items`` being what the extractors read and
+        ``latent_bits`` what the latent interest takes on its way; or :data:`NOTHING_FITS`."""
         part, asks = installed.part, installed.delivery.how != "local"
         path = 8 * -(-part.backbone.blocks // 8)
         for blocks in _downwards(installed):
@@ -119,7 +119,7 @@ class Budget:
                 once=part.request_macs(items) + installed.making_macs(blocks),
                 update_bits=update,
                 bits_down=update + path if asks else 0,
-                bits_up=32 * DIM + path if asks else 0,
+                bits_up=latent_bits + path if asks else 0,
             ):
                 return blocks
         return NOTHING_FITS

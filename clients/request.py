@@ -40,8 +40,8 @@ def needed(batch: DeviceBatch, redraw: Redraw | None = None) -> Needed:
     part, (history, lengths) = batch.part, batch.history
     most = torch.tensor(
         [
-            budget.blocks_to_fetch(batch.installed, batch.context, length)
-            for budget, length in zip(batch.budgets, lengths.tolist(), strict=True)
+            budget.blocks_to_fetch(batch.installed, batch.context, length, config.upload.latent_bits)
+            for budget, length, config in zip(batch.budgets, lengths.tolist(), batch.configs, strict=True)
         ]
     )
     affordable = (most >= (0 if part.controller is not None else batch.blocks)).numpy()
@@ -69,11 +69,12 @@ def ask(batch: DeviceBatch, redraw: Redraw | None = None) -> list[Message]:
     found = needed(batch, redraw)
     records: list[Records] = []
     for row, (extracting, deciding) in enumerate(zip(found.extracting.tolist(), found.deciding.tolist(), strict=True)):
-        path, latent = found.paths[row], found.latents[row]
+        config, path = batch.configs[row], found.paths[row]
+        given = config.upload.protected(found.latents[row], config.seed, config.device, config.session)
         if found.adapts[row]:
-            records.append(pack_request(path, latent, extracting + deciding))
+            records.append(pack_request(path, given, extracting + deciding, config.upload))
         elif found.compares[row]:
-            records.append(pack_probe(path, latent, deciding))
+            records.append(pack_probe(path, given, deciding, config.upload))
         else:
             records.append(pack_decline(deciding))
     return batch.replies(records)

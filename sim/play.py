@@ -15,6 +15,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message
 from clients.evaluation import Evaluation
 from clients.messages import COMPARED, SAMPLED
 from clients.session_config import SessionConfig
+from clients.upload import PLAIN, UploadForm
 from core import atomic
 from core.errors import Damaged, UserError
 from core.run_folder import RunFolder, reason
@@ -22,7 +23,7 @@ from models.candidates import Candidates
 from sim.backends.population import Population
 from sim.observers.base import PlayObserver
 from sim.policy.setup import PolicySetup
-from sim.rows import RowMaker
+from sim.rows import RowMaker, upload_rows
 from sim.world.fleet import Fleet
 from sim.world.streams import Streams
 from sim.world.versions import Versions
@@ -48,6 +49,10 @@ class Simulation:
     """The devices' request policies; None: they ask before every session and remember nothing."""
     evaluation: Evaluation = field(default_factory=Evaluation)
     """What is measured beside the ranks among all candidates."""
+    upload: UploadForm = PLAIN
+    """In which form devices send their latent interests."""
+    keeps_uploads: bool = False
+    """Whether the run folder keeps what requests told the cloud."""
     oracle: bool = False
     """Whether devices are told the type of their user, which no device knows."""
 
@@ -67,6 +72,7 @@ class Simulation:
             budget=self.fleet.budget(one),
             policy=None if self.policy_setup is None else self.policy_setup.config(one),
             evaluation=self.evaluation,
+            upload=self.upload,
         )
 
     def files(self) -> dict[str, Path]:
@@ -150,6 +156,8 @@ def play(
         results.sort(key=lambda result: result.device_session.device)
         sampled = simulation.evaluation.sampled > 0
         rows = rows_of(results, strategy.name, seed, (*COMPARED * simulation.compares, *SAMPLED * sampled))
+        if simulation.keeps_uploads:  # before the rows, whose part says that the round is done
+            run.save_uploads(seed, strategy.name, server_round, upload_rows(results, strategy.name, seed))
         if policy_setup is not None:
             atomic.flush_all()  # rows on the disk without what the devices remember of them would be continued wrongly
         run.save_part(seed, strategy.name, server_round, rows)
@@ -174,6 +182,8 @@ def _played_before(
     seed, policy_setup = simulation.seed, simulation.policy_setup
     rounds = list(strategy.device_sessions)
     found = run.check_parts(seed, strategy.name, rounds, say)
+    if simulation.keeps_uploads:
+        found = [r for r in found if run.has_uploads(seed, strategy.name, r, say)]
     if policy_setup is None or len(found) == len(rounds):
         return set(found)
     try:
@@ -222,6 +232,7 @@ def play_wave(
         remembers=simulation.policy_setup is not None,
         compares=simulation.compares,
         sampled=simulation.evaluation.sampled > 0,
+        upload=simulation.upload,
         late=lambda one, asked: failures[one.node] == "late" or fleet.misses_deadline(one, asked.macs, asked.bits),
     )
     strategy.begin(wave, rules)

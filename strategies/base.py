@@ -39,6 +39,7 @@ from clients.messages import (
     read_request,
     sent_path,
 )
+from clients.upload import PLAIN, UploadForm
 from models.arithmetic import BITS
 from models.checkpoint import device_file, load_device, load_mapper, read_header
 from models.cloud_models import Chooser
@@ -46,6 +47,7 @@ from models.delivery import WEIGHTS, Delivery, How
 from models.hypernetwork import AnyMapper, LowRankMapper, by_device
 from models.misrecommendation import Detector
 from strategies.expectation import Counts, Expectation, Networks
+from strategies.known_interests import KnownInterests
 from strategies.training.learner import Learner
 
 log = logging.getLogger(__name__)
@@ -96,6 +98,8 @@ class SessionResult:
     """What was wrong, in one line, of a session that ended badly."""
     measured: Measured | None = None
     """What the device reported, or None when nothing valid came back."""
+    request: DeviceRequest | None = None
+    """What the device asked, as it arrived; None if it asked for nothing."""
     requested: bool = False
     late: bool = False
     """Whether its request came too late to be answered."""
@@ -122,6 +126,8 @@ class WaveRules:
     """Whether the stale network is compared with the fresh one in every session."""
     sampled: bool = False
     """Whether items are ranked among sampled candidates, too."""
+    upload: UploadForm = PLAIN
+    """In which form devices send their latent interests."""
     late: Callable[[DeviceSession, DeviceRequest], bool] = lambda device_session, request: False
     """Whether a request arrives too late."""
 
@@ -374,6 +380,8 @@ class AdaptiveStrategy(SessionStrategy):
     ) -> None:
         super().__init__(model, device_sessions, later, delivery)
         self._mapper: Callable[[Path], AnyMapper] = lru_cache(maxsize=VERSIONS_AT_ONCE)(load_mapper)
+        self.known: KnownInterests | None = None
+        """What the cloud knows of latent interests from its training, where it has to estimate what was not sent."""
         self.owed: dict[int, ArrayRecord] = {}
         self.remembered: dict[int, frozenset[int]] = {}
         """Paths of the networks that a device may have kept, as numbers; devices whose first session was played by an
@@ -408,7 +416,7 @@ class AdaptiveStrategy(SessionStrategy):
                 return
             result.probed = asked.probe
             if not asked.probe:
-                result.requested, result.bits_up = True, asked.bits
+                result.requested, result.bits_up, result.request = True, asked.bits, asked
                 result.late = self.rules.late(device_session, asked)
             if not result.late:
                 requests[device_session.node] = asked
@@ -425,9 +433,11 @@ class AdaptiveStrategy(SessionStrategy):
         nodes, mapper = list(requests), self._mapper(model)
         coder = mapper if isinstance(mapper, LowRankMapper) and self.delivery.how == "code" else None
         make = mapper.choose if isinstance(mapper, Chooser) else mapper.block
-        latents = [torch.from_numpy(requests[node].latent) for node in nodes]
-        paths = [np.flatnonzero(requests[node].path).tolist() for node in nodes]
-        given = [dict.fromkeys(path, latent) for path, latent in zip(paths, latents, strict=True)]
+        paths, sent = (np.stack([getattr(requests[node], name) for node in nodes]) for name in ("path", "latent"))
+        latents = torch.from_numpy(sent if self.known is None else self.known.estimate(paths, sent))
+        given = [
+            dict.fromkeys(np.flatnonzero(path).tolist(), latent) for path, latent in zip(paths, latents, strict=True)
+        ]
         for node, mine in zip(nodes, by_device(make if coder is None else coder.codes, given), strict=True):
             path = requests[node].path
             if coder is None:
@@ -512,7 +522,8 @@ class AdaptiveStrategy(SessionStrategy):
         return RequestRules(
             self.blocks,
             everything=part.controller is None,
-            latent=part.latent_bound() * (1 + 1e-5),
+            latent=np.inf if self.rules.upload.noise else part.latent_bound() * (1 + 1e-5),
+            upload=self.rules.upload,
             macs=asked,
             macs_unasked=unasked,
             probes=self.rules.compares,
