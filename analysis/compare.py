@@ -5,9 +5,9 @@
 Runs that differ in their seeds or methods only are taken together as one setting. Settings are compared
 method by method with the first one, paired over the devices that both have, if these are the same users with
 the same events. Where there is more than one kind of device, each of them is compared too. Writes
-``comparison.csv``, ``paired.csv``, ``tiers.csv``, ``fairness.csv``, ``figures/`` and ``comparison.html``, and for
-runs that differ in drift or request policy ``policies.csv`` and ``around.csv`` (:mod:`analysis.policies`); the runs
-stay as they are.
+``comparison.csv``, ``paired.csv``, ``tiers.csv``, ``fairness.csv``, ``figures/`` and ``comparison.html``. Runs that
+differ in drift or request policy get ``policies.csv`` and ``around.csv`` (:mod:`analysis.policies`), runs that differ
+in delivery ``deliveries.csv``. The runs stay as they are.
 """
 
 import argparse

@@ -5,7 +5,7 @@ Runs with the same options except for seeds and methods are a group. Pages and f
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,14 @@ def labels(identities: list[dict[str, Any]]) -> list[str]:
 def _identity(run: Run) -> dict[str, Any]:
     """The options, and what the files say that they name: an edited device mix is another setting."""
     contents = {f"{key} file": value for key, value in run.config.get("contents", {}).items()}
-    return {key: value for key, value in run.options.items() if key not in NOT_COMPARED} | contents
+    options = {key: value for key, value in run.options.items() if key not in NOT_COMPARED}
+    return options | {"delivery": delivery(options), "code_bits": None} | contents
+
+
+def delivery(options: Mapping[str, Any]) -> str:
+    """How devices came to networks that were made for them, in words."""
+    how = str(options.get("delivery", "weights"))
+    return f"code of {options.get('code_bits', 32)} bits" if how == "code" else how
 
 
 def _name(index: int) -> str:

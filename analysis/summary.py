@@ -72,6 +72,9 @@ def summarise(
     if coverage is not None:
         frame["coverage"] = frame["method"].map(covered_shares(coverage))
         frame["installed_mbit"] = frame["method"].map(coverage.groupby("method")["bits_installed"].mean() / 1e6)
+        for name, column, unit in (("month_mbit", "month_bits", 1e6), ("month_joules", "month_joules", 1)):
+            if column in coverage:
+                frame[name] = frame["method"].map(coverage.groupby("method")[column].mean() / unit)
     if "bits_installed" in sessions and sessions["bits_installed"].notna().any():  # each version of the cloud model
         sums = sessions.groupby(["method", "seed", "device"])["bits_installed"].sum()
         frame["installed_mbit"] = frame["method"].map(sums.groupby("method").mean() / 1e6)

@@ -93,7 +93,7 @@ def alter_array(content: RecordDict, random: Random) -> str:
     if made is None and random.random() < 0.5:
         del record[key]
     elif made is None:
-        record[random.choice(["history", "block.99", "block.0", "block.-1"])] = Array(array)
+        record[random.choice(["history", "block.99", "block.0", "block.-1", "code.0", "scale.0"])] = Array(array)
     else:
         record[key] = made
     return f"array {key.partition('.')[0]}"

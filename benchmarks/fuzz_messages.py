@@ -39,6 +39,7 @@ from flwr.app import Message, RecordDict
 from benchmarks.alterations import CONTENT, DUE, alter_envelope
 from benchmarks.small_world import SESSIONS, Bench, copied, place
 from benchmarks.verdicts import believable, same, sensible
+from models.delivery import WEIGHTS, Delivery
 from sim import play
 from sim.backends.inprocess import InProcessGrid
 from strategies.base import DeviceSession, SessionResult
@@ -62,9 +63,9 @@ FAULTS = ("accepted wrongly", "crash", "another's row", "traceback")
 class Wave:
     """One wave of a method, whose devices answer as they did in truth, less the alterations."""
 
-    def __init__(self, bench: Bench, method: str, policy: str, session: int) -> None:
+    def __init__(self, bench: Bench, method: str, policy: str, session: int, delivery: Delivery = WEIGHTS) -> None:
         self.bench, self.session = bench, session
-        self.strategy = bench.strategy(method)
+        self.strategy = bench.strategy(method, delivery)
         self.setup = bench.policies(self.strategy, policy, session)
         grid = bench.grid
         grid.known, grid.replies = None, list
@@ -175,6 +176,11 @@ def fuzz(folder: Path, cases: int, seed: int) -> Counter[tuple[str, str, str]]:
         for method in METHODS_TRIED
         for policy in (POLICIES_TRIED if METHODS[method].adapts else POLICIES_TRIED[:1])
         for session in (0, SESSIONS - 1)
+    ]
+    waves += [
+        Wave(bench, "forward-ofa-plus", policy, SESSIONS - 1, delivery)
+        for policy in POLICIES_TRIED
+        for delivery in (Delivery("code", 8), Delivery("code", 32), Delivery("local"))
     ]
     for case in range(cases):
         wave = random.choice(waves)

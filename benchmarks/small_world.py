@@ -7,12 +7,16 @@ from typing import Any
 import numpy as np
 import torch
 from flwr.app import Message, RecordDict
+from torch import nn
 
 from clients.app import app
 from clients.folders import DEVICE_DIR
 from clients.policies import parse
 from models.backbones.sasrec import SASRec
 from models.checkpoint import Sizes, save_model
+from models.cloud_models import AdaptiveModel
+from models.delivery import WEIGHTS, Delivery
+from models.hypernetwork import LowRankMapper
 from sim import play
 from sim.backends.inprocess import InProcessGrid
 from sim.backends.messaging import register
@@ -23,6 +27,7 @@ from sim.world.fleet import Fleet
 from sim.world.scenario import load_scenario
 from sim.world.streams import build_streams, save
 from strategies.base import SessionStrategy
+from strategies.forward_ofa_plus import PlusLearner
 from strategies.registry import METHODS
 
 DEVICES, ITEMS, BLOCKS, CONTEXT, HISTORY, SESSIONS = 5, 30, 3, 5, 8, 3
@@ -55,24 +60,30 @@ class Bench:
         self.rounds = play.sessions_by_round(self.streams, self.population.addresses, "all")
         self._models: dict[str, Path] = {}
 
-    def strategy(self, method: str) -> SessionStrategy:
+    def strategy(self, method: str, delivery: Delivery = WEIGHTS) -> SessionStrategy:
         """A fresh strategy, with an untrained model."""
         kind = METHODS[method]
         if kind.cloud_model not in self._models:
             generator = torch.Generator().manual_seed(1)
             torch.manual_seed(1)
-            model = METHODS[kind.cloud_model].learner().build(SASRec(ITEMS, BLOCKS, CONTEXT, generator), generator)
+            learner, backbone = METHODS[kind.cloud_model].learner(), SASRec(ITEMS, BLOCKS, CONTEXT, generator)
+            model: nn.Module
+            if isinstance(learner, PlusLearner):  # without the teacher that it learns from
+                chooses, mapper = learner.controller, LowRankMapper
+                model = AdaptiveModel(backbone, generator, controller=chooses, structure="path", mapper=mapper)
+            else:
+                model = learner.build(backbone, generator)
             path = self.folder / f"{kind.cloud_model}.safetensors"
             save_model(path, model, Sizes("sasrec", ITEMS, BLOCKS, CONTEXT), {"memory": HISTORY})
             self._models[kind.cloud_model] = path
-        return kind(self._models[kind.cloud_model], self.rounds)
+        return kind(self._models[kind.cloud_model], self.rounds, (), delivery)
 
     def policies(self, strategy: SessionStrategy, policy: str, session: int) -> PolicySetup | None:
         """The request policy of all devices, with a folder of its own; None where there is none to have."""
         if not strategy.adapts or not policy:
             return None
         kind, parameter = parse("every:2")
-        state = f"{strategy.name}-{policy.partition(':')[0]}-{session}"
+        state = f"{strategy.name}-{strategy.delivery.name}-{policy.partition(':')[0]}-{session}"
         return PolicySetup(kind, [parameter or 0.0] * DEVICES, state, self.streams, 0, policy == "compare")
 
 

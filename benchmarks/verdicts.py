@@ -83,7 +83,7 @@ def sensible(honest: RecordDict, told: RecordDict) -> bool:
                 return False
             continue
         if isinstance(record, ArrayRecord):
-            if not _sensible_network(record):
+            if not _sensible_network(record, honest.array_records[name]):
                 return False
             continue
         real: Any = honest[name]
@@ -112,14 +112,21 @@ def _sensible_stream(record: ArrayRecord) -> bool:
     return len(record["now"].data) > 0
 
 
-def _sensible_network(record: ArrayRecord) -> bool:
+def _sensible_network(record: ArrayRecord, honest: ArrayRecord) -> bool:
+    """Weights of the blocks of a path, or codes of them of the type that the honest ones have."""
     if "path" not in record:
         return False
     path = record["path"].numpy()
     if path.shape != (1,) or path.dtype != np.uint8 or path[0] >= 2**BLOCKS:
         return False
-    named = {f"block.{k}" for k in range(BLOCKS) if path[0] >> k & 1}
-    arrays = {key: record[key].numpy() for key in record if key != "path"}
-    return set(arrays) == named and all(
-        a.shape == (20_800,) and a.dtype == np.float32 and np.isfinite(a).all() for a in arrays.values()
-    )
+    kinds = {key.partition(".")[0]: array for key, array in honest.items() if key != "path"}
+    named = {f"{kind}.{k}" for k in range(BLOCKS) if path[0] >> k & 1 for kind in kinds}
+    if set(record) - {"path"} != named:
+        return False
+    for key in named:
+        kind, array = key.partition(".")[0], record[key].numpy()
+        if array.shape != tuple(kinds[kind].shape) or array.dtype != np.dtype(kinds[kind].dtype):
+            return False
+        if not np.isfinite(array).all() or (kind == "scale" and (array < 0).any()):
+            return False
+    return True

@@ -16,7 +16,7 @@ from clients.device_state import DeviceState
 from clients.fields import STATE_FIELDS, BadMessage, check, check_name
 from clients.messages import pack_refusal
 from clients.request import ask
-from clients.session import finetune, litepred, personal, reference, shared
+from clients.session import finetune, litepred, local, personal, reference, shared
 from clients.state_store import open_store
 from core.errors import Damaged
 
@@ -105,6 +105,30 @@ def rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
         return personal.rerank(batch) if batch.installed.fetches else shared.rerank(batch)
 
     return honour(play, messages, contexts, network=True)
+
+
+@app.evaluate_many("local")
+def make_and_rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
+    """The whole session of a device that makes its network itself."""
+    return honour(local.rerank, messages, contexts, "mapper")
+
+
+@app.evaluate_many("local_random")
+def make_random_and_rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
+    """The same with as many blocks, drawn at random."""
+    return honour(partial(local.rerank, redraw=ablations.random_blocks), messages, contexts, "mapper")
+
+
+@app.evaluate_many("local_first")
+def make_first_and_rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
+    """As many, from the front."""
+    return honour(partial(local.rerank, redraw=ablations.first_blocks), messages, contexts, "mapper")
+
+
+@app.evaluate_many("local_last")
+def make_last_and_rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
+    """As many, from the back."""
+    return honour(partial(local.rerank, redraw=ablations.last_blocks), messages, contexts, "mapper")
 
 
 @app.evaluate_many("controller")

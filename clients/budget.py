@@ -36,7 +36,7 @@ class Budget:
     macs: float = math.inf
     """Multiply-accumulates of one inference."""
     model_bits: float = math.inf
-    """Of the weights of the device's own network."""
+    """Of the weights of the device's own network, and of what it makes networks of."""
     update_bits: float = math.inf
     """Of what comes down for one session and makes its network."""
     joules: float = math.inf
@@ -96,23 +96,30 @@ class Budget:
         return self.allows(macs=taken.macs, model_bits=taken.bits(self.bits), once=once)
 
     def blocks_to_run(self, installed: Installed, context: int) -> int:
-        """The most blocks of its own the device can run if it has them already, or :data:`NOTHING_FITS`."""
-        return next((k for k in _downwards(installed) if self.fits(_own(installed, context, k))), NOTHING_FITS)
+        """The most blocks of its own the device can run if it has them already, or :data:`NOTHING_FITS`.
+
+        What it makes blocks of stays in its memory beside them.
+        """
+        for blocks in _downwards(installed):
+            taken = _own(installed, context, blocks)
+            if self.allows(macs=taken.macs, model_bits=taken.bits(self.bits) + installed.making_bits):
+                return blocks
+        return NOTHING_FITS
 
     def blocks_to_fetch(self, installed: Installed, context: int, items: int, latent_bits: int = 32 * DIM) -> int:
-        """The most blocks it can ask for and run, ``items`` being what the extractors read and ``latent_bits`` what the
-        latent interest takes on its way; or :data:`NOTHING_FITS`."""
-        part = installed.part
-        path, each = 8 * -(-part.backbone.blocks // 8), installed.coding.bits
+        """The most blocks it can ask for or make itself, and run, ``items`` being what the extractors read and
+        ``latent_bits`` what the latent interest takes on its way; or :data:`NOTHING_FITS`."""
+        part, asks = installed.part, installed.delivery.how != "local"
+        path = 8 * -(-part.backbone.blocks // 8)
         for blocks in _downwards(installed):
-            taken, update = _own(installed, context, blocks), blocks * each
+            taken, update = _own(installed, context, blocks), installed.update_bits(blocks)
             if self.allows(
                 macs=taken.macs,
-                model_bits=taken.bits(self.bits),
-                once=part.request_macs(items),
+                model_bits=taken.bits(self.bits) + installed.making_bits,
+                once=part.request_macs(items) + installed.making_macs(blocks),
                 update_bits=update,
-                bits_down=update + path,
-                bits_up=latent_bits + path,
+                bits_down=update + path if asks else 0,
+                bits_up=latent_bits + path if asks else 0,
             ):
                 return blocks
         return NOTHING_FITS

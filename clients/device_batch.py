@@ -23,17 +23,20 @@ from clients.evaluation import LISTS, Evaluation, negatives, note_lists
 from clients.fields import BadMessage, shown
 from clients.inference import Beside
 from clients.local_data import SessionEvents, open_storage, recent, session_events
-from clients.messages import MODEL, NETWORK, ModelConfig, pack_refusal, read_network
+from clients.messages import CODE, MODEL, NETWORK, ModelConfig, pack_refusal, read_code, read_network
 from clients.session_config import SIMULATED, SessionConfig
 from clients.state_store import open_store
 from clients.stream import STREAM, read_stream
 from models.checkpoint import Installed
 from models.device_part import DevicePart
+from models.hypernetwork import AnyMapper, LowRankBases, by_device
 
 Records = Mapping[str, ArrayRecord | MetricRecord | ConfigRecord]
 """The records of one reply, by name."""
-Needs = Literal["nothing", "interest", "network", "controller", "reference"]
+Needs = Literal["nothing", "interest", "mapper", "network", "controller", "reference"]
 """What has to be installed on a device for what it is told to do."""
+Codes = dict[int, Tensor]
+"""The codes ``(C,)`` of blocks, by their numbers."""
 OWN_STREAM = "stream"
 """Key of a node's configuration: a folder with its devices' streams, laid out as the ``world`` of a run folder."""
 
@@ -58,6 +61,8 @@ class Order:
     """By what it decides whether to adapt; None: it always does, and remembers nothing."""
     received: tuple[np.ndarray, Weights] | None
     """Path ``(L,)`` bool and blocks of the network that came with it."""
+    code: tuple[np.ndarray, Codes] | None
+    """Path and codes of the blocks, where a code of the network came."""
 
 
 class DeviceBatch:
@@ -72,6 +77,8 @@ class DeviceBatch:
         self.budgets: list[Budget] = [config.budget for config in self.configs]
         self.policies = [order.policy for order in orders]
         self.received = [order.received for order in orders]
+        if isinstance(installed.mapper, LowRankBases):
+            self.received = _folded(installed.mapper, [order.code for order in orders])
         self.past = [order.past for order in orders]
         self.during = [order.now for order in orders]
         self.installed = installed
@@ -175,7 +182,7 @@ def _read(message: Message, context: Context, needs: Needs, network: bool) -> Or
     """Check a message against the protocol, and against what is on the device."""
     if not message.has_content():
         raise BadMessage("the message has no content")
-    if unknown := sorted(set(message.content) - SIMULATED - {MODEL, NETWORK}):
+    if unknown := sorted(set(message.content) - SIMULATED - {MODEL, NETWORK, CODE}):
         raise BadMessage(f"the record {shown(unknown[0])} is none that the protocol names")
     model, config = ModelConfig.of(message), SessionConfig.of(message)
     try:
@@ -192,6 +199,7 @@ def _read(message: Message, context: Context, needs: Needs, network: bool) -> Or
     there = {
         "nothing": True,
         "interest": part.interest is not None,
+        "mapper": part.interest is not None and isinstance(installed.mapper, AnyMapper),
         "network": installed.network is not None and not installed.fetches,
         "reference": installed.reference is not None,
         "controller": part.controller is not None and installed.network is not None,
@@ -203,14 +211,35 @@ def _read(message: Message, context: Context, needs: Needs, network: bool) -> Or
     past, now = _stream(message, context, config, part.backbone.num_items)
     if installed.reference is not None:
         _check_types(config.types, len(now), installed.reference.types)
-    received = None
-    if NETWORK in message.content:
-        if not network or not installed.fetches:
-            raise BadMessage("a network comes with a message that needs none")
-        received = read_network(message, part.backbone.blocks, installed.coding)
+    received, code = None, None
+    came = [name for name in (NETWORK, CODE) if name in message.content]
+    if came:
+        bases, blocks = installed.mapper, part.backbone.blocks
+        if not network or not installed.fetches or isinstance(bases, AnyMapper):
+            raise BadMessage(f"a {came[0]} comes with a message that needs none")
+        if came != [NETWORK if bases is None else CODE]:
+            raise BadMessage(f"a {came[0]} comes, of which the installed model makes nothing")
+        if bases is None:
+            received = read_network(message, blocks, installed.coding)
+        else:
+            code = read_code(message, blocks, bases.pieces, installed.delivery.bits)
     if not decided:
         raise BadMessage(f"session is {config.session}, for which the device has decided nothing yet")
-    return Order(message, model, config, past, now, policy, received)
+    return Order(message, model, config, past, now, policy, received, code)
+
+
+@torch.inference_mode()
+def _folded(
+    bases: LowRankBases, codes: list[tuple[np.ndarray, Codes] | None]
+) -> list[tuple[np.ndarray, Weights] | None]:
+    """The networks that codes were made of; None where none came."""
+    made = iter(by_device(bases.fold, [one[1] for one in codes if one is not None]))
+    return [None if one is None else (one[0], as_weights(next(made))) for one in codes]
+
+
+def as_weights(blocks: Mapping[int, Tensor]) -> Weights:
+    """Blocks that the device has made itself, as those that come to it are."""
+    return {k: block.numpy() for k, block in blocks.items()}
 
 
 def _check_types(types: np.ndarray | None, events: int, known: int) -> None:

@@ -70,7 +70,7 @@ SESSION_FIELDS = (
 
 BUDGET_FIELDS = (
     Field("macs", float, "ceiling of multiply-accumulates of one inference", high=math.inf),
-    Field("model_bits", float, "ceiling of the bits of the network's weights", high=math.inf),
+    Field("model_bits", float, "ceiling of the bits of the network's weights and of what makes it", high=math.inf),
     Field("update_bits", float, "ceiling of the bits of what comes down for a session", high=math.inf),
     Field("joules", float, "ceiling of the whole session's energy", high=math.inf),
     Field("predictions", int, "inferences that the energy is planned for"),

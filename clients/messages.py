@@ -15,6 +15,9 @@ record                 kind            content
                                        a defence leaves of them
 ``network`` (down)     ArrayRecord     ``path``, and of each block in it what :mod:`models.coding` says: ``block.k``,
                                         float32 weights, or in the precision of the device
+``code`` (down)        ArrayRecord     in its place where bases are installed: ``path``, ``code.k``: gains and shifts of
+                                       the layers of each block in it, float32, float16 or int8, and ``scale.k`` with
+                                       int8: the float32 scale of each piece (:mod:`models.delivery`)
 ``install`` (down)     ArrayRecord     files to install (:mod:`clients.depot`), each by its digest: uint8
 ``measured`` (up)      MetricRecord    the device's own measurements, numbers only
 ``missing`` (up)       ConfigRecord    in place of an answer: what is not installed on the device's machine
@@ -28,11 +31,13 @@ several devices, one message carries theirs (:mod:`clients.batch_messages`).
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, Metadata, MetricRecord, RecordDict
+from torch import Tensor
 
 from clients.faults import without_paths
 from clients.fields import (
@@ -50,8 +55,11 @@ from clients.fields import (
 )
 from clients.upload import PLAIN, UploadForm, read_latent
 from models.coding import BLOCK, Coding
+from models.delivery import NUMBERS, decode, encode
 
 MODEL, REQUEST, NETWORK, MEASURED, REFUSED = "model", "request", "network", "measured", "refused"
+CODE = "code"
+"""In place of the network, where devices make it of a code."""
 PROBE = PROBE_FIELD.name
 """Accompanies what is no request of the device but a measurement of the simulator's (``--compare-stale``)."""
 COMPARED = tuple(field.name for field in COMPARED_FIELDS)
@@ -250,17 +258,8 @@ def read_network(message: Message, blocks: int, coding: Coding) -> tuple[np.ndar
     Raises :class:`BadMessage` for a path that is none of the backbone's, for blocks that it does not name or that are
     missing, and for arrays of another type or number than ``coding`` has, or that are not finite or off its grid.
     """
-    record = message.content[NETWORK]
-    if not isinstance(record, ArrayRecord) or "path" not in record:
-        raise BadMessage(f"'{NETWORK}' must hold arrays, and among them a path")
-    path = _path(record, blocks)
+    path, record = _blocks(message, NETWORK, blocks, list(coding.shapes))
     run = np.flatnonzero(path).tolist()
-    shapes = coding.shapes
-    expected = {"path", *(f"{name}.{k}" for k in run for name in shapes)}
-    if missing := sorted(expected - set(record)):
-        raise BadMessage(f"'{NETWORK}' lacks {missing[0]}, which its path names")
-    if extra := sorted(set(record) - expected):
-        raise BadMessage(f"'{NETWORK}' holds {shown(extra[0])}, which its path does not name")
     return path, {k: _block(record, k, coding) for k in run}
 
 
@@ -272,8 +271,38 @@ def _block(record: ArrayRecord, k: int, coding: Coding) -> np.ndarray:
         raise BadMessage(f"block {k}: {error}") from error
 
 
+def pack_code(path: np.ndarray, codes: Mapping[int, Tensor], pieces: Sequence[int], bits: int) -> ArrayRecord:
+    """The network of one device as a code: ``codes[k]`` ``(C,)``, of these ``pieces``, for each block in its path."""
+    arrays = {"path": Array(np.packbits(path, bitorder="little"))}
+    for k, code in codes.items():
+        numbers, scales = encode(code, pieces, bits)
+        arrays[f"code.{k}"] = Array(numbers.numpy())
+        if scales is not None:
+            arrays[f"scale.{k}"] = Array(scales.numpy())
+    return ArrayRecord(arrays)
+
+
+def read_code(message: Message, blocks: int, pieces: Sequence[int], bits: int) -> tuple[np.ndarray, dict[int, Tensor]]:
+    """The path ``(L,)`` bool and the codes ``(C,)`` of its blocks, checked as the device received them.
+
+    Raises :class:`BadMessage` as :func:`read_network`.
+    """
+    path, record = _blocks(message, CODE, blocks, ["code", "scale"] if bits == 8 else ["code"])
+    dtype, codes = np.dtype(str(NUMBERS[bits]).removeprefix("torch.")), {}
+    for k in np.flatnonzero(path).tolist():
+        numbers, scales = torch.from_numpy(_array(record, f"code.{k}", dtype, (sum(pieces),)).copy()), None
+        if bits == 8:
+            scales = torch.from_numpy(_array(record, f"scale.{k}", np.dtype(np.float32), (len(pieces),)).copy())
+            if float(scales.min()) < 0:
+                raise BadMessage(f"scale.{k} holds {float(scales.min()):g}, expected at least 0")
+        codes[k] = decode(numbers, scales, pieces)
+        if not bool(codes[k].isfinite().all()):
+            raise BadMessage(f"code.{k} times scale.{k} is not finite")
+    return path, codes
+
+
 def sent_path(record: ArrayRecord) -> int:
-    """The path of a network that :func:`pack_network` made, as a number: bit 0 is the first block."""
+    """The path of a network or a code that this module made, as a number: bit 0 is the first block."""
     return int.from_bytes(record["path"].numpy().tobytes(), "little")
 
 
@@ -313,6 +342,20 @@ def _only(content: RecordDict, names: set[str]) -> None:
 def _one_of(name: str, value: int, allowed: Collection[int] | None) -> None:
     if allowed is not None and value not in allowed:
         raise BadMessage(f"{name} is {shown(value)}, expected {' or '.join(map(str, sorted(allowed)))}")
+
+
+def _blocks(message: Message, name: str, blocks: int, kinds: Sequence[str]) -> tuple[np.ndarray, ArrayRecord]:
+    """The path in the record ``name``, and the record, which has an array of each kind for each block of the path."""
+    record = message.content[name]
+    if not isinstance(record, ArrayRecord) or "path" not in record:
+        raise BadMessage(f"'{name}' must hold arrays, and among them a path")
+    path = _path(record, blocks)
+    expected = {"path", *(f"{kind}.{k}" for k in np.flatnonzero(path).tolist() for kind in kinds)}
+    if missing := sorted(expected - set(record)):
+        raise BadMessage(f"'{name}' lacks {missing[0]}, which its path names")
+    if extra := sorted(set(record) - expected):
+        raise BadMessage(f"'{name}' holds {shown(extra[0])}, which its path does not name")
+    return path, record
 
 
 def _path(record: ArrayRecord, blocks: int) -> np.ndarray:

@@ -61,6 +61,7 @@ _NUMBER, _COUNT, _MASK, _MACS = "number", "count", "bit mask", "multiply-accumul
 _NAN = float("nan")
 _SUM, _SHARE, _CHANGE = "0 to 1, summed over events", "0 to 1", "-1 to 1"
 _COMPARED, _SAMPLED, _RETRAIN = "--compare-stale", "--evaluate sampled:N", "--retrain"
+_MONTH = "in the sessions that begin within 30 days of a device's first"
 _STALE, _FRESH = "the network of the last adaptation", "the network that an adaptation before this session gives"
 
 SESSIONS = (
@@ -237,6 +238,14 @@ SUMMARY = (
         missing=True,
     ),
     Column(
+        "month_mbit", "float64", "10^6 bit",
+        f"traffic of a device {_MONTH}, and what is installed; mean over devices and seeds", missing=True,
+    ),
+    Column(
+        "month_joules", "float64", "J",
+        f"energy of a device {_MONTH}, receiving what is installed included; mean over devices and seeds", missing=True,
+    ),
+    Column(
         "captured", "float64", "share",
         f"of the ndcg@10 between {ONE_TABLE} (0) and the oracle {BY_TYPE} (1), where a method with a network lies",
         missing=True, signed=True,
@@ -262,7 +271,19 @@ COVERAGE = (
     Column("items", "int64", _COUNT, "items of the data set"),
     Column(
         "bits_installed", "float64", "bit",
-        "bits of the model that is on every device before its first session: shared part, network, table of counts",
+        "bits of the model that is on every device before its first session: shared part, network, table of counts, "
+        "what it makes networks of",
+        stands_in=_NAN, missing=True,
+    ),
+    Column(
+        "month_sessions", "float64", _COUNT, f"sessions {_MONTH}, mean over devices", stands_in=_NAN, missing=True,
+    ),
+    Column(
+        "month_bits", "float64", "bit",
+        f"bits in both directions {_MONTH}, and of what is installed; mean over devices", stands_in=_NAN, missing=True,
+    ),
+    Column(
+        "month_joules", "float64", "J", f"energy of a device {_MONTH}, receiving what is installed included; mean",
         stands_in=_NAN, missing=True,
     ),
 )  # fmt: skip
@@ -326,6 +347,22 @@ PAIRED = (
     Column("ndcg@10_p", "float64", _SHARE, "two-sided p-value, paired bootstrap over devices"),
 )
 """Of a comparison's ``paired.csv``: one row per method and pair of settings."""
+
+DELIVERIES = (
+    Column("setting", "text", "text", "name of the setting"),
+    Column("delivery", "text", "text", "how devices come to their networks: weights, a code of so many bits, or local"),
+    Column("method", "text", "text", "name of the method"),
+    *(
+        next(column for column in SUMMARY if column.name == name)
+        for name in ("ndcg@10", "ndcg@10_low", "ndcg@10_high", "served", "uplink_kbit")
+    ),
+    Column("session_mbit", "float64", "10^6 bit", "bits in both directions, mean over device-sessions"),
+    *(
+        next(column for column in SUMMARY if column.name == name)
+        for name in ("joules", "macs_session_m", "seconds_adapt", "installed_mbit", "month_mbit", "month_joules")
+    ),
+)
+"""Of a comparison's ``deliveries.csv``: one row per setting and method whose networks are delivered."""
 
 CHANGE = (
     Column("method", "text", "text", "name of the method"),
@@ -448,6 +485,7 @@ FILES = {
     "tiers.csv": TIERS,
     "fairness.csv": FAIRNESS,
     "paired.csv": PAIRED,
+    "deliveries.csv": DELIVERIES,
     "around.csv": CHANGE,
     "policies.csv": POLICIES,
     "privacy.csv": PRIVACY,

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -23,9 +24,10 @@ from models.backbones.nextitnet import NextItNet
 from models.backbones.sasrec import SASRec
 from models.candidates import Candidates
 from models.coding import ChoiceCoding, Coding, weight_coding
+from models.delivery import WEIGHTS, Delivery, code_bits
 from models.device_part import DevicePart, Structure
 from models.finite import not_finite
-from models.hypernetwork import AnyMapper, LowRankMapper, Mapper
+from models.hypernetwork import AnyMapper, LowRankBases, LowRankMapper, Mapper
 from models.references import REFERENCES, Reference
 from models.shared.gater import GatedNetwork
 from models.shared.masked import MaskedNetwork, MaskMapper
@@ -48,6 +50,9 @@ MAPPERS: dict[str, type[AnyMapper]] = {
     mapper.kind: mapper for mapper in (Mapper, LowRankMapper, MaskMapper, PrecisionMapper)
 }
 """What may be in the cloud, likewise."""
+
+BASES = ("base.", "down.", "up.")
+"""Of a low-rank mapper's parameters those that make blocks of codes."""
 
 CLOUD_PREFIX, PART_PREFIX, NETWORK_PREFIX, REFERENCE_PREFIX = "mapper.", "device_part.", "network.", "reference."
 
@@ -83,6 +88,11 @@ class Installed:
     """What it was trained to choose from, and a device chooses from."""
     arithmetic: Arithmetic = SINGLE
     """In which precision the device computes."""
+    delivery: Delivery = WEIGHTS
+    """How the device comes to a network that is made for it."""
+    mapper: AnyMapper | LowRankBases | None = None
+    """What the device makes blocks of: with ``local`` the mapper, with ``code`` its bases."""
+
     _others: dict[int, "Installed"] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -112,9 +122,29 @@ class Installed:
             )
         return self._others[bits]
 
+    def update_bits(self, blocks: int) -> int:
+        """Bits that come down for so many blocks: their weights, their codes, or nothing."""
+        if self.delivery.how == "local":
+            return 0
+        if isinstance(self.mapper, LowRankBases):
+            return blocks * code_bits(self.mapper.pieces, self.delivery.bits)
+        return blocks * self.coding.bits
+
+    def making_macs(self, blocks: int) -> int:
+        """Multiply-accumulates by which the device makes so many blocks: of codes, of its latent interest, or none."""
+        if isinstance(self.mapper, AnyMapper):
+            return self.mapper.macs(blocks)
+        return 0 if self.mapper is None else self.mapper.fold_macs(blocks)
+
+    @property
+    def making_bits(self) -> int:
+        """Bits of the weights that the device keeps to make blocks, beside those of the network that it runs."""
+        return 0 if self.mapper is None else 32 * sum(one.numel() for one in self.mapper.parameters())
+
     @property
     def bits(self) -> int:
-        """Bits of what is installed, in the device's precision: the shared part and the network as it is stored; of a
+        """Bits of what is installed, in the device's precision: the shared part, the network as it is stored and,
+        in 32 for each number, what the device makes blocks of; of a
         reference its table and the ranking by popularity, 32 for each number, since it uses no embeddings."""
         backbone, bits = self.part.backbone, self.arithmetic.bits
         if self.reference is not None:
@@ -123,6 +153,7 @@ class Installed:
         for value in self.part.parameters():
             matrix = value.dim() == 2
             total += stored_bits(bits, value.numel(), 0 if matrix else value.numel(), len(value) if matrix else 0)
+        total += self.making_bits
         return total if self.network is None else total + self.network.installed_bits(backbone, bits)
 
 
@@ -168,13 +199,17 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     return _read(path, lambda name: True)[1]
 
 
-def load_device(path: Path) -> Installed:
-    """Open what is installed on a device. The cloud's weights are not even read.
+def load_device(path: Path, delivery: Delivery | None = None) -> Installed:
+    """Open what is installed on a device. What stays in the cloud is not even read.
+
+    ``path`` is a device's file or the model itself; None: the delivery is the one that the file names, or ``weights``.
 
     This and :func:`load_mapper` raise :class:`core.errors.Damaged` for a file that is not as it was written, or that
-    holds a number that is not finite.
+    holds a number that is not finite. ValueError for ``code`` of a mapper that has none.
     """
-    header, tensors = _read(path, _on_device)
+    if delivery is None:
+        delivery = Delivery.named(_read(path, lambda name: False)[0].get("delivery", "weights"))
+    header, tensors = _read(path, partial(_on_device, delivery))
     backbone = _sizes(header).build(torch.Generator())
     part = DevicePart(
         backbone,
@@ -195,18 +230,31 @@ def load_device(path: Path) -> Installed:
         entries, rows = len(table.get("values", ())), len(table.get("offsets", (0,))) - 1
         reference = REFERENCES[header["reference"]].of_size(part.backbone.num_items, entries, rows)
         reference.load_state_dict(table)
+    mapper: AnyMapper | LowRankBases | None = None
+    if made_of := _below(CLOUD_PREFIX, tensors):
+        kind = _mapper_kind(header)
+        if delivery.how == "code" and kind is not LowRankMapper:
+            raise ValueError(f"{path.name} has a mapper without codes")
+        mapper = (LowRankBases if delivery.how == "code" else kind)(backbone, torch.Generator())
+        mapper.load_state_dict(made_of)
+        mapper.eval().requires_grad_(False)
     recipe = json.loads(header["extra"]).get("recipe", {})
-    return Installed(part.eval().requires_grad_(False), network, reference, recipe.get("candidates", "all"))
+    candidates = recipe.get("candidates", "all")
+    part = part.eval().requires_grad_(False)
+    return Installed(part, network, reference, candidates, delivery=delivery, mapper=mapper)
 
 
-def device_file(path: Path) -> tuple[str, Path]:
-    """What a device gets of the model in ``path``: a file without the cloud's weights, and its SHA-256.
+def device_file(path: Path, delivery: Delivery = WEIGHTS) -> tuple[str, Path]:
+    """What a device gets of the model in ``path``: a file without what stays in the cloud, and its SHA-256.
 
     The file lies in ``installed`` beside the model. It is written once: two files with the same weights differ in the
     order of their headers, and so in their digests.
     """
     target = path.parent / INSTALLED / path.name
-    header, tensors = _read(path, _on_device)
+    header, tensors = _read(path, partial(_on_device, delivery))
+    if delivery != WEIGHTS:
+        target = target.with_stem(f"{path.stem}-{delivery.name}")
+        header["delivery"] = delivery.name
     facts = json.loads(header["extra"])
     header["extra"] = json.dumps({name: value for name, value in facts.items() if name != "records"})
     try:
@@ -227,16 +275,23 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def load_mapper(path: Path) -> AnyMapper:
-    """Open the cloud's side of an adaptive model."""
+def load_mapper(path: Path, delivery: Delivery = WEIGHTS) -> AnyMapper:
+    """Open the cloud's side of an adaptive model; its blocks are those that devices make of codes with these bits."""
     header, tensors = _read(path, lambda name: name.startswith(CLOUD_PREFIX))
-    mapper = MAPPERS[header.get("mapper", Mapper.kind)](_sizes(header).build(torch.Generator()), torch.Generator())
+    mapper = _mapper_kind(header)(_sizes(header).build(torch.Generator()), torch.Generator())
     mapper.load_state_dict(_below(CLOUD_PREFIX, tensors))
+    if isinstance(mapper, LowRankMapper) and delivery.how == "code":
+        mapper.bits = delivery.bits
     return mapper.eval().requires_grad_(False)
 
 
-def _on_device(name: str) -> bool:
-    return name.startswith((PART_PREFIX, NETWORK_PREFIX, REFERENCE_PREFIX))
+def _on_device(delivery: Delivery, name: str) -> bool:
+    made_of = {"weights": (), "code": tuple(CLOUD_PREFIX + one for one in BASES), "local": (CLOUD_PREFIX,)}
+    return name.startswith((PART_PREFIX, NETWORK_PREFIX, REFERENCE_PREFIX, *made_of[delivery.how]))
+
+
+def _mapper_kind(header: dict[str, str]) -> type[AnyMapper]:
+    return MAPPERS[header.get("mapper", Mapper.kind)]
 
 
 def _sizes(header: dict[str, str]) -> Sizes:

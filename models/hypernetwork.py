@@ -13,13 +13,14 @@ et al. 2022), there without an interest.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from models.backbones.base import DIM, Backbone, Layers
+from models.delivery import decode, encode
 from models.device_part import DevicePart
 from models.kernels.deviation import DeviatingLinear, Deviations
 from models.shared.mixed import PrecisionMapper
@@ -74,8 +75,8 @@ class Mapper(nn.Module):
         return blocks_generated * self.heads[0].numel()
 
 
-class LowRankMapper(nn.Module):
-    """One low-rank change a linear layer; all zero at first, so that every device begins with the shared network."""
+class LowRankBases(nn.Module):
+    """What a device needs to make blocks of codes: shared blocks, and the directions of a change of each layer."""
 
     kind = "low-rank"
 
@@ -84,23 +85,52 @@ class LowRankMapper(nn.Module):
         self.shapes = backbone.shapes
         self.unpack = backbone.unpack
         self.base = nn.ParameterList(backbone.initial_blocks(generator))
-        self.down, self.up = nn.ParameterList(), nn.ParameterList()
+        layers = self.shapes * backbone.blocks
+        self.down = nn.ParameterList(torch.zeros(inputs, RANK) for inputs, _ in layers)
+        self.up = nn.ParameterList(torch.zeros(RANK, outputs) for _, outputs in layers)
+
+    @property
+    def pieces(self) -> list[int]:
+        """The lengths of the pieces of a block's code: of each linear layer its gains and its shifts."""
+        return [size for _, outputs in self.shapes for size in (RANK, outputs)]
+
+    def fold(self, k: int, code: Tensor) -> Tensor:
+        """Weights ``(D, block_size)`` of block ``k`` with the codes ``(D, C)``: gains and shifts of each layer."""
+        parts, pieces = [], code.split(self.pieces, dim=1)
+        for j, (matrix, bias) in enumerate(self.unpack(self.base[k].unsqueeze(0))):
+            i = k * len(self.shapes) + j
+            change = (self.down[i] * pieces[2 * j].unsqueeze(1)) @ self.up[i]
+            parts += [(matrix + change).flatten(1), bias + pieces[2 * j + 1]]
+        return torch.cat(parts, dim=1)
+
+    def fold_macs(self, blocks: int) -> int:
+        """Multiply-accumulates of folding the codes of so many blocks of one device."""
+        return blocks * sum(inputs * RANK * (1 + outputs) for inputs, outputs in self.shapes)
+
+
+class LowRankMapper(LowRankBases):
+    """One low-rank change a linear layer; all zero at first, so that every device begins with the shared network."""
+
+    bits = 32
+    """Of a number of a code: with fewer than 32, blocks are made of what the codes are after they have been sent."""
+
+    def __init__(self, backbone: Backbone, generator: torch.Generator) -> None:
+        super().__init__(backbone, generator)
         self.code, self.shift = nn.ParameterList(), nn.ParameterList()
-        for _ in range(backbone.blocks):
-            for inputs, outputs in self.shapes:
-                self.down.append(torch.randn(inputs, RANK, generator=generator) / math.sqrt(inputs))
-                self.up.append(torch.zeros(RANK, outputs))
-                self.code.append(torch.randn(DIM, RANK, generator=generator) * 2 / math.sqrt(DIM))
-                self.shift.append(torch.zeros(DIM, outputs))
+        for i, (inputs, outputs) in enumerate(self.shapes * backbone.blocks):
+            self.down[i] = torch.randn(inputs, RANK, generator=generator) / math.sqrt(inputs)
+            self.code.append(torch.randn(DIM, RANK, generator=generator) * 2 / math.sqrt(DIM))
+            self.shift.append(torch.zeros(DIM, outputs))
+
+    def codes(self, k: int, latent: Tensor) -> Tensor:
+        """Codes ``(D, C)`` of block ``k`` for devices with latent interests ``(D, 64)``."""
+        layers = range(k * len(self.shapes), (k + 1) * len(self.shapes))
+        return torch.cat([latent @ part[i] for i in layers for part in (self.code, self.shift)], dim=1)
 
     def block(self, k: int, latent: Tensor) -> Tensor:
         """Weights of block ``k`` for each device, ``(D, block_size)``."""
-        parts = []
-        for j, (matrix, bias) in enumerate(self.unpack(self.base[k].unsqueeze(0))):
-            i = k * len(self.shapes) + j
-            change = (self.down[i] * (latent @ self.code[i]).unsqueeze(1)) @ self.up[i]
-            parts += [(matrix + change).flatten(1), bias + latent @ self.shift[i]]
-        return torch.cat(parts, dim=1)
+        code = self.codes(k, latent)
+        return self.fold(k, code if self.bits == 32 else decode(*encode(code, self.pieces, self.bits), self.pieces))
 
     def applied(self, k: int, latent: Tensor) -> Layers:
         """Block ``k`` with the weights that :meth:`block` would make, without making them."""
@@ -116,14 +146,17 @@ class LowRankMapper(nn.Module):
 
         return apply
 
+    def code_macs(self, blocks: int) -> int:
+        """Multiply-accumulates of the codes of so many blocks for one device."""
+        return blocks * sum(DIM * (RANK + outputs) for _, outputs in self.shapes)
+
     def macs(self, blocks_generated: int) -> int:
-        """Multiply-accumulates in the cloud for one device."""
-        each = sum(DIM * (RANK + outputs) + inputs * RANK * (1 + outputs) for inputs, outputs in self.shapes)
-        return blocks_generated * each
+        """Multiply-accumulates of codes and folding for one device, in the cloud or wherever the mapper is."""
+        return self.code_macs(blocks_generated) + self.fold_macs(blocks_generated)
 
 
 AnyMapper = Mapper | LowRankMapper | PrecisionMapper
-"""What may stand in the cloud."""
+"""What makes networks of latent interests, in the cloud or (with ``--delivery local``) on the devices."""
 
 Made = TypeVar("Made", Tensor, Tensor | Layers)
 
@@ -135,6 +168,20 @@ def block_weights(make: Callable[[int, Tensor], Made], latent: Tensor) -> Callab
     only for the devices that run it.
     """
     return lambda k, rows: make(k, latent if rows is None else latent[rows])
+
+
+def by_device(make: Callable[[int, Tensor], Tensor], given: Sequence[Mapping[int, Tensor]]) -> list[dict[int, Tensor]]:
+    """What ``make(k, rows)`` gives of the blocks of each device: block by block, for the devices that have it and no
+    others.
+
+    ``given[d][k]`` ``(n,)`` is what block ``k`` of device ``d`` is made of: its latent interest, or its code.
+    """
+    made: list[dict[int, Tensor]] = [{} for _ in given]
+    for k in sorted({k for mine in given for k in mine}):
+        rows = [row for row, mine in enumerate(given) if k in mine]
+        for row, value in zip(rows, make(k, torch.stack([given[row][k] for row in rows])), strict=True):
+            made[row][k] = value
+    return made
 
 
 def generate(

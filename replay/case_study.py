@@ -72,8 +72,9 @@ from core.run_folder import RunFolder, as_extracted, finished_options, read_sess
 from models.backbones.base import BlockWeights
 from models.checkpoint import Installed, check_model, load_device, load_mapper
 from models.device_part import DevicePart
-from models.hypernetwork import block_weights
+from models.hypernetwork import AnyMapper, block_weights
 from models.metrics import best_items, hits, ndcg, ranks
+from replay.networks import delivery_of
 from sim import data
 from sim.data.interactions import Interactions
 from sim.model_cache import model_path
@@ -128,7 +129,7 @@ def study(
         scene = look(storage, np.flatnonzero(begins == one), installed, options["memory"], options["context"])
         if dense.exists():
             check_model(dense, method=DENSE, seed=seed)
-        answers = _answers(scene, installed.part, model, dense)
+        answers = _answers(scene, installed.part, load_mapper(model, delivery_of(options)), dense)
         if one == version:
             chosen = pick(scene.paths.numpy()) if devices is None else np.searchsorted(scene.devices, devices).tolist()
             portraits = _portraits(chosen, scene, answers, interactions)
@@ -213,9 +214,7 @@ def partners(latents: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def _answers(scene: Scene, part: DevicePart, model: Path, dense: Path) -> dict[str, Answer]:
-    mapper = load_mapper(model)
-
+def _answers(scene: Scene, part: DevicePart, mapper: AnyMapper, dense: Path) -> dict[str, Answer]:
     def generated(who: Tensor, whose: Tensor, paths: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
         return _rank(scene, part, who, block_weights(mapper.block, latents[whose]), paths[whose])
 

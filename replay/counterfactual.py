@@ -30,6 +30,7 @@ from core.seeds import numpy_generator
 from models.backbones.base import BlockWeights
 from models.checkpoint import check_model, load_device, load_mapper
 from models.hypernetwork import block_weights, generate
+from replay.networks import delivery_of
 from sim.model_cache import model_path
 
 NETWORKS = ("own", "swapped", "all-blocks", "other")
@@ -57,7 +58,7 @@ class PlayedSessions:
         self.part = self.installed.part
         if self.part.interest is None:
             raise UserError(f"--method {method}: the cloud makes no network for each of its devices")
-        self.mapper, self.storage = load_mapper(model), Storage(folder.world)
+        self.mapper, self.storage = load_mapper(model, delivery_of(options)), Storage(folder.world)
         self.context, self.history_length = int(options["context"]), int(options["memory"])
         rows = read_sessions(run)
         mine = (rows["method"] == method) & (rows["seed"] == seed)

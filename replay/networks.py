@@ -4,8 +4,10 @@ The path is the one that the run recorded. The weights are made again as they we
 device's latent interest, by the device's own training, or as they were installed.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,7 @@ from clients.local_data import SessionEvents, Storage, recent, session_events
 from core.errors import UserError
 from core.run_folder import RunFolder, as_extracted, read_config, read_sessions
 from models.checkpoint import Installed, check_model, load_device, load_mapper
+from models.delivery import Delivery
 from models.hypernetwork import generate
 from models.standalone import Standalone
 from strategies.registry import METHODS
@@ -94,7 +97,7 @@ def own_network(run: Path, device: int, session: int | None, method: str | None,
     path = [k for k in range(installed.part.backbone.blocks) if int(row["path"]) >> k & 1]
     memory = int(options["memory"])
     past = None if adapted is None else storage.before(device, adapted)
-    weights = _weights(file, installed, actions[method], path, past, memory)
+    weights = _weights(file, installed, actions[method], path, past, memory, delivery_of(options))
     gating = None
     if installed.network is not None and installed.network.kind == "gated":
         gating = (installed.network, installed.part)
@@ -114,9 +117,20 @@ def own_network(run: Path, device: int, session: int | None, method: str | None,
     )
 
 
+def delivery_of(options: Mapping[str, Any]) -> Delivery:
+    """How the devices of a run with these options came to their networks."""
+    return Delivery(options.get("delivery", "weights"), int(options.get("code_bits", 32)))
+
+
 @torch.no_grad()
 def _weights(
-    file: Path, installed: Installed, action: str, path: list[int], past: np.ndarray | None, memory: int
+    file: Path,
+    installed: Installed,
+    action: str,
+    path: list[int],
+    past: np.ndarray | None,
+    memory: int,
+    delivery: Delivery,
 ) -> list[Tensor]:
     """Of each block in ``path``, ``(1, block_size)``, made from the items ``past`` that the device had interacted with
     when it adapted; None: it never did, and runs what was installed."""
@@ -125,7 +139,7 @@ def _weights(
     if installed.fetches:
         assert past is not None
         history, lengths = recent([past], memory)
-        made = generate(part, load_mapper(file), history, lengths, keep)
+        made = generate(part, load_mapper(file, delivery), history, lengths, keep)
         return [made(k, None) for k in path]
     if action in TRAINS and past is not None and path:
         tuned = local_training.tune(part, network, [past], keep, installed.candidates).weights

@@ -18,8 +18,9 @@ from core.schema import ORACLES
 from sim.world.fingerprint import content, data_content
 from strategies.registry import METHODS
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # they need PyTorch and NumPy, and options do not
     from clients.upload import UploadForm
+    from models.delivery import Delivery
 
 REFERENCES, OWN_REFERENCES = ("popular", "recent-popular", "cooccurrence"), ("own-recent", "own-frequent")
 """Methods without a network; those that rank what a device has seen need all items as candidates."""
@@ -101,6 +102,12 @@ class Config:
     which a backtest on the histories then sets"""
     request_scope: Literal["population", "device"] = "population"
     """whose average has to meet --request-rate: population (one threshold for all) or device (each its own)"""
+    delivery: Literal["weights", "code", "local"] = "weights"
+    """how a device comes to a network that is made for it: weights (the cloud makes them and sends them), code (of a
+    method with a low-rank mapper: the bases are installed once, and the cloud sends a code of some kilobits) or local
+    (the mapper is installed; the device makes its network itself and asks nothing)"""
+    code_bits: int = 32
+    """of each number of such a code: 32, 16 or 8"""
     compare_stale: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """measure every session of the methods that adapt with the network of the last adaptation and with a fresh one; the
     simulator's own measurement, at no cost to the devices"""
@@ -205,6 +212,13 @@ class Config:
                 f"--evaluate is '{self.evaluate}'; it must be full, or sampled:N with N from 1 to 1,000,000"
             )
         return int(count)
+
+    @property
+    def resolved_delivery(self) -> "Delivery":
+        """How devices come to networks that are made for them."""
+        from models.delivery import Delivery
+
+        return Delivery(self.delivery, self.code_bits)
 
     @property
     def upload_form(self) -> "UploadForm":
@@ -320,6 +334,7 @@ class Config:
             if value is not None and value < 1:
                 raise UserError(f"--{option.replace('_', '-')} is {value}; it must be at least 1")
         self._check_policy()
+        self._check_delivery()
         self._check_upload()
         _ = self.sampled
         if self.columns is not None:
@@ -343,6 +358,20 @@ class Config:
             if value is not None and value < 0:
                 raise UserError(f"--{option} is {value}; it must be at least 0")
         return self
+
+    def _check_delivery(self) -> None:
+        if self.code_bits not in (32, 16, 8):
+            raise UserError(f"--code-bits is {self.code_bits}; it must be 32, 16 or 8")
+        if self.delivery == "weights":
+            return  # of which every method knows, so that none has to be imported
+        for name in self.method_names:
+            known = METHODS[name].deliveries
+            if known and self.delivery not in known:
+                allowed = [other for other, method in METHODS.items() if self.delivery in method.deliveries]
+                why = f"'{name}' sends choices in place of weights"
+                if "local" in known:
+                    why = f"the mapper of '{name}' has no code that is smaller than a latent interest"
+                raise UserError(f"--delivery {self.delivery}: {why}; methods that allow it: {', '.join(allowed)}")
 
     def _check_upload(self) -> None:
         for option in ("latent_clip", "latent_noise"):

@@ -14,11 +14,14 @@ import numpy as np
 import pandas as pd
 
 from clients.evaluation import LISTS
-from core import atomic, sealed
+from core import atomic, schema, sealed
 from core.errors import Damaged
 from core.run_folder import COVERAGE, NODES, RunFolder, reason
 from models.arithmetic import BITS
 from models.checkpoint import INSTALLED, Installed, load_device
+from models.delivery import WEIGHTS, Delivery
+from sim.first_month import first_month
+from sim.world.fleet import Fleet
 from strategies.registry import METHODS
 
 PLAYED = ("ok", "late", "vanished")
@@ -36,10 +39,12 @@ def save_coverage(
     num_items: int,
     say: Callable[[str], None],
     computes: np.ndarray | None = None,
+    fleet: Fleet | None = None,
+    delivery: Delivery = WEIGHTS,
 ) -> None:
-    """Write ``coverage.csv``: of each seed and method the items recommended, the items there are, and the bits of the
-    model that is installed on a device before its first session, in the mean over the devices, of which each
-    ``computes`` ``(D,)`` in so many bits; None: in single precision.
+    """Write ``coverage.csv``: of each seed and method the items recommended, the items there are, the bits of the model
+    that is installed on a device before its first session, in the mean over the devices, of which each ``computes``
+    ``(D,)`` in so many bits (None: in single precision), and what the first month of the ``fleet`` takes.
 
     ``rows`` are those of the whole run. ``recommended`` is empty where it is not known, with a line to ``say``, and so
     is what was installed if the folder has no model.
@@ -53,10 +58,16 @@ def save_coverage(
         except Damaged as error:
             say(f"the coverage of {method}, seed {seed}, is not known: {reason(error)}")
         model = run.models / f"{METHODS[str(method)].cloud_model}-{seed}.safetensors"
-        bits = _installed_bits(load_device(model), computes) if model.exists() else None
-        facts = {"recommended": recommended, "items": num_items, "bits_installed": bits}
+        facts: dict[str, object] = {"recommended": recommended, "items": num_items}
+        if model.exists():
+            installed = load_device(model, delivery if METHODS[str(method)].deliveries else WEIGHTS)
+            facts["bits_installed"] = bits = _installed_bits(installed, computes)
+            if fleet is not None:
+                month = first_month(mine, fleet, bits)
+                facts |= {"month_sessions": month.sessions, "month_bits": month.bits, "month_joules": month.joules}
         found.append({"seed": seed, "method": method, **facts})
-    frame = pd.DataFrame(found).astype({"recommended": "Int64", "bits_installed": "Int64"})
+    frame = pd.DataFrame(found, columns=["seed", "method", *schema.names(schema.COVERAGE)[2:]])
+    frame = frame.astype({"recommended": "Int64", "bits_installed": "Int64"})
     atomic.write(run.path / COVERAGE, frame.to_csv(index=False))
 
 

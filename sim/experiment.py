@@ -127,6 +127,12 @@ def _check_precision(config: Config, scenario: Scenario) -> None:
             f"32 alone ({METHODS[names[0]].single}); leave {', '.join(names)} out of --methods, or give the tier "
             "bits = 32"
         )
+    if others and config.delivery != "weights":
+        raise UserError(
+            f"--delivery {config.delivery}: tier {others[0].name} of --scenario {config.scenario} has bits = "
+            f"{others[0].bits}, and devices make networks in 32 alone; use --delivery weights, or give the tier "
+            "bits = 32"
+        )
 
 
 def _begin(run: RunFolder, config: Config, world: World, drift: str) -> None:
@@ -247,7 +253,9 @@ def execute(
             rows = run.gather(config.seed_list, config.method_names, len(device_sessions))
             if config.uploads:
                 run.finish_uploads(config.seed_list, config.method_names, len(device_sessions))
-            save_coverage(run, rows, world.interactions.num_items, display.warn, bits)
+            fleet = Fleet(world.streams, world.scenario, config.seed)
+            items, delivery = world.interactions.num_items, config.resolved_delivery
+            save_coverage(run, rows, items, display.warn, bits, fleet, delivery)
             run.finish(rows)
             clear_devices(run)
         display.phase("drawing figures and report")
@@ -280,7 +288,7 @@ def play_all(
                         model_path(run, method.cloud_model, seed, k)
                         for k in range(1, 1 if again is None else len(again))
                     ]
-                    strategy = method(model, device_sessions, later)
+                    strategy = method(model, device_sessions, later, config.resolved_delivery)
                     _teach_interests(strategy, config, world)
                     policy_setup = prepare_policy(
                         config,

@@ -4,7 +4,8 @@
 
 plays ``abrupt-random-0.1``, ``abrupt-random-0.3``, ``abrupt-mrd-0.1`` and so on, each in a folder of its own below
 ``--out``. A policy that no budget can set (always, never, oracle, or one with its parameter given) is played once and
-not for each budget. What does not depend on the policy or on the drift is taken over from the runs before it.
+not for each budget, and a delivery without a code once and not for each ``--code-bits``. What does not depend on the
+policy, on the drift or on the delivery is taken over from the runs before it.
 """
 
 import itertools
@@ -21,7 +22,7 @@ from strategies.registry import METHODS
 if TYPE_CHECKING:
     from core.run_folder import RunFolder
 
-OPTIONS = ("scenario", "drift", "policy", "request_rate")
+OPTIONS = ("scenario", "drift", "policy", "request_rate", "delivery", "code_bits")
 """What can be repeated; the first varies slowest."""
 ASKING: dict[str, Any] = {
     "policy": "always",
@@ -30,6 +31,8 @@ ASKING: dict[str, Any] = {
     "compare_stale": False,
 }
 """Options that say when devices ask, at their defaults: nothing changes with them for a method that does not adapt."""
+DELIVERY: dict[str, Any] = {"delivery": "weights", "code_bits": 32}
+"""Options that say what devices get, likewise."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,14 @@ class Sweep:
             raise UserError(
                 f"--request-rate: no policy of {', '.join(policies)} has a parameter that a budget could set"
             )
+        bits = [_bits(text) for text in self.values.get("code_bits", [])]
+        ways = self.values.get("delivery", [config.delivery])
+        if bits and "code" not in ways:
+            raise UserError(f"--code-bits: there is no code with --delivery {', '.join(ways)}")
+        deliveries = [(how, each) for how in ways for each in (bits if how == "code" and bits else [None])]
         for option in OPTIONS:
-            given = rates if option == "request_rate" else self.values.get(option, [])
-            names = [_name(str(value)) for value in given]
+            parsed: dict[str, list[Any]] = {"request_rate": rates, "code_bits": bits}
+            names = [_name(str(value)) for value in parsed.get(option, self.values.get(option, []))]
             if twice := [name for name in names if names.count(name) > 1]:
                 raise UserError(f"--{option.replace('_', '-')} names '{twice[0]}' twice")
         found = []
@@ -65,11 +73,13 @@ class Sweep:
         ):
             load_scenario(scenario)
             load_drift(drift)
-            for rate in rates if policy in budgeted else [None]:
-                own = {"scenario": scenario, "drift": drift, "policy": policy, "request_rate": rate}
+            for rate, (how, each) in itertools.product(rates if policy in budgeted else [None], deliveries):
+                own: dict[str, Any] = {"scenario": scenario, "drift": drift, "policy": policy, "request_rate": rate}
+                own |= {"delivery": how, "code_bits": each}
                 name = "-".join(_name(str(own[o])) for o in self._repeated() if own[o] is not None)
-                run = replace(config, **own, out=config.out and config.out / name)  # type: ignore[arg-type]
-                found.append(run.check().absolute())
+                if each is None:
+                    own["code_bits"] = config.code_bits
+                found.append(replace(config, **own, out=config.out and config.out / name).check().absolute())
         return found
 
     def _repeated(self) -> list[str]:
@@ -102,7 +112,7 @@ def borrow(run: "RunFolder", config: Config, earlier: Sequence[Config]) -> None:
         return
     for other in earlier:
         done = RunFolder(other.folder)
-        if _same(config, other, **ASKING):
+        if _same(config, other, **ASKING, **DELIVERY):
             _borrow_rows(run, done, config)
         if _same(config, other, drift="natural"):
             _copy(done.path / "policies", run.path / "policies", "*.json")
@@ -142,6 +152,13 @@ def _rate(text: str) -> float:
         return float(text)
     except ValueError:
         raise UserError(f"--request-rate is '{text}', not a number") from None
+
+
+def _bits(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise UserError(f"--code-bits is '{text}', not a whole number") from None
 
 
 def _name(text: str) -> str:

@@ -147,6 +147,7 @@ def duet_plus_without(name: str, title: str, note: str, learner: Callable[[], Le
         "title": title,
         "note": note,
         "cloud_model": name,
+        "deliveries": ("weights", "local") if isinstance(learner(), FullRank) else ("weights", "code", "local"),
         "learner": classmethod(lambda cls: learner()),
     }
     return type("".join(part.title() for part in name.split("-")), (AdaptiveStrategy,), own)

@@ -21,6 +21,7 @@ from flwr.serverapp.strategy import Strategy
 
 from clients.fields import BadMessage
 from clients.messages import (
+    CODE,
     MODEL,
     NETWORK,
     Decline,
@@ -32,6 +33,7 @@ from clients.messages import (
     RequestRules,
     array_bits,
     check_answers,
+    pack_code,
     pack_network,
     read_measured,
     read_request,
@@ -41,7 +43,8 @@ from clients.upload import PLAIN, UploadForm
 from models.arithmetic import BITS
 from models.checkpoint import device_file, load_device, load_mapper, read_header
 from models.cloud_models import Chooser
-from models.hypernetwork import AnyMapper, block_weights
+from models.delivery import WEIGHTS, Delivery, How
+from models.hypernetwork import AnyMapper, LowRankMapper, by_device
 from models.misrecommendation import Detector
 from strategies.expectation import Counts, Expectation, Networks
 from strategies.known_interests import KnownInterests
@@ -164,17 +167,21 @@ class SessionStrategy(Strategy):
     networks_type: ClassVar[type[Networks]] = Networks
     """What running the networks takes that can be run with what is installed."""
 
+    deliveries: ClassVar[tuple[How, ...]] = ()
+    """The ways in which devices can come to networks that are made for them; empty: none are."""
+
     def __init__(
         self,
         model: Path,
         device_sessions: dict[int, list[DeviceSession]],
         later: Sequence[Path] = (),
+        delivery: Delivery = WEIGHTS,
     ) -> None:
         """``device_sessions`` names, for each round (from 1), who plays; ``later`` are the versions of the ``model``
-        that take its place as time goes on."""
+        that take its place as time goes on. A method that makes no networks for devices has no use for ``delivery``."""
         self.model, self.device_sessions = model, device_sessions
-        self.later = later
-        installed = lru_cache(maxsize=VERSIONS_AT_ONCE)(load_device)
+        self.later, self.delivery = later, delivery if self.deliveries else WEIGHTS
+        installed = lru_cache(maxsize=VERSIONS_AT_ONCE)(lambda path: load_device(path, self.delivery))
         self._networks = lru_cache(maxsize=VERSIONS_AT_ONCE * len(BITS))(
             lambda path, bits: self.networks_type(installed(path).at(bits))
         )
@@ -226,7 +233,7 @@ class SessionStrategy(Strategy):
     ) -> Iterable[Message]:
         """Tell every device of the wave whose session is not over yet to play it."""
         self._ensure_wave(server_round)
-        return self._send(self.evaluate_action, self.network_for)
+        return self._send(self.playing_action, self.network_for)
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Collect measurements; a reply that breaks the protocol is named and costs its sender this session."""
@@ -242,6 +249,11 @@ class SessionStrategy(Strategy):
 
     # -- for methods -----------------------------------------------------------------------------------------------
 
+    @property
+    def playing_action(self) -> str:
+        """What devices do in this run to play a session."""
+        return self.evaluate_action
+
     def model_for(self, device_session: DeviceSession) -> Path:
         """The model that is installed on the device in this session."""
         return self.later[device_session.version - 1] if device_session.version else self.model
@@ -250,7 +262,7 @@ class SessionStrategy(Strategy):
         """The SHA-256 and the place of the file that is installed on the device in this session."""
         model = self.model_for(device_session)
         if model not in self._device_files:
-            self._device_files[model] = device_file(model)
+            self._device_files[model] = device_file(model, self.delivery)
         return self._device_files[model]
 
     def network_for(self, result: SessionResult) -> ArrayRecord | None:
@@ -267,7 +279,7 @@ class SessionStrategy(Strategy):
         default."""
         return (range(1),)
 
-    def deciding_macs(self) -> Counts:
+    def deciding_macs(self, device_session: DeviceSession) -> Counts:
         """What deciding whether to adapt may take a device while it plays (``macs_decide``)."""
         return (0, Detector.macs()) if self.adapts and self.rules.remembers else (0,)
 
@@ -287,7 +299,7 @@ class SessionStrategy(Strategy):
             digest, _ = self.device_file(device_session)
             content = RecordDict({MODEL: ModelConfig(digest, self.context, self.history_length).record()})
             if record is not None:
-                content[NETWORK] = record
+                content[CODE if self.delivery.how == "code" else NETWORK] = record
                 result.sent = sent_path(record)
             messages.append(Message(content, dst_node_id=device_session.node, message_type=action))
         self.due = {message.metadata.dst_node_id: message.metadata for message in messages}
@@ -329,7 +341,7 @@ class SessionStrategy(Strategy):
             self.networks_for(device_session),
             self.paths(result),
             self.adapting_macs(device_session),
-            self.deciding_macs(),
+            self.deciding_macs(device_session),
         ).check(told)
         result.measured, result.status = told, "late" if result.late else "ok"
 
@@ -348,9 +360,13 @@ def _status(error: BadMessage | DeviceFault) -> Status:
 
 
 class AdaptiveStrategy(SessionStrategy):
-    """Base of the methods that answer a device's request with a network made for it in one forward pass."""
+    """Base of the methods that answer a device's request with a network made for it in one forward pass.
+
+    With the delivery ``code`` the answer is a code of it; with ``local`` devices make it themselves and ask nothing.
+    """
 
     adapts: ClassVar[bool] = True
+    deliveries: ClassVar[tuple[How, ...]] = ("weights", "local")
 
     train_action: ClassVar[str] = "train"
     """What devices do to make their request."""
@@ -360,8 +376,9 @@ class AdaptiveStrategy(SessionStrategy):
         model: Path,
         device_sessions: dict[int, list[DeviceSession]],
         later: Sequence[Path] = (),
+        delivery: Delivery = WEIGHTS,
     ) -> None:
-        super().__init__(model, device_sessions, later)
+        super().__init__(model, device_sessions, later, delivery)
         self._mapper: Callable[[Path], AnyMapper] = lru_cache(maxsize=VERSIONS_AT_ONCE)(load_mapper)
         self.known: KnownInterests | None = None
         """What the cloud knows of latent interests from its training, where it has to estimate what was not sent."""
@@ -378,8 +395,10 @@ class AdaptiveStrategy(SessionStrategy):
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Ask every device of the wave for its request."""
+        """Ask every device of the wave for its request; nothing where devices make their networks themselves."""
         self._ensure_wave(server_round)
+        if self.delivery.how == "local":
+            return []
         return self._send(self.train_action, lambda result: None)
 
     def aggregate_train(
@@ -412,24 +431,24 @@ class AdaptiveStrategy(SessionStrategy):
     def _answer(self, requests: dict[int, DeviceRequest], model: Path) -> None:
         """One pass of the model's mapper: block by block, for the devices whose path has the block and no others."""
         nodes, mapper = list(requests), self._mapper(model)
-        paths = torch.from_numpy(np.stack([requests[node].path for node in nodes]))
-        sent = np.stack([requests[node].latent for node in nodes])
-        latent = torch.from_numpy(sent if self.known is None else self.known.estimate(paths.numpy(), sent))
-        generated = block_weights(mapper.choose if isinstance(mapper, Chooser) else mapper.block, latent)
-        weights: list[dict[int, np.ndarray]] = [{} for _ in nodes]
-        for k in range(self.blocks):
-            rows = paths[:, k].nonzero().squeeze(1)
-            if len(rows):
-                made = generated(k, rows)
-                for row, value in zip(rows.tolist(), made.numpy(), strict=True):
-                    weights[row][k] = value
-        for node, mine in zip(nodes, weights, strict=True):
-            installed = self.networks_for(self.open[node].device_session).installed
-            self.owed[node] = pack_network(requests[node].path, mine, installed.coding)
+        coder = mapper if isinstance(mapper, LowRankMapper) and self.delivery.how == "code" else None
+        make = mapper.choose if isinstance(mapper, Chooser) else mapper.block
+        paths, sent = (np.stack([getattr(requests[node], name) for node in nodes]) for name in ("path", "latent"))
+        latents = torch.from_numpy(sent if self.known is None else self.known.estimate(paths, sent))
+        given = [
+            dict.fromkeys(np.flatnonzero(path).tolist(), latent) for path, latent in zip(paths, latents, strict=True)
+        ]
+        for node, mine in zip(nodes, by_device(make if coder is None else coder.codes, given), strict=True):
+            path = requests[node].path
+            if coder is None:
+                coding = self.networks_for(self.open[node].device_session).installed.coding
+                self.owed[node] = pack_network(path, {k: block.numpy() for k, block in mine.items()}, coding)
+            else:
+                self.owed[node] = pack_code(path, mine, coder.pieces, self.delivery.bits)
             if requests[node].probe:
                 continue
             self.open[node].bits_down = array_bits(self.owed[node])
-            self.open[node].macs_cloud = mapper.macs(len(mine))
+            self.open[node].macs_cloud = mapper.macs(len(mine)) if coder is None else coder.code_macs(len(mine))
 
     def network_for(self, result: SessionResult) -> ArrayRecord | None:
         """What the device asked for; handed over, not kept."""
@@ -445,17 +464,46 @@ class AdaptiveStrategy(SessionStrategy):
                 self.remembered[node] |= {result.sent}
         return messages
 
+    @property
+    def playing_action(self) -> str:
+        """With ``local`` that of a device that makes its network itself, with the same choice of blocks."""
+        if self.delivery.how != "local":
+            return super().playing_action
+        return f"evaluate.local{self.train_action.removeprefix('train').replace('.', '_')}"
+
     def paths(self, result: SessionResult) -> Counts:
-        """The path that was sent for this session, else what the device remembers."""
+        """The path that was sent for this session, else what the device remembers; with ``local`` any it can choose."""
+        if self.delivery.how == "local":
+            part, everything = self.networks_for(result.device_session).installed.part, 2**self.blocks - 1
+            return (everything,) if part.controller is None else range(everything + 1)
         if result.sent is not None and not result.probed:
             return (result.sent,)
         if not self.rules.remembers:
             return ()
         return self.remembered.get(result.device_session.node, range(2**self.blocks))
 
-    def deciding_macs(self) -> Counts:
-        """A device decides when it makes its request, and not while it plays."""
-        return (0,)
+    def adapting_macs(self, device_session: DeviceSession) -> tuple[Counts, ...]:
+        """With ``code`` folding what was sent; with ``local`` extractors and mapper, or nothing."""
+        installed = self.networks_for(device_session).installed
+        if self.delivery.how == "local":
+            blocks = range(self.blocks + 1) if installed.part.controller is not None else (self.blocks,)
+            extracting = self._extracting(device_session)
+            return ((0, *(extracting + installed.making_macs(count) for count in blocks)),)
+        result = self.open[device_session.node]
+        asked = result.sent is not None and not result.probed
+        return ((installed.making_macs((result.sent or 0).bit_count()) if asked else 0,),)
+
+    def deciding_macs(self, device_session: DeviceSession) -> Counts:
+        """A device decides when it makes its request, and not while it plays; with ``local`` it does."""
+        if self.delivery.how != "local":
+            return (0,)
+        extracting = self._extracting(device_session)
+        return [own + more for own in super().deciding_macs(device_session) for more in (0, extracting)]
+
+    def _extracting(self, device_session: DeviceSession) -> int:
+        """Multiply-accumulates of the device's extractors before the session."""
+        part = self.networks_for(device_session).installed.part
+        return part.request_macs(min(device_session.past, self.history_length))
 
     def _read_report(self, result: SessionResult, reply: Message) -> None:
         super()._read_report(result, reply)
@@ -465,7 +513,7 @@ class AdaptiveStrategy(SessionStrategy):
     def _request_rules(self, device_session: DeviceSession) -> RequestRules:
         """What follows for a device's request from what is installed on it and from how much it has to read."""
         part = self.networks_for(device_session).installed.part
-        extracting, deciding = part.request_macs(min(device_session.past, self.history_length)), Detector.macs()
+        extracting, deciding = self._extracting(device_session), Detector.macs()
         asked: Collection[int] = {extracting}
         unasked: Collection[int] = {0}
         if self.rules.remembers:

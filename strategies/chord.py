@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from models.backbones.base import Backbone
 from models.checkpoint import load_device
 from models.cloud_models import SpecialisedModel
+from models.delivery import How
 from models.shared.mixed import CHOICES, PrecisionMapper
 from strategies.base import AdaptiveStrategy
 from strategies.diet import noisy_latent
@@ -92,6 +93,7 @@ class Chord(AdaptiveStrategy):
     title: ClassVar[str] = "CHORD"
     note: ClassVar[str] = "one network on all devices; the cloud chooses the bits of each channel for each device"
     cloud_model: ClassVar[str] = "chord"
+    deliveries: ClassVar[tuple[How, ...]] = ("weights",)
 
     @classmethod
     def learner(cls) -> Learner:

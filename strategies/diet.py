@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from models.backbones.base import Backbone
 from models.cloud_models import SpecialisedModel
+from models.delivery import How
 from models.hypernetwork import RANK, block_weights
 from models.kernels.dropout import dropout
 from models.shared.masked import MaskMapper
@@ -70,6 +71,7 @@ class Diet(AdaptiveStrategy):
     title: ClassVar[str] = "DIET"
     note: ClassVar[str] = "one random network on all devices; the cloud sends each device a mask, one bit a weight"
     cloud_model: ClassVar[str] = "diet"
+    deliveries: ClassVar[tuple[How, ...]] = ("weights",)
 
     @classmethod
     def learner(cls) -> Learner:

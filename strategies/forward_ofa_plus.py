@@ -39,6 +39,7 @@ from torch import Tensor, nn
 from models.backbones.base import Backbone
 from models.checkpoint import load_device, load_mapper
 from models.cloud_models import AdaptiveModel
+from models.delivery import How
 from models.device_part import DevicePart, chosen_path, logistic
 from models.hypernetwork import RANK, LowRankMapper, block_weights
 from models.kernels.dropout import dropout
@@ -262,6 +263,7 @@ class DuetPlus(AdaptiveStrategy):
     title: ClassVar[str] = "DUET+"
     note: ClassVar[str] = "DUET whose cloud makes low-rank changes of DeviceRec's network"
     cloud_model: ClassVar[str] = "duet-plus"
+    deliveries: ClassVar[tuple[How, ...]] = ("weights", "code", "local")
 
     @classmethod
     def learner(cls) -> Learner:
@@ -275,6 +277,7 @@ class ForwardOFAPlus(AdaptiveStrategy):
     title: ClassVar[str] = "Forward-OFA+"
     note: ClassVar[str] = "Forward-OFA whose cloud makes low-rank changes of DeviceRec's network, for any budget"
     cloud_model: ClassVar[str] = "forward-ofa-plus"
+    deliveries: ClassVar[tuple[How, ...]] = ("weights", "code", "local")
 
     @classmethod
     def learner(cls) -> Learner:

@@ -18,6 +18,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from models.delivery import How
 from strategies.base import AdaptiveStrategy
 from strategies.forward_ofa_plus import PlusLearner
 from strategies.training.data import TrainingSet
@@ -90,6 +91,7 @@ class DuetKinds(AdaptiveStrategy):
     title: ClassVar[str] = "DUET+ of kinds"
     note: ClassVar[str] = "DUET+ whose extractor is taught the kinds of users that the histories show"
     cloud_model: ClassVar[str] = "duet-kinds"
+    deliveries: ClassVar[tuple[How, ...]] = ("weights", "code", "local")
 
     @classmethod
     def learner(cls) -> Learner:
@@ -103,6 +105,7 @@ class ForwardOFAKinds(AdaptiveStrategy):
     title: ClassVar[str] = "Forward-OFA+ of kinds"
     note: ClassVar[str] = "Forward-OFA+ whose extractor is taught the kinds of users that the histories show"
     cloud_model: ClassVar[str] = "forward-ofa-kinds"
+    deliveries: ClassVar[tuple[How, ...]] = ("weights", "code", "local")
 
     @classmethod
     def learner(cls) -> Learner:

@@ -9,7 +9,7 @@ import pandas as pd
 from rich.table import Table as TerminalTable
 
 from analysis import captions, policies
-from analysis.comparison import around, mixes, request_curves, settings
+from analysis.comparison import around, deliveries, mixes, request_curves, settings
 from analysis.figures import Drawn
 from analysis.page import Section, render
 from analysis.run import load
@@ -42,6 +42,7 @@ def write_comparison(runs: Sequence[str | Path], out: str | Path | None) -> tupl
         sections = [
             Section("results", "Results", tables=[settings.results_table(table, sheet.title, _protocol(groups))]),
             drawn.section(folder / "figures", settings.finding(groups)),
+            *deliveries.sections(groups, table, folder, sheet),
             *settings.paired_section(pairs, sheet.title),
             *mixes.sections(groups, table, folder, sheet),
         ]

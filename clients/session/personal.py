@@ -23,7 +23,15 @@ def rerank(batch: DeviceBatch) -> list[Message]:
     A network that does not fit today's budget is not run: the device ranks by popularity instead.
     """
     most = np.array([budget.blocks_to_run(batch.installed, batch.context) for budget in batch.budgets])
-    return play(batch, batch.received, most)
+    return play(batch, batch.received, most, macs_adapt=np.array([_folding(batch, row) for row in range(len(batch))]))
+
+
+def _folding(batch: DeviceBatch, row: int) -> int:
+    """Multiply-accumulates by which a device made the network that it had asked for of a code."""
+    received, policy = batch.received[row], batch.policies[row]
+    if received is None or not (policy is None or policy.state.pending(batch.configs[row].session).asked):
+        return 0
+    return batch.installed.making_macs(int(received[0].sum()))
 
 
 def play(

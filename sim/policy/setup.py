@@ -106,7 +106,7 @@ def prepare_policy(
         whose = {"seed": str(seed), "method": method.name, "model": str(read_header(model)[1].get("key", ""))}
         backtest = Backtest(
             load_device(model),
-            load_mapper(model) if issubclass(method, AdaptiveStrategy) else None,
+            load_mapper(model, config.resolved_delivery) if issubclass(method, AdaptiveStrategy) else None,
             interactions,
             streams,
             session_length=config.session_length,

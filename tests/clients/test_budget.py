@@ -13,7 +13,9 @@ from clients.messages import Decline, RequestRules, pack_decline, read_request
 from models.backbones.sasrec import SASRec
 from models.checkpoint import Installed
 from models.cloud_models import AdaptiveModel, StaticModel
+from models.delivery import Delivery
 from models.device_part import DevicePart
+from models.hypernetwork import LowRankBases, LowRankMapper
 from models.shared.gater import GatedNetwork
 from models.shared.plain import Network, footprint
 from models.shared.rare_gem import SparseNetwork
@@ -31,8 +33,14 @@ def part(*, controller: bool = True) -> DevicePart:
     return AdaptiveModel(SASRec(ITEMS, BLOCKS, CONTEXT, generator), generator, controller=controller).device_part.eval()
 
 
-def on_device() -> Installed:
-    return Installed(part(), None, None, "all")
+def on_device(delivery: str = "weights") -> Installed:
+    """Forward-OFA's device part; with another delivery what a device makes blocks of."""
+    if delivery == "weights":
+        return Installed(part(), None, None, "all")
+    generator = torch.Generator()
+    backbone = SASRec(ITEMS, BLOCKS, CONTEXT, generator)
+    maker = (LowRankMapper if delivery == "local" else LowRankBases)(backbone, generator)
+    return Installed(part(), None, None, "all", delivery=Delivery.named(delivery), mapper=maker)
 
 
 def fetch(budget: Budget) -> int:
@@ -68,6 +76,32 @@ def test_energy_counts_extractors_traffic_tail_and_the_planned_predictions() -> 
     assert not Budget(joules=0.027, **rates).fits(all_of_them, once=10**6)
     assert Budget(joules=0.027, **rates).fits(but_one, once=10**6)
     assert fetch(Budget(joules=2.9, **rates)) == NOTHING_FITS
+
+
+def test_what_makes_blocks_takes_memory_and_energy_by_hand() -> None:
+    bases = 32 * BLOCKS * (20_800 + 3 * 64 * 16 + 16 * 320)
+    mapper = bases + 32 * BLOCKS * (3 * 64 * 16 + 64 * 320)
+    for delivery, kept in (("code-8", bases), ("code-32", bases), ("local", mapper)):
+        maker = on_device(delivery)
+        for blocks in (0, 4, 6):
+            for budget in (Budget(model_bits=kept + blocks * BLOCK_BITS), Budget(model_bits=kept - 1)):
+                expected = NOTHING_FITS if budget.model_bits < kept else blocks
+                assert budget.blocks_to_fetch(maker, CONTEXT, items=50) == expected
+                assert budget.blocks_to_run(maker, CONTEXT) == expected
+    # A code of 8 bits: 368 numbers and six scales a block. With `local` nothing comes down at all.
+    code = 368 * 8 + 6 * 32
+    assert Budget(update_bits=3 * code).blocks_to_fetch(on_device("code-8"), CONTEXT, items=50) == 3
+    assert Budget(update_bits=3 * code - 1).blocks_to_fetch(on_device("code-8"), CONTEXT, items=50) == 2
+    assert Budget(update_bits=0).blocks_to_fetch(on_device("local"), CONTEXT, items=50) == 6
+    # Energy of two blocks: extractors and mapper, no radio; and with a code of it: folding, and the radio's tail.
+    extractors, fold, codes = 2 * 50 * 24_576 + 384, 3 * 64 * 16 + 64 * 16 * 320, 64 * (3 * 16 + 320)
+    joules = (SCORING + 2 * BLOCK_MACS + extractors + 2 * (fold + codes)) * 1e-9
+    rates = {"predictions": 1, "joules_per_mac": 1e-9, "joules_per_bit_down": 1.0, "joules_tail": 5.0}
+    assert Budget(joules=joules * (1 + 1e-9), **rates).blocks_to_fetch(on_device("local"), CONTEXT, items=50) == 2
+    assert Budget(joules=joules * (1 - 1e-9), **rates).blocks_to_fetch(on_device("local"), CONTEXT, items=50) == 1
+    joules = (SCORING + 2 * BLOCK_MACS + extractors + 2 * fold) * 1e-9 + 2 * code + 8 + 5
+    assert Budget(joules=joules * (1 + 1e-12), **rates).blocks_to_fetch(on_device("code-8"), CONTEXT, items=50) == 2
+    assert Budget(joules=joules * (1 - 1e-9), **rates).blocks_to_fetch(on_device("code-8"), CONTEXT, items=50) == 1
 
 
 def test_below_one_block_is_no_block_and_below_the_scoring_nothing() -> None:

@@ -1,6 +1,7 @@
 """Messages altered anywhere, at both ends: none is believed wrongly, no round is lost, nobody else's row changes."""
 
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,10 +10,11 @@ from hypothesis import strategies as st
 from benchmarks.fuzz_messages import FAULTS, Wave, altered_batch
 from benchmarks.small_world import Bench
 from core.errors import UserError
+from models.delivery import Delivery
 from sim import play
 from strategies.base import DeviceSession, SessionResult, Status
 
-MIXED = [
+MIXED: list[Any] = [
     ("devicerec", "", 0),
     ("finetune", "every:2", 2),
     ("forward-ofa", "", 0),
@@ -20,6 +22,9 @@ MIXED = [
     ("duet", "every:2", 1),
     ("gater", "", 0),
     ("litepred", "", 0),
+    ("duet-plus", "", 0, Delivery("code", 8)),
+    ("forward-ofa-plus", "compare", 2, Delivery("code", 16)),
+    ("forward-ofa-plus", "every:2", 2, Delivery("local")),
 ]
 quick = settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
@@ -55,12 +56,12 @@ def test_what_is_not_known_is_said_and_left_empty(tmp_path: Path) -> None:
     run, said = RunFolder(tmp_path), list[str]()
     note(run.world / "lists" / "0-duet")
     both = pd.concat([rows(*PLAYED), rows((0, 0, "ok")).assign(method="gater")])
-    save_coverage(run, both, 40, said.append)
+    save_coverage(run, both, 40, said.append, Mock())  # without models nothing is known of a month
     table = pd.read_csv(tmp_path / "coverage.csv")
     assert table["method"].tolist() == ["duet", "gater"]
     assert table["recommended"].fillna(-1).tolist() == [4, -1]
     assert table["items"].tolist() == [40, 40]
-    assert table["bits_installed"].isna().all()  # there are no models
+    assert table[["bits_installed", "month_bits", "month_joules"]].isna().all().all()  # there are no models
     (line,) = said
     assert line.startswith("the coverage of gater, seed 0, is not known")
     clear_devices(run)

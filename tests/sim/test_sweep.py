@@ -43,6 +43,15 @@ def test_the_runs_are_the_product_of_what_is_repeated() -> None:
     assert len({c.folder for c in Sweep(sweep.values).configs(Config())}) == 4
 
 
+def test_a_delivery_without_a_code_is_played_once() -> None:
+    words = "--delivery weights --delivery code --delivery local --code-bits 16 --code-bits 8"
+    rest, sweep = split(words.split())
+    assert rest == []
+    configs = sweep.configs(Config(methods="duet-plus", out=Path("/runs")))
+    facts = [(c.folder.name, c.delivery, c.code_bits) for c in configs]
+    assert facts == [("weights", "weights", 32), ("code-16", "code", 16), ("code-8", "code", 8), ("local", "local", 32)]
+
+
 def test_what_is_not_repeated_is_left_to_the_parser() -> None:
     given = ["--drift", "abrupt", "--policy", "mrd", "--request-rate=0.1"]
     assert split(given) == (given, Sweep({}))
@@ -58,6 +67,11 @@ def test_what_is_not_repeated_is_left_to_the_parser() -> None:
         ({"drift": ["abrupt", "abrupt"]}, "--drift names 'abrupt' twice"),
         ({"policy": ["mrd"], "request_rate": ["0.3", ".3"]}, "--request-rate names '0.3' twice"),
         ({"drift": ["abrupt", "earthquake"]}, "unknown drift 'earthquake'"),
+        ({"delivery": ["weights", "pigeon"]}, "unknown delivery 'pigeon'"),
+        ({"delivery": ["code", "code"]}, "--delivery names 'code' twice"),
+        ({"delivery": ["code"], "code_bits": ["8", "few"]}, "--code-bits is 'few', not a whole number"),
+        ({"delivery": ["weights", "local"], "code_bits": ["8", "16"]}, "no code with --delivery weights, local"),
+        ({"delivery": ["weights", "code"]}, "the mapper of 'duet' has no code"),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_is_played(values: dict[str, list[str]], why: str) -> None:
