@@ -7,11 +7,11 @@ and collects what it measured. What a method does not override, it does not do.
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -219,6 +219,19 @@ class SessionStrategy(Strategy):
         """Say what this is, in Flower's log."""
         log.info("%s: %d blocks, model %s", self.title, self.blocks, self.model.name)
 
+    # -- between waves ---------------------------------------------------------------------------------------------
+
+    def known(self, nodes: Iterable[int]) -> Mapping[int, Any]:
+        """What the cloud knows of these devices from their earlier sessions, by node; nothing by default.
+
+        Waves may be played by copies of the strategy in other processes. What a method carries from one wave to
+        another, it gives here and takes in :meth:`recall`; anything else that a wave leaves behind may be lost.
+        """
+        return {}
+
+    def recall(self, known: Mapping[int, Any]) -> None:
+        """Take what :meth:`known` gave in another process."""
+
     # -- for methods -----------------------------------------------------------------------------------------------
 
     def model_for(self, device_session: DeviceSession) -> Path:
@@ -343,7 +356,15 @@ class AdaptiveStrategy(SessionStrategy):
     def begin(self, device_sessions: list[DeviceSession], rules: WaveRules | None = None) -> None:
         super().begin(device_sessions, rules)
         self.owed = {}
-        self.remembered.update((one.node, frozenset()) for one in device_sessions if one.session == 0 or one.installs)
+        if self.rules.remembers:
+            first = [one.node for one in device_sessions if one.session == 0 or one.installs]
+            self.remembered.update(dict.fromkeys(first, frozenset()))
+
+    def known(self, nodes: Iterable[int]) -> Mapping[int, Any]:
+        return {node: self.remembered[node] for node in nodes if node in self.remembered}
+
+    def recall(self, known: Mapping[int, Any]) -> None:
+        self.remembered.update(known)
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -427,6 +448,8 @@ class AdaptiveStrategy(SessionStrategy):
 
     def _read_report(self, result: SessionResult, reply: Message) -> None:
         super()._read_report(result, reply)
+        if not self.rules.remembers:
+            return
         if result.sent is not None and not result.probed:  # it has filed this one, and forgets the others
             self.remembered[result.device_session.node] = frozenset({result.sent})
 

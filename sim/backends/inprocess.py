@@ -20,6 +20,7 @@ from flwr.supercore.exit import add_exit_handler
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
+from clients.folders import DEVICE_DIR
 from core.seeds import derive
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,11 @@ class InProcessGrid(Grid):
         TaskIdentity.run_id = run.run_id
         TaskIdentity.task_id = 1
         TaskIdentity.node_id = SUPERLINK_NODE_ID
+
+    @property
+    def remembers_on_disk(self) -> bool:
+        """Whether devices keep their states in a folder, where other processes find them, and not in this one."""
+        return bool(self._node_config.get(DEVICE_DIR))
 
     @property
     def run(self) -> Run:

@@ -97,6 +97,10 @@ class Population:
             names = ", ".join(path.name for path in fresh.values())
             raise UserError(f"node {node} cannot install {names}: {why}; mend that, and the same command continues")
 
+    def provide(self, files: Mapping[str, Path]) -> None:
+        """Have these files, by their digests, for machines that turn out to lack one."""
+        self._files.update(files)
+
     def forget(self, state: str, timeout: float | None) -> None:
         """Have the devices forget what they keep under this name; what goes wrong is noted in the log."""
         content = RecordDict({"state": ConfigRecord({"state": state})})
