@@ -14,6 +14,8 @@ fit, and if it does not, the session is not served.
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from flwr.app import ConfigRecord, Message
@@ -50,14 +52,17 @@ class Budget:
 
     def record(self) -> ConfigRecord:
         """As it travels from the simulation to the device."""
-        return ConfigRecord({field.name: field.kind(getattr(self, field.name)) for field in BUDGET_FIELDS})
+        return _record(self)
 
     @staticmethod
     def of(message: Message) -> "Budget":
         """The record that came with a message, checked; no limits without one."""
-        return (
-            Budget(**check(BUDGET, message.content[BUDGET], BUDGET_FIELDS)) if BUDGET in message.content else Budget()
-        )
+        if BUDGET not in message.content:
+            return Budget()
+        record = message.content[BUDGET]
+        if isinstance(record, ConfigRecord) and not any(isinstance(value, list) for value in record.values()):
+            return _read(tuple(record.items()), tuple(map(type, record.values())))
+        return Budget(**check(BUDGET, record, BUDGET_FIELDS))
 
     @property
     def seconds(self) -> float:
@@ -109,10 +114,23 @@ class Budget:
         return NOTHING_FITS
 
 
+@lru_cache(maxsize=4096)
+def _record(budget: Budget) -> ConfigRecord:
+    """One record for all devices that can afford the same; nobody changes what travels."""
+    return ConfigRecord({field.name: field.kind(getattr(budget, field.name)) for field in BUDGET_FIELDS})
+
+
+@lru_cache(maxsize=4096)
+def _read(items: tuple[tuple[str, Any], ...], kinds: tuple[type, ...]) -> Budget:
+    """The budget in a record of these items; ``kinds`` are their types, as 1, 1.0 and True are one key of a cache."""
+    return Budget(**check(BUDGET, ConfigRecord(dict(items)), BUDGET_FIELDS))
+
+
 def _downwards(part: DevicePart) -> range:
     return range(part.backbone.blocks, -1, -1)
 
 
+@lru_cache(maxsize=64)
 def _plain(part: DevicePart, context: int, blocks: int) -> Footprint:
     """Of that many blocks a device got or trained for itself: all their weights are its own."""
     return footprint(part.backbone, context, np.arange(part.backbone.blocks) < blocks)

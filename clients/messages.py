@@ -26,6 +26,7 @@ several devices, one message carries theirs (:mod:`clients.batch_messages`).
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, Metadata, MetricRecord, RecordDict
@@ -46,6 +47,8 @@ from clients.fields import (
 from models.backbones.base import DIM
 
 MODEL, REQUEST, NETWORK, MEASURED, REFUSED = "model", "request", "network", "measured", "refused"
+_NUMPY = "numpy.ndarray"
+"""Flower's ``stype`` of an array in NumPy's own format."""
 PROBE = PROBE_FIELD.name
 """Accompanies what is no request of the device but a measurement of the simulator's (``--compare-stale``)."""
 COMPARED = tuple(field.name for field in COMPARED_FIELDS)
@@ -131,7 +134,7 @@ class RequestRules:
 
 def pack_request(path: np.ndarray, latent: np.ndarray, macs: int) -> dict[str, ArrayRecord | MetricRecord]:
     """The records of a request: ``path`` ``(L,)`` bool, ``latent`` ``(64,)``."""
-    arrays = {"path": Array(np.packbits(path, bitorder="little")), "latent": Array(latent.astype(np.float32))}
+    arrays = {"path": _packed(np.packbits(path, bitorder="little")), "latent": _packed(latent.astype(np.float32))}
     return {REQUEST: ArrayRecord(arrays), MEASURED: MetricRecord({"macs": macs})}
 
 
@@ -209,8 +212,8 @@ def read_request(reply: Message, rules: RequestRules) -> DeviceRequest | Decline
 
 def pack_network(path: np.ndarray, weights: dict[int, np.ndarray]) -> ArrayRecord:
     """The network of one device: ``weights[k]`` ``(block_size,)`` for each block ``k`` in its path."""
-    arrays = {"path": Array(np.packbits(path, bitorder="little"))}
-    arrays.update({f"block.{k}": Array(value) for k, value in weights.items()})
+    arrays = {"path": _packed(np.packbits(path, bitorder="little"))}
+    arrays.update({f"block.{k}": _packed(value) for k, value in weights.items()})
     return ArrayRecord(arrays)
 
 
@@ -279,6 +282,21 @@ def _path(record: ArrayRecord, blocks: int) -> np.ndarray:
     return bits[:blocks].astype(bool)
 
 
+def _packed(value: np.ndarray) -> Array:
+    """What ``Array(value)`` gives, without NumPy's writing of the same header again and again."""
+    content = np.ascontiguousarray(value)
+    data = b"".join((_header(content.dtype.str, content.shape), content.data))
+    return Array(content.dtype.name, content.shape, _NUMPY, data)
+
+
+@lru_cache(maxsize=256)
+def _header(dtype: str, shape: tuple[int, ...]) -> bytes:
+    """The bytes before the numbers in NumPy's format of such an array."""
+    empty = np.empty(shape, np.dtype(dtype))
+    content = Array(empty).data
+    return content[: len(content) - empty.nbytes]
+
+
 def _array(record: ArrayRecord, name: str, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
     """An array of that type and shape whose numbers are finite."""
     told = record[name]
@@ -286,8 +304,12 @@ def _array(record: ArrayRecord, name: str, dtype: np.dtype, shape: tuple[int, ..
         raise BadMessage(f"{name} is {shown(told.dtype)} {shown(told.shape)}, expected {dtype.name} {shape}")
     if len(told.data) > 1024 + int(np.prod(shape)) * dtype.itemsize:  # NumPy's header is far shorter
         raise BadMessage(f"{name} has {len(told.data)} bytes, too many for {dtype.name} {shape}")
+    header = _header(dtype.str, shape)
     try:
-        value = np.asarray(told.numpy())
+        if told.stype == _NUMPY and told.data.startswith(header):
+            value = np.frombuffer(told.data, dtype, int(np.prod(shape)), len(header)).reshape(shape)
+        else:
+            value = np.asarray(told.numpy())
     except Exception as error:  # the bytes are the sender's, and what they raise is NumPy's choice
         raise BadMessage(f"{name} cannot be read: {shown(str(error))}") from error
     if value.dtype != dtype or value.shape != shape:

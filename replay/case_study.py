@@ -106,7 +106,7 @@ def study(
     model, dense = (run / "models" / f"{name}-{options['seed']}.safetensors" for name in (method, DENSE))
     if not model.exists():
         raise UserError(f"{run} has no model of {method}: there is no {model}; play it with --methods {method}")
-    interactions = data.load(options["dataset"], data_dir, columns=options.get("columns"))
+    interactions = data.load(options["dataset"], data_dir, columns=options.get("columns"), users=options["devices"])
     check_model(model, method=method, seed=options["seed"])
     RunFolder(run).check_world()
     installed = load_device(model)

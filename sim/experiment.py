@@ -70,7 +70,12 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
     drift = load_drift(config.drift)
     run = open_run(config)
     interactions = datasets.load(
-        config.dataset, config.data_dir, columns=config.columns, ties=config.ties, seed=config.seed
+        config.dataset,
+        config.data_dir,
+        columns=config.columns,
+        ties=config.ties,
+        seed=config.seed,
+        users=config.devices,
     )
     instant = split_instant(interactions) if config.split == "time" else None
     able = eligible_users(interactions, config.protocol, instant)

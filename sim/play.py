@@ -128,6 +128,7 @@ def play(
     Raises :class:`UserError` if too many devices of a wave failed; its round is not saved.
     """
     seed, policy_setup = simulation.seed, simulation.policy_setup
+    more = (*COMPARED * simulation.compares, *SAMPLED * (simulation.evaluation.sampled > 0))
     played_before = _played_before(strategy, population, run, simulation, say)
     left = {r: sessions for r, sessions in strategy.device_sessions.items() if r not in played_before}
 
@@ -159,6 +160,7 @@ def play(
             # What devices remember of a round lies on the disk before the next round is played.
             performed = ahead if policy_setup is None else perform_all(tasks([server_round]))
             results: list[SessionResult] = []
+            parts: list[pd.DataFrame] = []
             for wave in _waves(device_sessions):
                 played: list[SessionResult] = []
                 for found, known in islice(performed, len(_groups(wave, population))):
@@ -166,11 +168,14 @@ def play(
                     strategy.recall(known)
                 stop_if_failing(played, strategy, run.log, population.home)
                 results += played
+                if not rows_of.whole_rounds:  # a row takes a tenth of the memory of a result
+                    parts.append(rows_of(results, strategy.name, seed, more))
+                    results = []
                 for observer in observers:
                     observer.on_wave(len(wave))
-            results.sort(key=lambda result: result.device_session.device)
-            sampled = simulation.evaluation.sampled > 0
-            rows = rows_of(results, strategy.name, seed, (*COMPARED * simulation.compares, *SAMPLED * sampled))
+            if results:
+                parts.append(rows_of(results, strategy.name, seed, more))
+            rows = pd.concat(parts, ignore_index=True).sort_values("device", kind="stable", ignore_index=True)
             if policy_setup is not None:
                 atomic.flush_all()  # rows on the disk without what the devices remember would be continued wrongly
             run.save_part(seed, strategy.name, server_round, rows)

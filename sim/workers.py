@@ -36,8 +36,9 @@ Result = TypeVar("Result")
 
 def can_fork() -> bool:
     """Whether this process can be forked: not where libraries of the system forbid it (macOS, Windows), nor with a GPU
-    in use, which a forked process cannot use."""
-    return sys.platform == "linux" and not torch.cuda.is_initialized()
+    in use, which a forked process cannot use, nor in a process that may have no children."""
+    able = sys.platform == "linux" and not multiprocessing.current_process().daemon
+    return able and not torch.cuda.is_initialized()
 
 
 class Workers(Generic[Task, Result]):

@@ -56,7 +56,7 @@ engine: ``failed`` (the device's program raised an exception or refused a messag
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DeviceSession:
     """A device that plays a session in this round."""
 
@@ -77,7 +77,7 @@ class DeviceSession:
     """Whether that version is installed anew for this session, and its bits are counted."""
 
 
-@dataclass
+@dataclass(slots=True)
 class SessionResult:
     """What happened in one device-session."""
 
@@ -272,12 +272,15 @@ class SessionStrategy(Strategy):
     def _send(self, action: str, network: Callable[[SessionResult], ArrayRecord | None]) -> list[Message]:
         """A message to each device whose session is not over; note what they have to answer."""
         messages = []
+        models: dict[str, ConfigRecord] = {}  # one record for all devices that have the same model
         for result in self.open.values():
             if result.status is not None:
                 continue
             device_session, record = result.device_session, network(result)
             digest, _ = self.device_file(device_session)
-            content = RecordDict({MODEL: ModelConfig(digest, self.context, self.history_length).record()})
+            if digest not in models:
+                models[digest] = ModelConfig(digest, self.context, self.history_length).record()
+            content = RecordDict({MODEL: models[digest]})
             if record is not None:
                 content[NETWORK] = record
                 result.sent = sent_path(record)

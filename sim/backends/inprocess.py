@@ -74,7 +74,7 @@ class InProcessGrid(Grid):
         self._partitions = {derive(seed, "node", index): index for index in range(num_devices)}
         if len(self._partitions) != num_devices:
             raise ValueError(f"seed {seed} gives two devices the same node id; take another seed")
-        self._contexts: dict[int, Context] = {}
+        self._states: dict[int, RecordDict] = {}
         self._waiting: dict[str, Message] = {}
         self._sent = 0
         self.set_run(Run.create_empty(derive(seed, "run")))
@@ -169,7 +169,8 @@ class InProcessGrid(Grid):
             except Exception:
                 log.info("a batch of %d messages failed; trying them one by one", len(messages), exc_info=True)
             else:
-                self._contexts.update((context.node_id, context) for context in contexts)
+                for context in contexts:
+                    self._keep(context)
                 return replies
         return [self._execute_one(message) for message in messages]
 
@@ -187,13 +188,20 @@ class InProcessGrid(Grid):
             )
             reason = f"{type(error).__name__}: {error}"
             return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
-        self._contexts[context.node_id] = context
+        self._keep(context)
         return reply
+
+    def _keep(self, context: Context) -> None:
+        """Keep a device's state; one that holds nothing takes no memory."""
+        if len(context.state):
+            self._states[context.node_id] = context.state
+        else:
+            self._states.pop(context.node_id, None)
 
     def _open(self, message: Message) -> Context:
         """The context for one message. Its state is a copy, kept only if the message is answered."""
         node_id = message.metadata.dst_node_id
-        kept = self._contexts.get(node_id)
+        kept = self._states.get(node_id)
         return Context(
             run_id=self._run.run_id,
             node_id=node_id,
@@ -202,7 +210,7 @@ class InProcessGrid(Grid):
                 PARTITION_ID_KEY: self._partitions[node_id],
                 NUM_PARTITIONS_KEY: len(self._partitions),
             },
-            state=RecordDict() if kept is None else _copy(kept.state),
+            state=RecordDict() if kept is None else _copy(kept),
             run_config=self._run_config.copy(),
         )
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
@@ -10,6 +10,8 @@ from flwr.serverapp import Grid
 log = logging.getLogger(__name__)
 
 REGISTER = "query.register"
+AT_ONCE = 4096
+"""Nodes that are asked the same at once."""
 SETTLED = 5.0
 """Seconds without a new node after which no more are expected."""
 
@@ -26,19 +28,27 @@ def register(grid: Grid, num_devices: int, supernodes: int | None = None, timeou
     if they do not, RuntimeError if a node fails to answer or two have the same number.
     """
     nodes = _wait_for_nodes(grid, num_devices, supernodes, timeout)
-    answers = exchange(grid, [Message(RecordDict(), node, REGISTER) for node in nodes], timeout)
     numbers: dict[int, int] = {}
-    for node, replies in answers.items():
-        if len(replies) != 1 or replies[0].has_error():
-            why = replies[0].error.reason if replies and replies[0].has_error() else f"{len(replies) or 'no'} answers"
-            raise RuntimeError(f"node {node} did not register: {why}")
-        record = replies[0].content.metric_records["device"]
-        if "partition" in record:
-            numbers[node] = int(record["partition"])  # type: ignore[arg-type]
+    for some in slices(nodes):
+        answers = exchange(grid, [Message(RecordDict(), node, REGISTER) for node in some], timeout)
+        for node, replies in answers.items():
+            if len(replies) != 1 or replies[0].has_error():
+                lost = f"{len(replies) or 'no'} answers"
+                why = replies[0].error.reason if replies and replies[0].has_error() else lost
+                raise RuntimeError(f"node {node} did not register: {why}")
+            record = replies[0].content.metric_records["device"]
+            if "partition" in record:
+                numbers[node] = int(record["partition"])  # type: ignore[arg-type]
     if len(set(numbers.values())) < len(numbers):
         raise RuntimeError(f"of {len(nodes)} nodes two have the same number (partition-id in their configuration)")
     last = max(numbers.values(), default=0) + 1
     return sorted(nodes, key=lambda node: (numbers.get(node, last), node))
+
+
+def slices(nodes: list[int]) -> Iterator[list[int]]:
+    """Some nodes after the other, so that not the messages of all nodes are alive at once."""
+    for start in range(0, len(nodes), AT_ONCE):
+        yield nodes[start : start + AT_ONCE]
 
 
 def _wait_for_nodes(grid: Grid, num_devices: int, supernodes: int | None, timeout: float) -> list[int]:

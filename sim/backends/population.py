@@ -20,7 +20,7 @@ from clients.batch_messages import pack_batch, read_error, unpack_batch
 from clients.fields import BadMessage
 from clients.messages import DeviceFault, check_answers, content_of
 from core.errors import UserError
-from sim.backends.messaging import exchange
+from sim.backends.messaging import exchange, slices
 
 log = logging.getLogger(__name__)
 
@@ -132,9 +132,12 @@ class Population:
 
     def _ask(self, kind: str, content: RecordDict, timeout: float | None) -> dict[int, str]:
         """Send the same to every node; what was wrong, by node."""
-        messages = [Message(RecordDict(dict(content)), node, kind) for node in self.nodes]
-        problems = {node: _problem(replies) for node, replies in self._provided(messages, timeout).items()}
-        return {node: why for node, why in problems.items() if why is not None}
+        found: dict[int, str] = {}
+        for some in slices(self.nodes):
+            messages = [Message(RecordDict(dict(content)), node, kind) for node in some]
+            problems = {node: _problem(replies) for node, replies in self._provided(messages, timeout).items()}
+            found.update((node, why) for node, why in problems.items() if why is not None)
+        return found
 
     # -- files -----------------------------------------------------------------------------------------------------
 

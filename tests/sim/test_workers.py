@@ -57,8 +57,7 @@ def test_an_exception_is_raised_here_and_ends_the_processes() -> None:
 
     done = []
     with pytest.raises(UserError, match="task 7 cannot be done") as caught, workers(fails, 2) as perform:
-        for result in perform(range(20)):
-            done.append(result)
+        done.extend(perform(range(20)))
     assert done == list(range(len(done)))
     assert len(done) <= 7
     assert "in fails" in caught.value.__notes__[0]
@@ -132,7 +131,9 @@ def test_rows_are_the_same_whatever_the_number_of_processes(
     assert rows[0]["adapted"].any() == (method == "duet")
 
 
-def test_a_run_that_is_interrupted_while_processes_play_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_is_interrupted_while_processes_play_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own_cache(tmp_path, monkeypatch)
     config = small_config(tmp_path, methods="duet", policy="every:2", devices=15, epochs=1)
     monkeypatch.setattr(play, "GROUP", 4)
