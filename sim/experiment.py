@@ -44,7 +44,7 @@ from sim.world.versions import Versions, versions
 from strategies.base import DeviceSession
 from strategies.registry import METHODS
 from strategies.training.data import TrainingSet
-from strategies.training.loop import EpochRecord
+from strategies.training.loop import EpochRecord, keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -224,6 +224,7 @@ def execute(
             device_sessions = sessions_by_round(
                 world.streams, population.addresses, config.resolved_candidates, world.versions
             )
+            keep_freed_memory()  # training has done it; where all models were in the cache, nothing has
             with one_thread():  # training takes as many as there are
                 play_all(config, run, world, device_sessions, population, display)
             rows = run.gather(config.seed_list, config.method_names, len(device_sessions))
