@@ -5,8 +5,9 @@ Python computes in one thread at a time, and half of what a device-session takes
 threads, use the other processors. They are forked and not started anew: they have in memory what this process has.
 """
 
-import logging
+import ctypes
 import multiprocessing
+import os
 import pickle
 import signal
 import sys
@@ -24,10 +25,10 @@ import torch
 from core.errors import UserError
 from core.interrupts import terminated_like_interrupted
 
-log = logging.getLogger(__name__)
-
 AHEAD = 2
 """Tasks that each process has been given and that are not done: one that it works on, one that waits."""
+_DIE_WITH_PARENT = 1
+"""Linux's PR_SET_PDEATHSIG."""
 _PATIENCE = 10.0
 """Seconds for a process to end that was told to."""
 Task = TypeVar("Task")
@@ -52,7 +53,7 @@ class Workers(Generic[Task, Result]):
             here, there = context.Pipe()
             self._ends.append(here)
             # A process that keeps this end of a pipe would never find that this process is gone.
-            process = context.Process(target=_serve, args=(function, there, list(self._ends)), daemon=True)
+            process = context.Process(target=_serve, args=(function, there, list(self._ends), os.getpid()), daemon=True)
             with warnings.catch_warnings():  # Python 3.12 warns of threads; those here hold no lock that a worker takes
                 warnings.filterwarnings("ignore", r".*multi-threaded.*fork", DeprecationWarning)
                 process.start()
@@ -145,8 +146,15 @@ def workers(function: Callable[[Task], Result], count: int) -> Iterator[Callable
         forked.close()
 
 
-def _serve(function: Callable[[Task], Result], there: Connection, others: list[Connection]) -> None:
-    """What a forked process does until its parent is gone or ends it."""
+def _serve(function: Callable[[Task], Result], there: Connection, others: list[Connection], parent: int) -> None:
+    """What a forked process does until its parent is gone or ends it.
+
+    It holds the locks that its parent held: were it to finish its task after a parent that was killed, the same command
+    would find its folder in use.
+    """
+    ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    if os.getppid() != parent:
+        return
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent as well, which ends this process
     for end in others:
         end.close()
