@@ -61,15 +61,9 @@ class World:
     """Of the cloud models, where the cloud trains again."""
 
 
-def prepare(config: Config) -> tuple[RunFolder, World]:
-    """Check the options against the data, make the run folder and the devices' own disks in it."""
-    config.check()
-    if config.tensorboard:
-        check_tensorboard()
-    scenario = load_scenario(config.scenario)
-    drift = load_drift(config.drift)
-    run = open_run(config)
-    interactions = datasets.load(
+def load_data(config: Config) -> Interactions:
+    """The data set of a run."""
+    return datasets.load(
         config.dataset,
         config.data_dir,
         columns=config.columns,
@@ -77,6 +71,21 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
         seed=config.seed,
         users=config.devices,
     )
+
+
+def prepare(config: Config, interactions: Interactions | None = None) -> tuple[RunFolder, World]:
+    """Check the options against the data, make the run folder and the devices' own disks in it.
+
+    ``interactions`` is what :func:`load_data` gave, where another run of the same data has called it before.
+    """
+    config.check()
+    if config.tensorboard:
+        check_tensorboard()
+    scenario = load_scenario(config.scenario)
+    drift = load_drift(config.drift)
+    run = open_run(config)
+    if interactions is None:
+        interactions = load_data(config)
     instant = split_instant(interactions) if config.split == "time" else None
     able = eligible_users(interactions, config.protocol, instant)
     if config.devices > len(able):
