@@ -55,6 +55,9 @@ class InProcessGrid(Grid):
     node_config : what every node finds in ``context.node_config`` beside its number.
     """
 
+    one_machine = True
+    """Whether what is installed for one node is installed for all."""
+
     def __init__(
         self,
         client_app: ClientApp,

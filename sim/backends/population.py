@@ -20,6 +20,7 @@ from clients.batch_messages import pack_batch, read_error, unpack_batch
 from clients.fields import BadMessage
 from clients.messages import DeviceFault, check_answers, content_of
 from core.errors import UserError
+from sim.backends.inprocess import InProcessGrid
 from sim.backends.messaging import exchange, slices
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,8 @@ class Population:
             return
         self._files.update(fresh)
         wanted = RecordDict({depot.WANTED: depot.pack_wanted(fresh)})
-        for node, why in self._ask(INSTALL, wanted, timeout).items():
+        asked = self.nodes[:1] if isinstance(self.grid, InProcessGrid) and self.grid.one_machine else self.nodes
+        for node, why in self._ask(INSTALL, wanted, timeout, asked).items():
             names = ", ".join(path.name for path in fresh.values())
             raise UserError(f"node {node} cannot install {names}: {why}; mend that, and the same command continues")
 
@@ -104,7 +106,7 @@ class Population:
     def forget(self, state: str, timeout: float | None) -> None:
         """Have the devices forget what they keep under this name; what goes wrong is noted in the log."""
         content = RecordDict({"state": ConfigRecord({"state": state})})
-        for node, why in self._ask(FORGET, content, timeout).items():
+        for node, why in self._ask(FORGET, content, timeout, self.nodes).items():
             log.warning("node %d has not forgotten %s: %s", node, state, why)
 
     def remember(self, state: str, session: int, adapted: Mapping[int, int], timeout: float | None) -> dict[int, str]:
@@ -130,10 +132,10 @@ class Population:
         problems = {d: _problem(replies[address]) for d, address in enumerate(self.addresses)}
         return {device: why for device, why in problems.items() if why is not None}
 
-    def _ask(self, kind: str, content: RecordDict, timeout: float | None) -> dict[int, str]:
-        """Send the same to every node; what was wrong, by node."""
+    def _ask(self, kind: str, content: RecordDict, timeout: float | None, nodes: list[int]) -> dict[int, str]:
+        """Send the same to each of these nodes; what was wrong, by node."""
         found: dict[int, str] = {}
-        for some in slices(self.nodes):
+        for some in slices(nodes):
             messages = [Message(RecordDict(dict(content)), node, kind) for node in some]
             problems = {node: _problem(replies) for node, replies in self._provided(messages, timeout).items()}
             found.update((node, why) for node, why in problems.items() if why is not None)
