@@ -13,6 +13,7 @@ from analysis import style
 from analysis.drift import sessions_from_change
 from analysis.stats import BASELINE, interval, quotients, ratios
 from analysis.style import Panel, Sheet
+from core.schema import ORACLES
 
 COLUMNS = ["method", "at", "devices", "ndcg@10", "low", "high", "delta", "delta_low", "delta_high"]
 
@@ -79,10 +80,11 @@ def quality_panels(
     """NDCG@10 with its bands, and its difference to DeviceRec, which the devices' own ease does not blur, where that
     was played; ``decorate`` names the horizontal axis.
 
-    Of the methods without a network the difference is that of the best: the others, far below, would hide the rest.
+    Of the methods without a network the difference is that of the best: the others, far below, would hide the rest, and
+    so would an oracle, far above.
     """
-    means = frame.groupby("method")["ndcg@10"].mean().reindex(list(sheet.references))
-    left_out = {BASELINE, *(set(sheet.references) - {means.idxmax()} if len(means.dropna()) else ())}
+    means = frame.groupby("method")["ndcg@10"].mean().reindex([one for one in sheet.references if one not in ORACLES])
+    left_out = {BASELINE, *ORACLES, *(set(sheet.references) - {means.idxmax()} if len(means.dropna()) else ())}
     compared = frame[~frame["method"].isin(left_out) & frame["delta"].notna()]
 
     def level(axis: Axes) -> None:

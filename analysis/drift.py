@@ -13,6 +13,8 @@ from core import schema
 
 RECOVERED = 0.9
 """Share of the level before the change that counts as back."""
+WITHIN = 2
+"""Sessions after that of the change, at which the share of the level before is told by itself."""
 
 
 def sessions_from_change(sessions: pd.DataFrame) -> pd.Series:
@@ -40,7 +42,12 @@ def around(sessions: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
         row |= {phase: levels.get((method, phase), np.nan) for phase in ("before", "during", "after")}
         _, row["after_low"], row["after_high"] = level(sums)
         if method != BASELINE and len(base):
-            row |= {key.replace("ndcg@10", "after"): value for key, value in compare_devices(base, sums).items()}
+            against = compare_devices(base, sums)
+            row |= {key.replace("ndcg@10", "after"): value for key, value in against.items()}
+            there = base.loc[base.index.intersection(sums.index)]
+            reached = ratio(there["ndcg"].sum(), there["events"].sum())
+            ends = ("", "_low", "_high")
+            row |= {f"after_relative{end}": ratio(against[f"ndcg@10_delta{end}"], reached) for end in ends}
         found.append(row | recovery(mine))
     return pd.DataFrame(found, columns=schema.names(schema.CHANGE))
 
@@ -67,8 +74,8 @@ def recovery(rows: pd.DataFrame) -> dict[str, float]:
     """Sessions from a change until the mean over devices is back at 90 % of its level before.
 
     ``rows`` of one method, with the column ``distance``: sessions since the one in which the change happens (0). The
-    result is the first distance of at least 0 at which the level is reached: 0 where it was never lost. Empty if there
-    is nothing before.
+    result is the first distance of at least 0 at which the level is reached: 0 where it was never lost. With it comes
+    the share of the level before that the session at distance :data:`WITHIN` has. Empty if there is nothing before.
     """
     known = rows.dropna(subset=["distance"])
     if not (known["distance"] < 0).any():
@@ -77,11 +84,19 @@ def recovery(rows: pd.DataFrame) -> dict[str, float]:
     sums = known.assign(at=at).groupby(["device", "at"])[["ndcg", "events"]].sum()
     tops, bottoms = (sums[name].unstack("at").fillna(0.0).sort_index(axis=1) for name in ("ndcg", "events"))
     distances = tops.columns.to_numpy()
-    point = _first_back(quotients(tops.sum(), bottoms.sum())[None], distances)[0]
-    drawn = _first_back(ratios(tops.to_numpy(float), bottoms.to_numpy(float)), distances)
+    levels, replicates = (
+        quotients(tops.sum(), bottoms.sum())[None],
+        ratios(tops.to_numpy(float), bottoms.to_numpy(float)),
+    )
+    point, drawn = _first_back(levels, distances)[0], _first_back(replicates, distances)
     low, high = interval(drawn[:, None], len(tops))
     lost = float(np.isnan(drawn).mean())
-    return {"recovery": point, "recovery_low": low[0], "recovery_high": high[0], "unrecovered": lost}
+    found = {"recovery": point, "recovery_low": low[0], "recovery_high": high[0], "unrecovered": lost}
+    if WITHIN in distances:
+        there = int(np.flatnonzero(distances == WITHIN)[0])
+        low, high = interval(quotients(replicates[:, [there]], replicates[:, :1]), len(tops))
+        found |= {"second": ratio(levels[0, there], levels[0, 0]), "second_low": low[0], "second_high": high[0]}
+    return found
 
 
 def _first_back(levels: np.ndarray, distances: np.ndarray) -> np.ndarray:

@@ -2,7 +2,8 @@
 
     python -m analysis.report RUN
 
-writes ``summary.csv``, ``tiers.csv``, ``figures/`` and ``report.html`` into the run folder; nothing is played again.
+writes ``summary.csv``, ``tiers.csv``, ``figures/`` and ``report.html`` into the run folder, and ``around.csv`` if
+devices change in it; nothing is played again.
 """
 
 import argparse
@@ -19,6 +20,7 @@ def build_report(run_folder: str | Path) -> Path:
     Raises :class:`core.errors.UserError` if the folder is no finished run.
     """
     from analysis import captions, figures
+    from analysis.drift import around
     from analysis.page import render
     from analysis.run import load
     from analysis.sections import case_study, data_facts, failures, results
@@ -28,6 +30,8 @@ def build_report(run_folder: str | Path) -> Path:
 
     run = load(run_folder)
     atomic.write(run.path / "summary.csv", run.summary.to_csv(index=False))
+    if len(changes := around(run.sessions, run.methods)):
+        atomic.write(run.path / "around.csv", changes.to_csv(index=False))
     atomic.write(run.path / "tiers.csv", tier_table(run.sessions, run.tiers, run.methods).to_csv(index=False))
     sections = [
         results.section(run),

@@ -7,10 +7,12 @@ fell back to.
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from analysis.stats import BASELINE, interval, paired, quotients, ratio, ratios
 from core import schema
+from core.schema import BY_TYPE, ONE_TABLE
 
 SUMS = {
     **{f"hit@{k}": name for k, name in ((1, "hits_1"), (5, "hits_5"), (10, "hits"), (20, "hits_20"))},
@@ -60,7 +62,9 @@ def summarise(
         for name in ("ndcg", "events")
     )
     frame = pd.DataFrame([_means(method, sessions[sessions["method"] == method]) for method in order])
-    frame["ndcg@10_low"], frame["ndcg@10_high"] = interval(ratios(ndcg, events), len(ndcg))
+    drawn = ratios(ndcg, events)
+    frame["ndcg@10_low"], frame["ndcg@10_high"] = interval(drawn, len(ndcg))
+    frame = frame.join(pd.DataFrame(captured(frame, drawn, len(ndcg)), index=frame.index))
     compared = [method for method in order if baseline in order and method != baseline]
     base = of_method(per_device, baseline)
     differences = {method: compare_devices(base, of_method(per_device, method)) for method in compared}
@@ -68,10 +72,34 @@ def summarise(
     if coverage is not None:
         frame["coverage"] = frame["method"].map(covered_shares(coverage))
         frame["installed_mbit"] = frame["method"].map(coverage.groupby("method")["bits_installed"].mean() / 1e6)
-    if "bits_installed" in sessions:  # every version of the cloud model, the first included
+    if "bits_installed" in sessions and sessions["bits_installed"].notna().any():  # each version of the cloud model
         sums = sessions.groupby(["method", "seed", "device"])["bits_installed"].sum()
         frame["installed_mbit"] = frame["method"].map(sums.groupby("method").mean() / 1e6)
     return frame.reindex(columns=schema.names(schema.SUMMARY))
+
+
+def captured(frame: pd.DataFrame, drawn: np.ndarray, devices: int) -> dict[str, np.ndarray]:
+    """How much of what there is each method with a network has, as a share, with its 95 % interval over devices.
+
+    What there is lies between one table of counts for all and tables by type of user:
+    ``(method - one table) / (by type - one table)`` of NDCG@10. Empty without both, or where by type is not ahead in
+    every draw that the interval holds. ``drawn`` ``(R, K)`` are replicates of the NDCG@10 of the rows of ``frame``.
+    """
+    order = frame["method"].tolist()
+    if ONE_TABLE not in order or BY_TYPE not in order:
+        return {}
+    one, best = order.index(ONE_TABLE), order.index(BY_TYPE)
+    room, levels = drawn[:, best] - drawn[:, one], frame["ndcg@10"].to_numpy(float)
+    low, _ = interval(room[:, None], devices)
+    if not low[0] > 0:
+        return {}
+    point = (levels - levels[one]) / (levels[best] - levels[one])
+    low, high = interval((drawn - drawn[:, [one]]) / room[:, None], devices)
+    network = frame["blocks"].to_numpy(float) > 0
+    return {
+        name: np.where(network, values, np.nan)
+        for name, values in (("captured", point), ("captured_low", low), ("captured_high", high))
+    }
 
 
 def device_sums(sessions: pd.DataFrame) -> pd.DataFrame:

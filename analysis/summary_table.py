@@ -9,7 +9,21 @@ from analysis.run import Run
 from analysis.sections import data_facts
 from analysis.summary import relative_difference
 from analysis.tables import Column, Table, build, method_column, terminal
-from analysis.text import Row, between, number, p_text, percent, plural, quality, scaled, signed, signed_percent, spread
+from analysis.text import (
+    Row,
+    between,
+    join,
+    number,
+    p_text,
+    percent,
+    plural,
+    quality,
+    scaled,
+    signed,
+    signed_percent,
+    spread,
+)
+from core.schema import BY_TYPE, ONE_TABLE
 
 HIT = Column("Hit@10", "hit@10", quality, best=max, short="Hit\n@10")
 HIT_SD = replace(HIT, unit="± over seeds", note=lambda row: spread(row["hit@10_sd"]))
@@ -22,6 +36,16 @@ AGAINST_DEVICEREC = (
     Column("in %", "relative", signed_percent, optional=True),
     Column("p", "ndcg@10_p", p_text, optional=True),
 )
+CAPTURED = Column(
+    "Captured",
+    "captured",
+    signed_percent,
+    "of what there is",
+    note=between("captured_low", "captured_high", signed_percent),
+    explanation="Captured: 0 % is one table of counts for all, 100 % tables by type of user, which only an oracle has.",
+    optional=True,
+)
+"""Where a method lies between the two, in data whose users have known types."""
 OTHER_MEASURES = (
     Column("Hit@1", "hit@1", quality, best=max, explanation="NDCG@1 is Hit@1."),
     *(Column(f"Hit@{k}", f"hit@{k}", quality, best=max) for k in (5, 20)),
@@ -90,11 +114,24 @@ def terminal_table(run: Run) -> TerminalTable:
     if (frame["served"] == 1).all():
         columns.remove(_SHORT_SERVED)
         words += " Every device-session was served."
+    words += _captured(run)
     warnings = [f"warning: {text}" for text in data_facts.warnings(run)]
     table = build(frame, [replace(column, note=None, explanation="") for column in columns])
     table = Table("\n".join(["", captions.caption(run), words, *warnings]), table.header, table.rows)
     heading = f"{captions.dataset_title(run)}: {plural(len(frame), 'method')}"
     return terminal(table, heading, columns, tight=True)  # a rule between columns would cost nine characters
+
+
+def _captured(run: Run) -> str:
+    """A sentence about what there is and what methods have of it; empty where that is not known."""
+    known = run.summary.set_index("method")
+    if known["captured"].isna().all():
+        return ""
+    shares = [
+        f"{run.title(str(name))} {signed_percent(share, 0)}" for name, share in known["captured"].dropna().items()
+    ]
+    ends = [f"{run.title(name)} ({quality(known['ndcg@10'][name])}" for name in (ONE_TABLE, BY_TYPE)]
+    return f" Captured of what there is, from {ends[0]}, 0 %) to {ends[1]}, 100 %): {join(shares)}."
 
 
 def _gain(row: Row) -> str:

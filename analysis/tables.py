@@ -19,6 +19,7 @@ from rich.table import Table as TerminalTable
 from rich.text import Text
 
 from analysis.text import Row, records
+from core.schema import ORACLES
 
 
 @dataclass(frozen=True)
@@ -154,14 +155,16 @@ def _star(cell: Cell, column_has_one: bool) -> Text:
 
 
 def _marks(frame: pd.DataFrame, column: Column, within: list[str]) -> list[bool]:
-    """Which rows have the best value of their group, if the group has several values."""
+    """Which rows have the best value of their group, if the group has several values; an oracle competes with none."""
     if column.best is None or frame.empty:
         return [False] * len(frame)
     groups = frame.groupby(within, sort=False).indices.values() if within else [range(len(frame))]
     values, marked = frame[column.key].tolist(), [False] * len(frame)
+    told = frame["method"].isin(ORACLES).tolist() if "method" in frame else marked
     for group in groups:
-        known = [values[i] for i in group if math.isfinite(values[i])]
+        rivals = [i for i in group if not told[i]]
+        known = [values[i] for i in rivals if math.isfinite(values[i])]
         if len({*known}) > 1:
-            for i in group:
+            for i in rivals:
                 marked[i] = values[i] == column.best(known)
     return marked

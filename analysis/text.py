@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from core.schema import ORACLES
+
 Row = Mapping[str, Any]
 """A row of a frame, by column."""
 
@@ -91,5 +93,6 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def best_row(rows: list[dict[str, Any]], key: str = "ndcg@10") -> dict[str, Any]:
-    """The row with the highest ``key``; one without a value is highest of none."""
+    """The row with the highest ``key``; one without a value is highest of none, and an oracle's only of its own."""
+    rows = [row for row in rows if row.get("method") not in ORACLES] or rows
     return max(rows, key=lambda row: row[key] if math.isfinite(row[key]) else -math.inf)

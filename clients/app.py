@@ -102,7 +102,7 @@ def rerank(messages: list[Message], contexts: list[Context]) -> list[Message]:
     """Step 3: play the session with the installed network, or with the one the cloud sent."""
 
     def play(batch: DeviceBatch) -> list[Message]:
-        return personal.rerank(batch) if batch.installed.network is None else shared.rerank(batch)
+        return personal.rerank(batch) if batch.installed.fetches else shared.rerank(batch)
 
     return honour(play, messages, contexts, network=True)
 

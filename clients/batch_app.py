@@ -11,20 +11,22 @@ Usage::
 Flower (SuperNodes, the Simulation Engine) calls ``app(message, context)`` as it calls every ClientApp and
 reaches the same function with lists of length one, or, where the message is for several devices
 (:mod:`clients.batch_messages`), with all of theirs. A grid that holds many devices in one process calls
-``app.call_many``. Where a handler raises :class:`clients.depot.NotInstalled`, the node answers what it lacks.
+``app.call_many``. Where a handler raises :class:`clients.depot.NotInstalled`, the node answers what it lacks; for any
+other exception an error without a path of its machine (:mod:`clients.faults`), and keeps the state that it had.
 """
 
 import logging
 from collections.abc import Callable
 from functools import partial
 
-from flwr.app import Context, Message, RecordDict
+from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from clients import depot
 from clients.batch_messages import is_batch, pack_batch, pack_error, unpack_batch
+from clients.faults import described
 from clients.fields import BadMessage
-from clients.messages import pack_refusal
+from clients.messages import RAISED, pack_refusal
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +135,7 @@ def _alone(handler: BatchHandler, message: Message, context: Context) -> RecordD
         raise
     except Exception as error:
         log.error("a device failed on a %s message", message.metadata.message_type, exc_info=True)
-        return pack_error(f"{type(error).__name__}: {error}")
+        return pack_error(described(error))
     return content
 
 
@@ -145,4 +147,10 @@ def _handled(handler: BatchHandler, messages: list[Message], contexts: list[Cont
 
 
 def _call_one(handler: BatchHandler, message: Message, context: Context) -> Message:
-    return _call(handler, [message], [context])[0]
+    kept = RecordDict(dict(context.state))
+    try:
+        return _call(handler, [message], [context])[0]
+    except Exception as error:  # what Flower would say of it may hold paths, under Ray a whole traceback
+        log.error("a node failed on a %s message", message.metadata.message_type, exc_info=True)
+        context.state = kept
+        return Message(Error(RAISED, described(error)), reply_to=message)

@@ -20,10 +20,12 @@ from typing import Any
 import numpy as np
 from flwr.app import ConfigRecord, Message
 
-from clients.fields import BUDGET_FIELDS, check
-from models.backbones.base import DIM
-from models.device_part import DevicePart
+from clients.fields import BUDGET_FIELDS, BadMessage, check
+from models.arithmetic import BITS
+from models.backbones.base import DIM, Backbone
+from models.checkpoint import Installed
 from models.shared.plain import Footprint, footprint
+from models.shared.specialised import SpecialisedNetwork
 
 BUDGET = "budget"
 NOTHING_FITS = -1
@@ -36,9 +38,9 @@ class Budget:
     macs: float = math.inf
     """Multiply-accumulates of one inference."""
     model_bits: float = math.inf
-    """Weights of the device's own network, times 32."""
+    """Of the weights of the device's own network."""
     update_bits: float = math.inf
-    """Weights that come down for one session, times 32."""
+    """Of what comes down for one session and makes its network."""
     joules: float = math.inf
     """Of the whole session."""
     predictions: int = 0
@@ -49,6 +51,8 @@ class Budget:
     joules_per_bit_down: float = 0.0
     joules_per_bit_up: float = 0.0
     joules_tail: float = 0.0
+    bits: int = 32
+    """What the device computes in (:mod:`models.arithmetic`)."""
 
     def record(self) -> ConfigRecord:
         """As it travels from the simulation to the device."""
@@ -62,7 +66,7 @@ class Budget:
         record = message.content[BUDGET]
         if isinstance(record, ConfigRecord) and not any(isinstance(value, list) for value in record.values()):
             return _read(tuple(record.items()), tuple(map(type, record.values())))
-        return Budget(**check(BUDGET, record, BUDGET_FIELDS))
+        return _checked(record)
 
     @property
     def seconds(self) -> float:
@@ -91,20 +95,21 @@ class Budget:
 
     def fits(self, taken: Footprint, once: int = 0) -> bool:
         """Whether a session with a network that is on the device already fits, whatever that network consists of."""
-        return self.allows(macs=taken.macs, model_bits=32 * taken.weights, once=once)
+        return self.allows(macs=taken.macs, model_bits=taken.bits(self.bits), once=once)
 
-    def blocks_to_run(self, part: DevicePart, context: int) -> int:
+    def blocks_to_run(self, installed: Installed, context: int) -> int:
         """The most blocks of its own the device can run if it has them already, or :data:`NOTHING_FITS`."""
-        return next((k for k in _downwards(part) if self.fits(_plain(part, context, k))), NOTHING_FITS)
+        return next((k for k in _downwards(installed) if self.fits(_own(installed, context, k))), NOTHING_FITS)
 
-    def blocks_to_fetch(self, part: DevicePart, context: int, items: int) -> int:
+    def blocks_to_fetch(self, installed: Installed, context: int, items: int) -> int:
         """The most blocks it can ask for and run, ``items`` being what the extractors read; or :data:`NOTHING_FITS`."""
-        path = 8 * -(-part.backbone.blocks // 8)
-        for blocks in _downwards(part):
-            taken, update = _plain(part, context, blocks), 32 * blocks * part.backbone.block_size
+        part = installed.part
+        path, each = 8 * -(-part.backbone.blocks // 8), installed.coding.bits
+        for blocks in _downwards(installed):
+            taken, update = _own(installed, context, blocks), blocks * each
             if self.allows(
                 macs=taken.macs,
-                model_bits=32 * taken.weights,
+                model_bits=taken.bits(self.bits),
                 once=part.request_macs(items),
                 update_bits=update,
                 bits_down=update + path,
@@ -123,14 +128,29 @@ def _record(budget: Budget) -> ConfigRecord:
 @lru_cache(maxsize=4096)
 def _read(items: tuple[tuple[str, Any], ...], kinds: tuple[type, ...]) -> Budget:
     """The budget in a record of these items; ``kinds`` are their types, as 1, 1.0 and True are one key of a cache."""
-    return Budget(**check(BUDGET, ConfigRecord(dict(items)), BUDGET_FIELDS))
+    return _checked(ConfigRecord(dict(items)))
 
 
-def _downwards(part: DevicePart) -> range:
-    return range(part.backbone.blocks, -1, -1)
+def _checked(record: object) -> Budget:
+    budget = Budget(**check(BUDGET, record, BUDGET_FIELDS))
+    if budget.bits not in BITS:
+        raise BadMessage(f"bits is {budget.bits}, expected 32, 16 or 8")
+    return budget
+
+
+def _downwards(installed: Installed) -> range:
+    return range(installed.part.backbone.blocks, -1, -1)
+
+
+def _own(installed: Installed, context: int, blocks: int) -> Footprint:
+    """Of that many blocks a device got or trained for itself: all their weights are its own; or the most that they take
+    made of an installed network."""
+    backbone = installed.part.backbone
+    if isinstance(installed.network, SpecialisedNetwork):
+        return installed.network.footprint(backbone, context, np.arange(backbone.blocks) < blocks)
+    return _plain(backbone, context, blocks)
 
 
 @lru_cache(maxsize=64)
-def _plain(part: DevicePart, context: int, blocks: int) -> Footprint:
-    """Of that many blocks a device got or trained for itself: all their weights are its own."""
-    return footprint(part.backbone, context, np.arange(part.backbone.blocks) < blocks)
+def _plain(backbone: Backbone, context: int, blocks: int) -> Footprint:
+    return footprint(backbone, context, np.arange(backbone.blocks) < blocks)

@@ -61,7 +61,8 @@ class Order:
 
 
 class DeviceBatch:
-    """``D`` devices with one session each, which have the same model installed and are measured alike."""
+    """``D`` devices with one session each, which have the same model installed, compute in the same precision and are
+    measured alike."""
 
     def __init__(self, orders: list[Order], installed: Installed, folder: Path | None) -> None:
         """``folder`` is the devices' own, or None."""
@@ -142,12 +143,12 @@ def honour(
 ) -> list[Message]:
     """Answer each message on its own terms: by ``handler``, or by a refusal if it breaks the protocol.
 
-    Devices go to the handler together where their messages name the same model and evaluation. ``network`` says whether
-    one may come with the message. Raises :class:`clients.depot.NotInstalled` for files that a message needs and that
-    the machine lacks; then nothing was done.
+    Devices go to the handler together where their messages name the same model, evaluation and precision. ``network``
+    says whether one may come with the message. Raises :class:`clients.depot.NotInstalled` for files that a message
+    needs and that the machine lacks; then nothing was done.
     """
     replies: dict[int, Message] = {}
-    groups: dict[tuple[ModelConfig, Evaluation, str, Path | None], list[int]] = {}
+    groups: dict[tuple[ModelConfig, Evaluation, int, str, Path | None], list[int]] = {}
     orders: dict[int, Order] = {}
     missing: set[str] = set()
     for row, (message, context) in enumerate(zip(messages, contexts, strict=True)):
@@ -161,11 +162,11 @@ def honour(
             continue
         orders[row] = order
         where = depot.depot(context), depot.own_folder(context)
-        groups.setdefault((order.model, order.config.evaluation, *where), []).append(row)
+        groups.setdefault((order.model, order.config.evaluation, order.config.budget.bits, *where), []).append(row)
     if missing:
         raise depot.NotInstalled(*sorted(missing))
-    for (model, _, folder, own), rows in groups.items():
-        batch = DeviceBatch([orders[row] for row in rows], depot.model(folder, model.digest), own)
+    for (model, _, bits, folder, own), rows in groups.items():
+        batch = DeviceBatch([orders[row] for row in rows], depot.model(folder, model.digest).at(bits), own)
         replies.update(zip(rows, handler(batch), strict=True))
     return [replies[row] for row in range(len(messages))]
 
@@ -178,20 +179,20 @@ def _read(message: Message, context: Context, needs: Needs, network: bool) -> Or
         raise BadMessage(f"the record {shown(unknown[0])} is none that the protocol names")
     model, config = ModelConfig.of(message), SessionConfig.of(message)
     try:
-        installed = depot.model(depot.depot(context), model.digest)
+        installed = depot.model(depot.depot(context), model.digest).at(config.budget.bits)
         policy = _policy(config.policy, config.device, context)
         decided = True
-        if policy is not None and network and installed.network is None:
+        if policy is not None and network and installed.fetches:
             decided = policy.state.decided(config.session)
     except depot.NotInstalled:
         raise
     except Exception as error:  # what is wrong with a file is for its reader to say, in a type of its choice
-        raise _unreadable(error, depot.depot(context), "installed") from error
+        raise BadMessage(f"a file that is installed on the device cannot be read: {error}") from error
     part = installed.part
     there = {
         "nothing": True,
         "interest": part.interest is not None,
-        "network": installed.network is not None,
+        "network": installed.network is not None and not installed.fetches,
         "reference": installed.reference is not None,
         "controller": part.controller is not None and installed.network is not None,
     }
@@ -200,14 +201,26 @@ def _read(message: Message, context: Context, needs: Needs, network: bool) -> Or
     if model.context != part.backbone.context:
         raise BadMessage(f"context is {model.context}, the installed model reads {part.backbone.context} items")
     past, now = _stream(message, context, config, part.backbone.num_items)
+    if installed.reference is not None:
+        _check_types(config.types, len(now), installed.reference.types)
     received = None
     if NETWORK in message.content:
-        if not network or installed.network is not None:
+        if not network or not installed.fetches:
             raise BadMessage("a network comes with a message that needs none")
-        received = read_network(message, part.backbone.blocks, part.backbone.block_size)
+        received = read_network(message, part.backbone.blocks, installed.coding)
     if not decided:
         raise BadMessage(f"session is {config.session}, for which the device has decided nothing yet")
     return Order(message, model, config, past, now, policy, received)
+
+
+def _check_types(types: np.ndarray | None, events: int, known: int) -> None:
+    """Raise :class:`BadMessage` unless a reference with tables of ``known`` types is told one for each event."""
+    if known and types is None:
+        raise BadMessage("the record 'types' is missing, which the installed tables by type need")
+    if types is not None and len(types) != events:
+        raise BadMessage(f"types has {len(types)} entries, the session has {events} interactions")
+    if known and types is not None and types.max() > known:
+        raise BadMessage(f"types holds {types.max()}, the installed tables are of types 1 to {known}")
 
 
 def _policy(config: PolicyConfig | None, device: int, context: Context) -> DevicePolicy | None:
@@ -229,12 +242,7 @@ def _stream(message: Message, context: Context, config: SessionConfig, num_items
     try:
         storage = open_storage(str(own))
     except Exception as error:
-        raise _unreadable(error, str(own), OWN_STREAM) from error
+        raise BadMessage(f"the device's own stream cannot be read: {error}") from error
     if not storage.has(config.device, config.session):
         raise BadMessage(f"session is {config.session}, which device {config.device} does not have")
     return storage.before(config.device, config.session), storage.during(config.device, config.session)
-
-
-def _unreadable(error: Exception, folder: str, name: str) -> BadMessage:
-    """The refusal of a device whose file in ``folder`` cannot be read; the cloud has no use for a path of its disk."""
-    return BadMessage(f"a file of the device cannot be read: {error}".replace(folder, name))

@@ -70,8 +70,8 @@ SESSION_FIELDS = (
 
 BUDGET_FIELDS = (
     Field("macs", float, "ceiling of multiply-accumulates of one inference", high=math.inf),
-    Field("model_bits", float, "ceiling of the network's weights, times 32", high=math.inf),
-    Field("update_bits", float, "ceiling of the weights that come down for a session, times 32", high=math.inf),
+    Field("model_bits", float, "ceiling of the bits of the network's weights", high=math.inf),
+    Field("update_bits", float, "ceiling of the bits of what comes down for a session", high=math.inf),
     Field("joules", float, "ceiling of the whole session's energy", high=math.inf),
     Field("predictions", int, "inferences that the energy is planned for"),
     Field("seconds_per_mac", float, "of today's computing"),
@@ -79,6 +79,7 @@ BUDGET_FIELDS = (
     Field("joules_per_bit_down", float, "of the radio"),
     Field("joules_per_bit_up", float, "of the radio"),
     Field("joules_tail", float, "of the radio, once a session that uses it"),
+    Field("bits", int, "of the numbers that the device computes with: 32, 16 or 8", low=8, high=32),
 )
 """Down: what the device can afford today."""
 
@@ -129,7 +130,7 @@ MEASURED_FIELDS = (
     Field("macs_paper", int, "the same as the paper counts"),
     Field("macs_adapt", int, "multiply-accumulates of making itself a network"),
     Field("macs_decide", int, "multiply-accumulates of deciding whether to adapt"),
-    Field("param_bits", int, "size of the network, 32 bits a stored weight"),
+    Field("param_bits", int, "size of the network, in the device's precision"),
     Field("path", int, "the blocks that ran, bit 0 the first", high=2**MOST_BLOCKS - 1),
 )
 """Up: what a device reports of a session."""

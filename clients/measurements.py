@@ -61,7 +61,7 @@ def report(
             "macs_paper": taken.macs_paper if ok else 0,
             "macs_adapt": 0 if macs_adapt is None else int(macs_adapt[row]),
             "macs_decide": 0 if macs_decide is None else int(macs_decide[row]),
-            "param_bits": 32 * taken.weights if ok else 0,
+            "param_bits": taken.bits(batch.installed.arithmetic.bits) if ok else 0,
             "path": int(path_bits(paths[row])),
             **((compared[row] if compared is not None else None) or {}),
         }

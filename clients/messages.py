@@ -11,7 +11,8 @@ record                 kind            content
 ``policy`` (down)      ConfigRecord    by what the device decides whether to ask (:mod:`clients.decision`)
 ``evaluation`` (down)  ConfigRecord    what the simulator measures besides (:mod:`clients.evaluation`)
 ``request`` (up)       ArrayRecord     ``path``: the blocks of the path, one bit each; ``latent``: 64 float32
-``network`` (down)     ArrayRecord     ``path``, and ``block.k``: float32 weights of each block in it
+``network`` (down)     ArrayRecord     ``path``, and of each block in it what :mod:`models.coding` says: ``block.k``,
+                                       float32 weights, or in the precision of the device
 ``install`` (down)     ArrayRecord     files to install (:mod:`clients.depot`), each by its digest: uint8
 ``measured`` (up)      MetricRecord    the device's own measurements, numbers only
 ``missing`` (up)       ConfigRecord    in place of an answer: what is not installed on the device's machine
@@ -24,6 +25,7 @@ protocol, :class:`DeviceFault` that the device could not do what it was told. Wh
 several devices, one message carries theirs (:mod:`clients.batch_messages`).
 """
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,6 +33,7 @@ from functools import lru_cache
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, Metadata, MetricRecord, RecordDict
 
+from clients.faults import without_paths
 from clients.fields import (
     COMPARED_FIELDS,
     MEASURED_FIELDS,
@@ -45,6 +48,7 @@ from clients.fields import (
     shown,
 )
 from models.backbones.base import DIM
+from models.coding import BLOCK, Coding
 
 MODEL, REQUEST, NETWORK, MEASURED, REFUSED = "model", "request", "network", "measured", "refused"
 _NUMPY = "numpy.ndarray"
@@ -59,12 +63,22 @@ Measured = dict[str, int | float]
 """What a device measured over a session, by the names of :data:`clients.fields.MEASURED_FIELDS`."""
 
 
+RAISED = 2
+"""Flower's code of an error that a device's program raised; Flower exports no name for it."""
+_OF_PROGRAM = (1, RAISED, 6, 7)
+"""Flower's codes of errors of what is installed on a machine; all others say that the engine lost the device."""
+
+
 class DeviceFault(Exception):
     """A device could not do what it was told; the text is one line that says why.
 
     Either its program raised an exception, or it refused the message. Both are faults of this program, not of a device
     that breaks the protocol.
     """
+
+
+class DeviceLost(DeviceFault):
+    """The engine says that it lost the device: a process, a machine, or the way there."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +164,7 @@ def pack_decline(macs: int = 0) -> dict[str, MetricRecord]:
 
 def pack_refusal(reason: str) -> dict[str, ConfigRecord]:
     """The answer of a device that cannot do what it was told."""
-    return {REFUSED: ConfigRecord({"reason": reason})}
+    return {REFUSED: ConfigRecord({"reason": without_paths(reason)})}
 
 
 def check_answers(reply: Message, sent: Metadata) -> None:
@@ -165,11 +179,15 @@ def check_answers(reply: Message, sent: Metadata) -> None:
 def content_of(reply: Message) -> RecordDict:
     """The records of a reply.
 
-    Raises :class:`DeviceFault` if it says that the device could not do what it was told, :class:`BadMessage` if there
-    is nothing in it.
+    Raises :class:`DeviceFault` if it says that the device could not do what it was told, :class:`DeviceLost` if it
+    comes from the engine in the device's place, :class:`BadMessage` if there is nothing in it.
     """
     if reply.has_error():
-        lines = str(reply.error.reason or "").strip().splitlines() or ["no reason given"]
+        lines = _COLOURS.sub("", str(reply.error.reason or "")).strip().splitlines() or ["no reason given"]
+        if reply.error.code not in _OF_PROGRAM:
+            raise DeviceLost(
+                _line(_EXCEPTION.sub(r"\1: ", lines[0])) + (f" ... {_line(lines[-1])}" if lines[1:] else "")
+            )
         raise DeviceFault(_line(lines[-1] if lines[0].startswith("Traceback") else " ".join(lines)))
     if not reply.has_content():
         raise BadMessage("the reply has no content")
@@ -210,30 +228,42 @@ def read_request(reply: Message, rules: RequestRules) -> DeviceRequest | Decline
     return DeviceRequest(path, latent, macs, array_bits(arrays), probe)
 
 
-def pack_network(path: np.ndarray, weights: dict[int, np.ndarray]) -> ArrayRecord:
-    """The network of one device: ``weights[k]`` ``(block_size,)`` for each block ``k`` in its path."""
+def pack_network(path: np.ndarray, weights: dict[int, np.ndarray], coding: Coding | None = None) -> ArrayRecord:
+    """The network of one device: ``weights[k]`` for each block ``k`` in its path, as ``coding`` sends it; as it is
+    without one."""
     arrays = {"path": _packed(np.packbits(path, bitorder="little"))}
-    arrays.update({f"block.{k}": _packed(value) for k, value in weights.items()})
+    for k, block in weights.items():
+        sent = {BLOCK: block} if coding is None else coding.pack(block)
+        arrays.update({f"{name}.{k}": _packed(value) for name, value in sent.items()})
     return ArrayRecord(arrays)
 
 
-def read_network(message: Message, blocks: int, block_size: int) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-    """The path ``(L,)`` bool and the weights of its blocks, checked as the device received them.
+def read_network(message: Message, blocks: int, coding: Coding) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """The path ``(L,)`` bool and its blocks, checked as the device received them.
 
     Raises :class:`BadMessage` for a path that is none of the backbone's, for blocks that it does not name or that are
-    missing, and for weights of another type or number, or that are not finite.
+    missing, and for arrays of another type or number than ``coding`` has, or that are not finite or off its grid.
     """
     record = message.content[NETWORK]
     if not isinstance(record, ArrayRecord) or "path" not in record:
         raise BadMessage(f"'{NETWORK}' must hold arrays, and among them a path")
     path = _path(record, blocks)
     run = np.flatnonzero(path).tolist()
-    expected = {"path", *(f"block.{k}" for k in run)}
+    shapes = coding.shapes
+    expected = {"path", *(f"{name}.{k}" for k in run for name in shapes)}
     if missing := sorted(expected - set(record)):
         raise BadMessage(f"'{NETWORK}' lacks {missing[0]}, which its path names")
     if extra := sorted(set(record) - expected):
         raise BadMessage(f"'{NETWORK}' holds {shown(extra[0])}, which its path does not name")
-    return path, {k: _array(record, f"block.{k}", np.dtype(np.float32), (block_size,)) for k in run}
+    return path, {k: _block(record, k, coding) for k in run}
+
+
+def _block(record: ArrayRecord, k: int, coding: Coding) -> np.ndarray:
+    arrays = {name: _array(record, f"{name}.{k}", *shape) for name, shape in coding.shapes.items()}
+    try:
+        return coding.unpack(arrays)
+    except ValueError as error:
+        raise BadMessage(f"block {k}: {error}") from error
 
 
 def sent_path(record: ArrayRecord) -> int:
@@ -262,6 +292,11 @@ def read_measured(reply: Message, compared: bool, sampled: bool = False) -> Meas
 def _line(text: str) -> str:
     """``text`` as one line of at most 500 characters."""
     return " ".join(text.split())[:500]
+
+
+_COLOURS = re.compile("\x1b\\[[0-9;]*m")
+_EXCEPTION = re.compile(r"^<class '(?:\w+\.)*([\w()]+)'>:<'")
+"""How Flower begins the reason of an error."""
 
 
 def _only(content: RecordDict, names: set[str]) -> None:

@@ -20,7 +20,7 @@ def ask(batch: DeviceBatch, redraw: Redraw | None = None) -> list[Message]:
     part, (history, lengths) = batch.part, batch.history
     most = torch.tensor(
         [
-            budget.blocks_to_fetch(part, batch.context, length)
+            budget.blocks_to_fetch(batch.installed, batch.context, length)
             for budget, length in zip(batch.budgets, lengths.tolist(), strict=True)
         ]
     )

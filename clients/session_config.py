@@ -12,10 +12,10 @@ from clients.budget import BUDGET, Budget
 from clients.decision import POLICY, PolicyConfig
 from clients.evaluation import EVALUATION, Evaluation
 from clients.fields import SESSION_FIELDS, BadMessage, check
-from clients.stream import STREAM, pack_stream
+from clients.stream import STREAM, TYPES, pack_stream, pack_types, read_types
 
 SESSION = "session"
-SIMULATED = frozenset({SESSION, STREAM, BUDGET, POLICY, EVALUATION})
+SIMULATED = frozenset({SESSION, STREAM, TYPES, BUDGET, POLICY, EVALUATION})
 """The records of a session config."""
 
 
@@ -29,6 +29,8 @@ class SessionConfig:
     """Of the device's own draws, where a method has any."""
     stream: tuple[np.ndarray, np.ndarray] | None = field(default=None, compare=False)
     """Items before the session ``(P,)`` and in it ``(R,)``; None where the device has a file of its own."""
+    types: np.ndarray | None = field(default=None, compare=False)
+    """Of the user at each event of the session ``(R,)``, from 1; only the devices of an oracle are told."""
     budget: Budget = field(default_factory=Budget)
     """What the device can afford; nothing is limited by default."""
     policy: PolicyConfig | None = None
@@ -45,6 +47,8 @@ class SessionConfig:
         }
         if self.stream is not None:
             records[STREAM] = pack_stream(*self.stream)
+        if self.types is not None:
+            records[TYPES] = pack_types(self.types)
         if self.policy is not None:
             records[POLICY] = self.policy.record()
         return records
@@ -57,6 +61,7 @@ class SessionConfig:
             raise BadMessage(f"the record '{SESSION}' is missing")
         return SessionConfig(
             **check(SESSION, message.content[SESSION], SESSION_FIELDS),
+            types=read_types(message.content[TYPES]) if TYPES in message.content else None,
             budget=Budget.of(message),
             policy=PolicyConfig.of(message),
             evaluation=Evaluation.of(message),

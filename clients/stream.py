@@ -10,6 +10,8 @@ from flwr.app import Array, ArrayRecord
 from clients.fields import BadMessage, shown
 
 STREAM = "stream"
+TYPES = "types"
+"""The record, beside the stream, that tells an oracle what no device knows: its user's type, event by event."""
 _ITEMS = np.dtype("<i4")
 _RAW = "items"
 """Flower's ``stype`` of these arrays: the numbers as they lie in memory, little-endian. NumPy's format costs a hundred
@@ -33,6 +35,19 @@ def read_stream(record: object, num_items: int) -> tuple[np.ndarray, np.ndarray]
     if not len(now):
         raise BadMessage("now is empty, expected the items of a session")
     return past, now
+
+
+def pack_types(types: np.ndarray) -> ArrayRecord:
+    """The record of the types ``(R,)``, from 1, that are in force at the events of a session."""
+    return ArrayRecord({"types": _packed(types)})
+
+
+def read_types(record: object) -> np.ndarray:
+    """The types at the events of a session ``(R,)``, int32, read-only; raises :class:`clients.fields.BadMessage` for
+    anything else than one such array."""
+    if not isinstance(record, ArrayRecord) or set(record) != {"types"}:
+        raise BadMessage(f"'{TYPES}' must hold exactly the array types")
+    return _read("types", record["types"], np.iinfo(_ITEMS).max)
 
 
 def _packed(items: np.ndarray) -> Array:

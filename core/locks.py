@@ -21,11 +21,11 @@ _HELD = "SIM_HELD_FOLDER"
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def held(folder: Path, patience: float = 0.0) -> Iterator[None]:
     """Hold an existing folder alone while the block runs.
 
     A process that was started by the holder, as the ServerApp of a deployment is, holds it with the holder. Raises
-    :class:`UserError` if another one does; the line says who.
+    :class:`UserError` if another one does, and goes on doing so for ``patience`` seconds; the line says who.
     """
     if os.environ.get(_HELD) == str(folder):
         yield
@@ -33,7 +33,7 @@ def held(folder: Path) -> Iterator[None]:
     lock, note = FileLock(folder / LOCK), folder / HOLDER
     with atomic.explained(folder / LOCK):
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=patience)
         except Timeout:
             raise UserError(
                 f"{folder} is in use by {_holder(note)}; wait until it ends, stop it, or choose another --out"

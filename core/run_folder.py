@@ -62,9 +62,10 @@ class RunFolder:
                 )
         return RunFolder(path)
 
-    def held(self) -> AbstractContextManager[None]:
-        """Hold the folder alone while the block runs; :class:`UserError` if another process does."""
-        return locks.held(self.path)
+    def held(self, patience: float = 0.0) -> AbstractContextManager[None]:
+        """Hold the folder alone while the block runs; :class:`UserError` if another process does so for longer than
+        ``patience`` seconds."""
+        return locks.held(self.path, patience)
 
     # -- what it is --------------------------------------------------------------------------------------------------
 

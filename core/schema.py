@@ -29,6 +29,12 @@ FAULTS = ("failed", "lost")
 PHASES = ("stationary", "before", "during", "after")
 """Where a session lies against its device's change of interest."""
 
+ONE_TABLE, BY_TYPE = "cooccurrence", "cooccurrence-by-type"
+"""Methods without a network: counts for everybody, and counts by type of user. What lies between them is what there is
+to gain for a method that adapts."""
+ORACLES = (BY_TYPE,)
+"""Methods that are told what no device knows. They stand in tables to show what there is to gain, and win nothing."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -76,7 +82,7 @@ SESSIONS = (
         "multiply-accumulates of the device in a session: predictions, extractors, own training",
         stands_in=_NAN, missing=True,
     ),
-    Column("param_bits", "int64", "bit", "bits of the weights of the network that the device ran (32 a weight)"),
+    Column("param_bits", "int64", "bit", "weights of the network that the device ran, in its precision (32 bits each)"),
     Column("bits_down", "int64", "bit", "bits from the cloud to the device"),
     Column("bits_up", "int64", "bit", "bits from the device to the cloud"),
     Column("seconds_adapt", "float64", "s", "seconds until the device had its network (simulated clock)"),
@@ -120,8 +126,9 @@ SESSIONS = (
     Column("version", "int32", _NUMBER, f"with {_RETRAIN}: version of the cloud model, from 0", optional=_RETRAIN),
     Column(
         "bits_installed", "int64", "bit",
-        f"with {_RETRAIN}: bits of the model that was installed anew for the session, apart from bits_down",
-        optional=_RETRAIN,
+        "bits of the model that was installed for the session, apart from bits_down: in a device's first one, and with "
+        f"{_RETRAIN} in the first with each version",
+        stands_in=_NAN, missing=True,
     ),
     Column("hits_stale", "float64", _COUNT, f"with {_COMPARED}: hits with {_STALE}", optional=_COMPARED, missing=True),
     Column(
@@ -207,6 +214,19 @@ SUMMARY = (
         "installed_mbit", "float64", "10^6 bit",
         f"model that a device has installed before its first session, and with {_RETRAIN} anew; mean over devices",
         missing=True,
+    ),
+    Column(
+        "captured", "float64", "share",
+        f"of the ndcg@10 between {ONE_TABLE} (0) and the oracle {BY_TYPE} (1), where a method with a network lies",
+        missing=True, signed=True,
+    ),
+    Column(
+        "captured_low", "float64", "share", "lower end of its 95 % bootstrap interval over devices",
+        missing=True, signed=True,
+    ),
+    Column(
+        "captured_high", "float64", "share", "upper end of its 95 % bootstrap interval over devices",
+        missing=True, signed=True,
     ),
 )  # fmt: skip
 """The columns of ``summary.csv``, in this order: it has one row per method. Other tools read the first fourteen."""
@@ -298,6 +318,9 @@ CHANGE = (
     Column("after_delta_low", "float64", _CHANGE, "lower end of its paired interval"),
     Column("after_delta_high", "float64", _CHANGE, "upper end of its interval"),
     Column("after_p", "float64", _SHARE, "two-sided p-value of the difference, paired bootstrap over devices"),
+    Column("after_relative", "float64", "share", "after_delta as a share of DeviceRec's after, over the same devices"),
+    Column("after_relative_low", "float64", "share", "lower end of its paired interval"),
+    Column("after_relative_high", "float64", "share", "upper end of its interval"),
     Column(
         "recovery", "float64", "sessions",
         "until 90 % of the level before is back, on average over devices; NaN: not in the run",
@@ -305,8 +328,15 @@ CHANGE = (
     Column("recovery_low", "float64", "sessions", "lower end of its interval, over the draws in which it came back"),
     Column("recovery_high", "float64", "sessions", "upper end of its interval"),
     Column("unrecovered", "float64", "share", "share of the draws in which it did not come back"),
+    Column(
+        "second", "float64", "ratio",
+        "NDCG@10 of the second session after that of the change over the level before; NaN: not in the run",
+    ),
+    Column("second_low", "float64", "ratio", "lower end of its interval"),
+    Column("second_high", "float64", "ratio", "upper end of its interval"),
 )  # fmt: skip
-"""Of a comparison's ``around.csv``, whose rows have ``world``, ``policy`` and the NDCG@10 of all sessions before it."""
+"""Of a run's ``around.csv``; in a comparison's, rows have ``world``, ``policy`` and the NDCG@10 of all sessions before
+it."""
 
 ASKING = (
     Column("method", "text", "text", "name of the method"),

@@ -4,41 +4,49 @@ A device opens only what is installed on it, ``device_part.`` and ``network.``; 
 arrays carry digests, which both sides check for what they read, see :mod:`core.sealed`.
 """
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from core import atomic, sealed
 from core.errors import Damaged, UserError
+from models.arithmetic import ARITHMETICS, SINGLE, Arithmetic, computed_in, stored_bits
 from models.backbones.base import Backbone
 from models.backbones.nextitnet import NextItNet
 from models.backbones.sasrec import SASRec
 from models.candidates import Candidates
+from models.coding import ChoiceCoding, Coding, weight_coding
 from models.device_part import DevicePart, Structure
 from models.finite import not_finite
 from models.hypernetwork import AnyMapper, LowRankMapper, Mapper
 from models.references import REFERENCES, Reference
 from models.shared.gater import GatedNetwork
+from models.shared.masked import MaskedNetwork, MaskMapper
+from models.shared.mixed import MixedNetwork, PrecisionMapper
 from models.shared.plain import Network
 from models.shared.rare_gem import SparseNetwork
+from models.shared.specialised import SpecialisedNetwork
 from models.shared.sttd import FactoredNetwork
 
 BACKBONES: dict[str, type[Backbone]] = {"sasrec": SASRec, "nextitnet": NextItNet}
 """Backbones by their name on the command line."""
 
 NETWORKS: dict[str, type[Network]] = {
-    network.kind: network for network in (Network, FactoredNetwork, SparseNetwork, GatedNetwork)
+    network.kind: network
+    for network in (Network, FactoredNetwork, SparseNetwork, GatedNetwork, MaskedNetwork, MixedNetwork)
 }
 """What may be installed on devices, by the kind that a file names."""
 
-MAPPERS: dict[str, type[AnyMapper]] = {mapper.kind: mapper for mapper in (Mapper, LowRankMapper)}
+MAPPERS: dict[str, type[AnyMapper]] = {
+    mapper.kind: mapper for mapper in (Mapper, LowRankMapper, MaskMapper, PrecisionMapper)
+}
 """What may be in the cloud, likewise."""
 
 CLOUD_PREFIX, PART_PREFIX, NETWORK_PREFIX, REFERENCE_PREFIX = "mapper.", "device_part.", "network.", "reference."
@@ -73,19 +81,49 @@ class Installed:
     """The ranking without a network, if that is the method."""
     candidates: Candidates
     """What it was trained to choose from, and a device chooses from."""
+    arithmetic: Arithmetic = SINGLE
+    """In which precision the device computes."""
+    _others: dict[int, "Installed"] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def fetches(self) -> bool:
+        """Whether what a device runs, or the choice that makes its network of the installed one, is sent to it."""
+        return (self.network is None and self.reference is None) or isinstance(self.network, SpecialisedNetwork)
+
+    @property
+    def coding(self) -> Coding:
+        """How a block comes down to the device."""
+        if isinstance(self.network, SpecialisedNetwork):
+            return ChoiceCoding(self.network)
+        return weight_coding(self.part.backbone, self.arithmetic.bits)
+
+    def at(self, bits: int) -> "Installed":
+        """The same on a device that computes in ``bits``: stored in them, multiplied in them."""
+        if bits == self.arithmetic.bits:
+            return self
+        if bits not in self._others:
+            arithmetic = ARITHMETICS[bits]
+            self._others[bits] = replace(
+                self,
+                part=computed_in(self.part, arithmetic),
+                network=None if self.network is None else _network_at(self.network, self.part.backbone, arithmetic),
+                arithmetic=arithmetic,
+                _others={},
+            )
+        return self._others[bits]
 
     @property
     def bits(self) -> int:
-        """Bits of what is installed, 32 for each number: the shared part and the network as it is stored; of a
-        reference its table and the ranking by popularity, since it uses no embeddings."""
-        backbone = self.part.backbone
+        """Bits of what is installed, in the device's precision: the shared part and the network as it is stored; of a
+        reference its table and the ranking by popularity, 32 for each number, since it uses no embeddings."""
+        backbone, bits = self.part.backbone, self.arithmetic.bits
         if self.reference is not None:
             return 32 * (self.reference.weights + backbone.num_items)
-        numbers = sum(value.numel() for value in self.part.state_dict().values())
-        if self.network is not None:
-            stored = self.network.footprint(backbone, backbone.context, np.ones(backbone.blocks, dtype=bool)).weights
-            numbers += stored - backbone.blocks * backbone.static_block_weights()  # those are in the shared part
-        return 32 * numbers
+        total = 32 * self.part.popularity.numel()
+        for value in self.part.parameters():
+            matrix = value.dim() == 2
+            total += stored_bits(bits, value.numel(), 0 if matrix else value.numel(), len(value) if matrix else 0)
+        return total if self.network is None else total + self.network.installed_bits(backbone, bits)
 
 
 def save_model(path: Path, model: nn.Module, sizes: Sizes, extra: dict[str, object]) -> None:
@@ -143,17 +181,19 @@ def load_device(path: Path) -> Installed:
         controller=any(name.startswith("device_part.controller.") for name in tensors),
         interest=any(name.startswith("device_part.interest.") for name in tensors),
         structure=cast(Structure, header.get("structure", "logits")),
+        pairs="device_part.interest.pair.weight" in tensors,
     )
     part.load_state_dict(_below(PART_PREFIX, tensors))
     network = None
-    if f"{NETWORK_PREFIX}0" in tensors:
+    if any(name.startswith(NETWORK_PREFIX) for name in tensors):
         network = NETWORKS[header.get("network", Network.kind)](backbone, torch.Generator())
         network.load_state_dict(_below(NETWORK_PREFIX, tensors))
         network.eval().requires_grad_(False)
     reference = None
     if "reference" in header:
         table = _below(REFERENCE_PREFIX, tensors)
-        reference = REFERENCES[header["reference"]].of_size(part.backbone.num_items, len(table.get("values", ())))
+        entries, rows = len(table.get("values", ())), len(table.get("offsets", (0,))) - 1
+        reference = REFERENCES[header["reference"]].of_size(part.backbone.num_items, entries, rows)
         reference.load_state_dict(table)
     recipe = json.loads(header["extra"]).get("recipe", {})
     return Installed(part.eval().requires_grad_(False), network, reference, recipe.get("candidates", "all"))
@@ -214,3 +254,14 @@ def _read(path: Path, wanted: Callable[[str], bool]) -> tuple[dict[str, str], di
     if (wrong := not_finite(tensors)) is not None:
         raise sealed.damaged(path, f"{wrong} holds a number that is not finite", FIX)
     return header, tensors
+
+
+@torch.no_grad()
+def _network_at(network: Network, backbone: Backbone, arithmetic: Arithmetic) -> Network:
+    """A copy of a network of plain blocks, stored in a precision."""
+    made = copy.deepcopy(network)
+    for value in made.parameters():
+        for matrix, bias in backbone.unpack(value.unsqueeze(0)):
+            matrix.copy_(arithmetic.stored(matrix, 1))
+            bias.copy_(arithmetic.beside(bias))
+    return made

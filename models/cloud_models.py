@@ -6,6 +6,8 @@ from torch import Tensor, nn
 from models.backbones.base import Backbone
 from models.device_part import DevicePart, Structure
 from models.hypernetwork import AnyMapper, Mapper
+from models.shared.masked import MaskMapper
+from models.shared.mixed import PrecisionMapper
 from models.shared.plain import Network
 
 
@@ -40,7 +42,22 @@ class AdaptiveModel(nn.Module):
         controller: bool,
         structure: Structure = "logits",
         mapper: type[AnyMapper] = Mapper,
+        pairs: bool = False,
     ) -> None:
         super().__init__()
-        self.device_part = DevicePart(backbone, controller=controller, interest=True, structure=structure)
+        self.device_part = DevicePart(backbone, controller=controller, interest=True, structure=structure, pairs=pairs)
         self.mapper = mapper(backbone, generator)
+
+
+Chooser = MaskMapper | PrecisionMapper
+"""Mappers that choose something for the network that is installed on devices, in place of making weights."""
+
+
+class SpecialisedModel(AdaptiveModel):
+    """The same where devices have the ``network`` that their weights are made of: the mapper's own."""
+
+    mapper: Chooser
+
+    def __init__(self, backbone: Backbone, generator: torch.Generator, *, mapper: type[Chooser]) -> None:
+        super().__init__(backbone, generator, controller=False, mapper=mapper)
+        self.network = self.mapper.network

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.arithmetic import SINGLE, Arithmetic
 from models.backbones.base import DIM, Backbone
 from models.kernels.gru import last_state
 from models.kernels.precision import product_type
@@ -27,18 +28,49 @@ class Extractor(nn.Module):
     from the given state and padding changes nothing.
     """
 
-    def __init__(self) -> None:
+    arithmetic: Arithmetic = SINGLE
+    """In which precision a device multiplies, as its backbone's."""
+
+    def __init__(self, *, pairs: bool = False) -> None:
+        """With ``pairs`` the GRU reads of each item also its product, number by number, with the item before it.
+
+        What a user goes on to after an item is a relation of two embeddings. A GRU adds what it reads and has to learn
+        a product from its gates; ``128 x 64 + 64`` weights more spare it that.
+        """
         super().__init__()
         self.gru = nn.GRU(DIM, DIM, batch_first=True)
+        self.pair = nn.Linear(2 * DIM, DIM) if pairs else None
+        if self.pair is not None:
+            with torch.no_grad():
+                self.pair.weight[:, :DIM] = torch.eye(DIM)
 
     def forward(self, embedded: Tensor, lengths: Tensor, start: Tensor | None = None) -> Tensor:
         """``embedded`` ``(D, m, d)``, ``lengths`` ``(D,)`` from 1 to m, ``start`` ``(D, d)`` or zeros: ``(D, d)``."""
+        if self.pair is not None:
+            read = torch.cat([embedded, F.pad(embedded[:, :-1], (0, 0, 1, 0)) * embedded], dim=2)
+            exact = self.arithmetic is SINGLE
+            embedded = self.pair(read) if exact else self.arithmetic.product(read, self.pair.weight.T, self.pair.bias)
+        if self.arithmetic is not SINGLE:
+            return self._step_by_step(embedded, lengths, start)
         if torch.is_grad_enabled() and embedded.device.type == "cpu":
             zero = embedded.new_zeros(len(embedded), DIM)
             precision = product_type(embedded.device) if self.training else None
             return last_state(self.gru, embedded, lengths, zero if start is None else start, precision)
         states, _ = self.gru(embedded, None if start is None else start.unsqueeze(0))
         return states[torch.arange(len(lengths), device=lengths.device), lengths - 1]
+
+    def _step_by_step(self, embedded: Tensor, lengths: Tensor, start: Tensor | None) -> Tensor:
+        """The same with the products in :attr:`arithmetic`."""
+        gru, product = self.gru, self.arithmetic.product
+        state = embedded.new_zeros(len(embedded), DIM) if start is None else start
+        given = product(embedded, gru.weight_ih_l0.T, gru.bias_ih_l0)
+        for t in range(int(lengths.max())):
+            known = product(state, gru.weight_hh_l0.T, gru.bias_hh_l0)
+            (reset, keep, new), (r, z, n) = given[:, t].chunk(3, 1), known.chunk(3, 1)
+            keep = torch.sigmoid(keep + z)
+            after = (1 - keep) * torch.tanh(new + torch.sigmoid(reset + r) * n) + keep * state
+            state = torch.where((t < lengths).unsqueeze(1), after, state)
+        return state
 
 
 class Controller(nn.Module):
@@ -55,7 +87,10 @@ class Controller(nn.Module):
 
     def forward(self, embedded: Tensor, lengths: Tensor) -> Tensor:
         """Keep-logits ``(D, L)``; a block is executed where its logit is at least 0 (equation 3)."""
-        logits: Tensor = self.head(self.extractor(embedded, lengths))
+        state, head = self.extractor(embedded, lengths), self.head
+        if self.extractor.arithmetic is not SINGLE:
+            return self.extractor.arithmetic.product(state, head.weight.T, head.bias)
+        logits: Tensor = head(state)
         return logits
 
 
@@ -103,12 +138,19 @@ class DevicePart(nn.Module):
     popularity: Tensor
 
     def __init__(
-        self, backbone: Backbone, *, controller: bool, interest: bool, structure: Structure = "logits"
+        self,
+        backbone: Backbone,
+        *,
+        controller: bool,
+        interest: bool,
+        structure: Structure = "logits",
+        pairs: bool = False,
     ) -> None:
+        """``pairs`` is how the extractor of the latent interest reads, see :class:`Extractor`."""
         super().__init__()
         self.backbone, self.structure = backbone, structure
         self.controller = Controller(backbone.blocks) if controller else None
-        self.interest = Extractor() if interest else None
+        self.interest = Extractor(pairs=pairs) if interest else None
         self.register_buffer("popularity", torch.zeros(backbone.num_items + 1, dtype=torch.int32))
 
     def embed_history(self, history: Tensor) -> Tensor:
@@ -122,7 +164,9 @@ class DevicePart(nn.Module):
         """Multiply-accumulates of the extractors over ``items`` items: 3 gates of two 64 x 64 products, and ``H``."""
         step = 6 * DIM * DIM
         controller = 0 if self.controller is None else items * step + DIM * self.backbone.blocks
-        return controller + (0 if self.interest is None else items * step)
+        if self.interest is None:
+            return controller
+        return controller + items * (step + (0 if self.interest.pair is None else 2 * DIM * DIM))
 
     def paper_request_macs(self, items: int) -> int:
         """The paper's count (Table 5): with 5 items 254,464 for 6 blocks, 254,848 for 12.

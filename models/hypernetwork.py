@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from models.backbones.base import DIM, Backbone, Layers
 from models.device_part import DevicePart
 from models.kernels.deviation import DeviatingLinear, Deviations
+from models.shared.mixed import PrecisionMapper
 
 HEAD_SCALE = 0.1 / DIM
 """Standard deviation of a fresh head's matrix."""
@@ -133,7 +134,7 @@ class LowRankMapper(nn.Module):
         return blocks_generated * each
 
 
-AnyMapper = Mapper | LowRankMapper
+AnyMapper = Mapper | LowRankMapper | PrecisionMapper
 """What may stand in the cloud."""
 
 Made = TypeVar("Made", Tensor, Tensor | Layers)

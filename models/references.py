@@ -24,6 +24,8 @@ class Reference(nn.Module):
 
     kind: ClassVar[str]
     """Names the class in a model's file."""
+    types: int = 0
+    """Of how many types of users it has a table each; a device has to be told its user's, which it cannot know."""
     popular: Tensor
 
     def __init__(self, num_items: int) -> None:
@@ -33,15 +35,18 @@ class Reference(nn.Module):
         self.register_buffer("popular", torch.zeros(num_items))
 
     @classmethod
-    def of_size(cls, num_items: int, entries: int) -> "Reference":
-        """An empty one for a catalogue; ``entries`` of its table, if it has one."""
+    def of_size(cls, num_items: int, entries: int, rows: int) -> "Reference":
+        """An empty one for a catalogue; ``entries`` and ``rows`` of its table, if it has one."""
         return cls(num_items)
 
-    def scores(self, past: Seen) -> Tensor:
-        """Scores ``(N, num_items)`` after each of N pasts, in order of time; column ``i`` is item ``i + 1``."""
+    def scores(self, past: Seen, types: Tensor | None = None) -> Tensor:
+        """Scores ``(N, num_items)`` after each of N pasts, in order of time; column ``i`` is item ``i + 1``.
+
+        ``types`` ``(N,)`` from 1 are those of the users then; only a reference with :attr:`types` reads them.
+        """
         raise NotImplementedError
 
-    def macs(self, past: Seen) -> Tensor:
+    def macs(self, past: Seen, types: Tensor | None = None) -> Tensor:
         """Multiply-accumulates of each of the N rankings, ``(N,)`` int64."""
         return torch.zeros_like(past.lengths)
 
@@ -61,7 +66,7 @@ class Popular(Reference):
 
     kind = "popular"
 
-    def scores(self, past: Seen) -> Tensor:
+    def scores(self, past: Seen, types: Tensor | None = None) -> Tensor:
         return self.popular.repeat(len(past.lengths), 1)
 
 
@@ -70,7 +75,7 @@ class OwnRecent(Reference):
 
     kind = "own-recent"
 
-    def scores(self, past: Seen) -> Tensor:
+    def scores(self, past: Seen, types: Tensor | None = None) -> Tensor:
         return self.popular + self._own(past)
 
     def _own(self, past: Seen) -> Tensor:
@@ -85,7 +90,7 @@ class OwnFrequent(OwnRecent):
 
     kind = "own-frequent"
 
-    def scores(self, past: Seen) -> Tensor:
+    def scores(self, past: Seen, types: Tensor | None = None) -> Tensor:
         rows, _, items = _unpacked(past)
         counts = self.popular.new_zeros(len(past.lengths), self.num_items)
         counts.view(-1).index_add_(0, rows * self.num_items + items - 1, self.popular.new_ones(len(items)))
@@ -105,28 +110,34 @@ class Cooccurrence(Reference):
     columns: Tensor
     values: Tensor
 
-    def __init__(self, num_items: int, entries: int = 0) -> None:
+    def __init__(self, num_items: int, entries: int = 0, rows: int | None = None) -> None:
+        """``rows`` of the table; None: one for each item."""
         super().__init__(num_items)
-        self.register_buffer("offsets", torch.zeros(num_items + 1, dtype=torch.int64))
+        self.register_buffer("offsets", torch.zeros((num_items if rows is None else rows) + 1, dtype=torch.int64))
         self.register_buffer("columns", torch.zeros(entries, dtype=torch.int32))
         self.register_buffer("values", torch.zeros(entries))
         self._matrix: Tensor | None = None
 
     @classmethod
-    def of_size(cls, num_items: int, entries: int) -> "Cooccurrence":
-        return cls(num_items, entries)
+    def of_size(cls, num_items: int, entries: int, rows: int) -> "Cooccurrence":
+        return cls(num_items, entries, rows)
 
-    def scores(self, past: Seen) -> Tensor:
+    def scores(self, past: Seen, types: Tensor | None = None) -> Tensor:
         recent, ages = latest(past, READ)
-        if self.num_items > DENSE:
-            return self._from_rows(recent, ages)
-        return F.embedding_bag(recent, self._unpacked_table(), per_sample_weights=ages, mode="sum")
+        rows = self.rows_of(recent, types)
+        if len(self.offsets) - 1 > DENSE:
+            return self._from_rows(rows, ages)
+        return F.embedding_bag(rows, self._unpacked_table(), per_sample_weights=ages, mode="sum")
 
-    def macs(self, past: Seen) -> Tensor:
+    def macs(self, past: Seen, types: Tensor | None = None) -> Tensor:
         """One for each entry in the rows of the items that are read."""
         sizes = F.pad(self.offsets.diff(), (1, 0))
         recent, _ = latest(past, READ)
-        return sizes[recent].sum(1)
+        return sizes[self.rows_of(recent, types)].sum(1)
+
+    def rows_of(self, items: Tensor, types: Tensor | None) -> Tensor:
+        """The rows, from 1, of these ``items`` ``(N, m)``; 0 for item 0, which is none."""
+        return items
 
     @property
     def most_macs(self) -> int:
@@ -136,10 +147,10 @@ class Cooccurrence(Reference):
     @property
     def weights(self) -> int:
         """Value and column of each entry, and where each row begins."""
-        return 2 * len(self.values) + self.num_items
+        return 2 * len(self.values) + len(self.offsets) - 1
 
     def _from_rows(self, recent: Tensor, ages: Tensor) -> Tensor:
-        """Add up the rows of ``recent`` ``(N, m)``, each times its weight in ``ages``, entry by entry."""
+        """Add up the rows ``recent`` ``(N, m)``, each times its weight in ``ages``, entry by entry."""
         begins = F.pad(self.offsets[:-1], (1, 0))[recent]
         sizes = F.pad(self.offsets.diff(), (1, 0))[recent]
         out = self.values.new_zeros(len(recent), self.num_items)
@@ -151,16 +162,35 @@ class Cooccurrence(Reference):
         return out
 
     def _unpacked_table(self) -> Tensor:
-        """The table as a matrix ``(num_items + 1, num_items)`` whose row 0 is that of no item."""
+        """The table as a matrix ``(rows + 1, num_items)`` whose row 0 is that of no item."""
         if self._matrix is None:
-            rows = torch.repeat_interleave(torch.arange(self.num_items) + 1, self.offsets.diff())
-            matrix = self.values.new_zeros(self.num_items + 1, self.num_items)
+            rows = torch.repeat_interleave(torch.arange(len(self.offsets) - 1) + 1, self.offsets.diff())
+            matrix = self.values.new_zeros(len(self.offsets), self.num_items)
             matrix[rows, self.columns.long()] = self.values
             self._matrix = matrix
         return self._matrix
 
 
-REFERENCES: dict[str, type[Reference]] = {one.kind: one for one in (Popular, OwnRecent, OwnFrequent, Cooccurrence)}
+class CooccurrenceByType(Cooccurrence):
+    """An oracle: the counts of the users of one's own type, the one in force at each event.
+
+    The tables of ``T`` types lie below each other, ``T * num_items`` rows in all.
+    """
+
+    kind = "cooccurrence-by-type"
+
+    def __init__(self, num_items: int, entries: int, rows: int) -> None:
+        super().__init__(num_items, entries, rows)
+        self.types = rows // num_items
+
+    def rows_of(self, items: Tensor, types: Tensor | None) -> Tensor:
+        assert types is not None
+        return torch.where(items > 0, items + (types.unsqueeze(1) - 1) * self.num_items, 0)
+
+
+REFERENCES: dict[str, type[Reference]] = {
+    one.kind: one for one in (Popular, OwnRecent, OwnFrequent, Cooccurrence, CooccurrenceByType)
+}
 """By the kind that a model's file names."""
 
 

@@ -25,6 +25,11 @@ none (the device has seen it before). A network is
 
 Devices are chosen by their paths alone, which know nothing of how well anything fits: one with the commonest path, then
 each time one whose path differs most from those chosen. Budgets play no part here.
+
+Where the cloud trained again (``--retrain``), each device has the version of the models that it ran in its first live
+session, and networks of devices with that version only, since the paths and interests of one mean nothing to another:
+the four are chosen among the devices with the commonest version, and among ``everyone`` a device that is alone with its
+version has no ``other``.
 """
 
 import argparse
@@ -63,7 +68,7 @@ from torch import Tensor
 
 from clients import inference
 from clients.local_data import SessionEvents, Storage, recent, session_events
-from core.run_folder import RunFolder, finished_options, of_one_model
+from core.run_folder import RunFolder, finished_options, read_sessions
 from models.backbones.base import BlockWeights
 from models.checkpoint import Installed, check_model, load_device, load_mapper
 from models.device_part import DevicePart
@@ -71,6 +76,7 @@ from models.hypernetwork import block_weights
 from models.metrics import best_items, hits, ndcg, ranks
 from sim import data
 from sim.data.interactions import Interactions
+from sim.model_cache import model_path
 
 FILE = "casestudy.json"
 STUDIED, RECENT = 4, 10
@@ -79,8 +85,10 @@ CHUNK = 256
 
 @dataclass(frozen=True)
 class Scene:
-    """All ``D`` devices of a run just before their first live event."""
+    """The ``D`` devices of a run that begin with one version of the models, just before their first live event."""
 
+    devices: np.ndarray
+    """``(D,)`` their numbers."""
     past: list[np.ndarray]
     events: SessionEvents
     """What each user did next: one event a device."""
@@ -102,43 +110,81 @@ def study(
     run: Path, devices: Sequence[int] | None = None, data_dir: Path | None = None, method: str = METHODS[0]
 ) -> Path:
     """Write the case study of a finished run; returns the file's path."""
-    options = of_one_model(finished_options(run), run)
-    model, dense = (run / "models" / f"{name}-{options['seed']}.safetensors" for name in (method, DENSE))
-    if not model.exists():
-        raise UserError(f"{run} has no model of {method}: there is no {model}; play it with --methods {method}")
+    options, folder = finished_options(run), RunFolder(run)
+    seed = int(options["seed"])
+    if not model_path(folder, method, seed).exists():
+        raise UserError(f"{run} has no model of {method} with seed {seed}; play it with --methods {method}")
     interactions = data.load(options["dataset"], data_dir, columns=options.get("columns"), users=options["devices"])
-    check_model(model, method=method, seed=options["seed"])
-    RunFolder(run).check_world()
-    installed = load_device(model)
-    part = installed.part
-    scene = look(Storage(run / "world"), installed, options["memory"], options["context"])
-    if dense.exists():
-        check_model(dense, method=DENSE, seed=options["seed"])
-    answers = _answers(scene, part, model, dense)
-    chosen = list(devices) if devices is not None else pick(scene.paths.numpy())
-    for one in chosen:
-        if not 0 <= one < len(scene.following):
-            raise UserError(f"--devices: there is no device {one}; {run} has {len(scene.following)}, numbered from 0")
+    folder.check_world()
+    storage = Storage(folder.world)
+    begins = first_versions(run, method, seed, len(storage.offsets) - 1)
+    version = version_of(begins, devices, run)
+    portraits: list[dict[str, object]] = []
+    ranked: list[dict[str, tuple[Tensor, Tensor]]] = []
+    for one in np.unique(begins).tolist():
+        model, dense = (model_path(folder, name, seed, one) for name in (method, DENSE))
+        check_model(model, method=method, seed=seed)
+        installed = load_device(model)
+        scene = look(storage, np.flatnonzero(begins == one), installed, options["memory"], options["context"])
+        if dense.exists():
+            check_model(dense, method=DENSE, seed=seed)
+        answers = _answers(scene, installed.part, model, dense)
+        if one == version:
+            chosen = pick(scene.paths.numpy()) if devices is None else np.searchsorted(scene.devices, devices).tolist()
+            portraits = _portraits(chosen, scene, answers, interactions)
+        ranked.append(_ranked(scene, answers))
     found = {
         "dataset": interactions.name,
         "method": method,
         "backbone": options["backbone"],
-        "blocks": part.backbone.blocks,
-        "seed": options["seed"],
-        "candidates": part.backbone.num_items,
-        "simulated": len(scene.following),
-        "devices": _portraits(chosen, scene, answers, interactions),
-        "everyone": _everyone(scene, answers),
+        "blocks": installed.part.backbone.blocks,
+        "seed": seed,
+        "candidates": installed.part.backbone.num_items,
+        "simulated": len(begins),
+        "devices": portraits,
+        "everyone": _everyone(ranked),
     }
     atomic.write(run / FILE, json.dumps(found, ensure_ascii=False, indent=1))
     return run / FILE
 
 
-def look(storage: Storage, installed: Installed, memory: int, context: int) -> Scene:
-    """Let every device extract what it would send before its first live session."""
-    count = len(storage.offsets) - 1
-    past = [np.asarray(storage.before(d, 0)) for d in range(count)]
-    following = [np.asarray(storage.during(d, 0))[:1] for d in range(count)]
+def first_versions(run: Path, method: str, seed: int, devices: int) -> np.ndarray:
+    """The version of the method's model that each device ran in its first live session, ``(devices,)``."""
+    rows = read_sessions(run)
+    out = np.zeros(devices, dtype=int)
+    if "version" in rows:
+        first = rows[(rows["method"] == method) & (rows["seed"] == seed) & (rows["session"] == 0)]
+        out[first["device"]] = first["version"]
+    return out
+
+
+def version_of(begins: np.ndarray, devices: Sequence[int] | None, run: Path) -> int:
+    """The version whose devices are shown: that of the ``devices`` that the user names, or the commonest.
+
+    Raises :class:`UserError` if there is no such device, if they begin with several versions, or if no two devices of
+    the run begin with the same.
+    """
+    for one in devices or ():
+        if not 0 <= one < len(begins):
+            raise UserError(f"--devices: there is no device {one}; {run} has {len(begins)}, numbered from 0")
+    found = np.bincount(begins if devices is None else begins[list(devices)])
+    if devices is not None and np.count_nonzero(found) > 1:
+        same = ",".join(map(str, np.flatnonzero(begins == found.argmax()).tolist()[:STUDIED]))
+        raise UserError(
+            "--devices: these begin with different versions of the model, whose networks cannot be exchanged; name "
+            f"devices that begin with the same, as --devices {same}"
+        )
+    if found.max() == 1 < len(begins):
+        raise UserError(
+            f"{run}: no two devices begin with the same version of the model, so none has another's network"
+        )
+    return int(found.argmax())
+
+
+def look(storage: Storage, devices: np.ndarray, installed: Installed, memory: int, context: int) -> Scene:
+    """Let each of the ``devices`` ``(D,)`` extract what it would send before its first live session."""
+    past = [np.asarray(storage.before(d, 0)) for d in devices.tolist()]
+    following = [np.asarray(storage.during(d, 0))[:1] for d in devices.tolist()]
     events = session_events(past, following, context, installed.candidates)
     part = installed.part
     history, lengths = recent(past, memory)
@@ -146,7 +192,7 @@ def look(storage: Storage, installed: Installed, memory: int, context: int) -> S
     with torch.inference_mode():
         full = part.latent_on_path(history, lengths, torch.ones_like(wanted.path))
     items = torch.tensor([int(now[0]) for now in following])
-    return Scene(past, events, items, wanted.path, wanted.latent, full)
+    return Scene(devices, past, events, items, wanted.path, wanted.latent, full)
 
 
 def pick(paths: np.ndarray, count: int = STUDIED) -> list[int]:
@@ -200,15 +246,16 @@ def _rank(scene: Scene, part: DevicePart, who: Tensor, weights: BlockWeights, ke
 def _portraits(
     chosen: list[int], scene: Scene, answers: dict[str, Answer], interactions: Interactions
 ) -> list[dict[str, object]]:
+    """What the file says of each of the ``chosen`` rows of the scene."""
     who = torch.tensor(chosen)
     whose = who[partners(scene.latents[who])]
     ranked = {name: answer(who, whose) for name, answer in answers.items()}
     taken = {name: _paths(name, scene, who, whose) for name in answers}
     return [
         {
-            "device": one,
+            "device": int(scene.devices[one]),
             "path": scene.paths[one].int().tolist(),
-            "partner": int(whose[row]),
+            "partner": int(scene.devices[whose[row]]),
             "recent": [_item(item, interactions) for item in scene.past[one][-RECENT:].tolist()],
             "next": _item(int(scene.following[one]), interactions),
             "networks": [
@@ -225,12 +272,25 @@ def _portraits(
     ]
 
 
-def _everyone(scene: Scene, answers: dict[str, Answer]) -> list[dict[str, object]]:
+def _ranked(scene: Scene, answers: dict[str, Answer]) -> dict[str, tuple[Tensor, Tensor]]:
+    """By network, the rank of each device's next item and how many blocks it ran, ``(D,)``; of ``other`` nothing if
+    there is no other device."""
     everybody, opposite = torch.arange(len(scene.following)), partners(scene.latents)
-    out: list[dict[str, object]] = []
+    out = {}
     for name, answer in answers.items():
+        if name == "other" and len(everybody) == 1:
+            continue
         pairs = zip(everybody.split(CHUNK), opposite.split(CHUNK), strict=True)
         rank = torch.cat([answer(who, whose)[0] for who, whose in pairs])
+        out[name] = rank, _paths(name, scene, everybody, opposite).sum(1)
+    return out
+
+
+def _everyone(ranked: list[dict[str, tuple[Tensor, Tensor]]]) -> list[dict[str, object]]:
+    """Means over all devices, where each version has its own."""
+    out: list[dict[str, object]] = []
+    for name in dict.fromkeys(name for one in ranked for name in one):
+        rank, blocks = (torch.cat(parts) for parts in zip(*(one[name] for one in ranked if name in one), strict=True))
         rank = rank[rank > 0]
         out.append(
             {
@@ -238,7 +298,7 @@ def _everyone(scene: Scene, answers: dict[str, Answer]) -> list[dict[str, object
                 "devices": len(rank),
                 "hit@10": float(hits(rank).mean()),
                 "ndcg@10": float(ndcg(rank).mean()),
-                "blocks": float(_paths(name, scene, everybody, opposite).sum(1).double().mean()),
+                "blocks": float(blocks.double().mean()),
             }
         )
     return out

@@ -1,13 +1,15 @@
 """A device's own network as files: what one would put on a phone.
 
-    python -m replay.export RUN --device 17 [--session S] [--method M] [--seed K] [--out DIR]
+    python -m replay.export RUN --device 17 [--session S] [--method M] [--seed K] [--bits 8] [--out DIR]
 
 Assembles the network that the device ran in that session of a finished run (its path, its own block weights), and
 writes it as ``network.onnx`` (for onnxruntime and others), ``network.pt2`` (a torch export) and ``network.json`` (what
 it is and what was measured). Both files are opened again and compared with our own network on the device's own windows
 of that session; time is that of single inferences with one thread on this machine.
 
-A compressed network is written as the plain layers that it stands for.
+A compressed network is written as the plain layers that it stands for. With ``--bits 8`` there is ``network-int8.onnx``
+beside them: 8-bit integers, multiplied as such (MatMulInteger), compared with our own network in 8 bits
+(:mod:`models.arithmetic`) and timed beside the others.
 
 Input: the most recent items ``(1, context)``, 64-bit item numbers from 1, left-padded with 0. Output: scores
 ``(1, items)``; column ``i`` is item ``i + 1``.
@@ -40,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--session", type=int, help="number of the session, from 0 (default: its last)")
     found.add_argument("--method", help="default: forward-ofa, or the run's last one")
     found.add_argument("--seed", type=int, help="whose training (default: the run's first)")
+    found.add_argument("--bits", type=int, choices=(32, 8), default=32, help="8: an ONNX file of 8-bit integers, too")
     found.add_argument("--out", type=Path, help="folder (default: RUN/export/METHOD-DEVICE-SESSION)")
     return found
 
@@ -53,9 +56,11 @@ import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
+from torch import Tensor, nn
 
 from core.threads import one_thread
+from models.arithmetic import ARITHMETICS, computed_in
+from models.integer_standalone import IntegerStandalone
 from models.metrics import hits, ranks
 from models.standalone import Standalone
 from replay.networks import OwnNetwork, own_network
@@ -64,6 +69,9 @@ from replay.timing import durations
 REPEATS = 200
 TOLERANCE = 1e-3
 """Largest difference of a score, relative to the spread of scores, at which two networks count as the same."""
+INTEGER_TOLERANCE = 0.05
+"""The same in 8 bits: where a norm is rounded otherwise in its last digit, an activation may take the next integer."""
+INTEGER, INTEGER_FILE = "PyTorch, 8 bits", "ONNX, 8 bits"
 
 Run = Callable[[Tensor], np.ndarray]
 """From a window ``(1, context)`` to scores ``(1, items)``."""
@@ -80,13 +88,16 @@ class Written:
     median_us: float
     p95_us: float
     largest_difference: float
-    """Of a score, to our own network, over the device's windows."""
+    """Of a score, to our own network in the same precision, over the device's windows."""
     hits: int
     """Of the session's events, at cut-off 10."""
 
 
-def export(own: OwnNetwork, out: Path) -> list[Written]:
-    """Write the files into ``out`` and check them; nothing is left there if one of them is not the same network."""
+def export(own: OwnNetwork, out: Path, bits: int = 32) -> list[Written]:
+    """Write the files into ``out`` and check them; nothing is left there if one of them is not the same network.
+
+    With 8 ``bits`` one of them is in 8-bit integers.
+    """
     runtime = _onnxruntime()
     module = own.assembled
     out.mkdir(parents=True, exist_ok=True)
@@ -98,10 +109,16 @@ def export(own: OwnNetwork, out: Path) -> list[Written]:
             "torch export": _opened_torch(files["torch export"]),
             "ONNX": _opened_onnx(runtime, files["ONNX"]),
         }
+        if bits == 8:
+            files[INTEGER_FILE] = Path(draft) / "network-int8.onnx"
+            _write_onnx(IntegerStandalone(module), own.windows[:1], files[INTEGER_FILE])
+            integer = computed_in(module, ARITHMETICS[8])
+            runs[INTEGER] = lambda window: np.asarray(integer(window))
+            runs[INTEGER_FILE] = _opened_onnx(runtime, files[INTEGER_FILE])
         measured = _measure(runs, files, own)
         report = {**own.facts(), "input": list(own.windows[:1].shape), "runs": [asdict(one) for one in measured]}
         (Path(draft) / "network.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        for name in ("network.pt2", "network.onnx", "network.json"):
+        for name in (*(file.name for file in files.values()), "network.json"):
             (Path(draft) / name).replace(out / name)
     return measured
 
@@ -117,12 +134,16 @@ def _onnxruntime() -> Any:
 
 
 def _write(module: Standalone, window: Tensor, torch_file: Path, onnx_file: Path) -> None:
+    torch.export.save(_write_onnx(module, window, onnx_file), torch_file)
+
+
+def _write_onnx(module: nn.Module, window: Tensor, onnx_file: Path) -> Any:
+    """Write the ONNX file and give the torch export that it was made of."""
     for name in ("torch.onnx", "onnxscript"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporters' own making
         exported = torch.export.export(module, (window,))
-        torch.export.save(exported, torch_file)
         torch.onnx.export(
             exported,
             (window,),
@@ -132,8 +153,19 @@ def _write(module: Standalone, window: Tensor, torch_file: Path, onnx_file: Path
             dynamo=True,
             external_data=False,
             verbose=False,
+            custom_translation_table={torch.ops.forward_ofa.integer_product.default: _integer_product},
         )
     _without_traces(onnx_file)
+    return exported
+
+
+def _integer_product(rows: Any, columns: Any) -> Any:
+    """In ONNX: a product of 8-bit integers with 32-bit sums."""
+    from onnx import TensorProto
+    from onnxscript import opset18 as op
+
+    left, right = op.Cast(rows, to=TensorProto.INT8), op.Cast(columns, to=TensorProto.INT8)
+    return op.Cast(op.MatMulInteger(left, right), to=TensorProto.FLOAT)
 
 
 def _without_traces(file: Path) -> None:
@@ -164,10 +196,12 @@ def _measure(runs: dict[str, Run], files: dict[str, Path], own: OwnNetwork) -> l
     with one_thread(), torch.inference_mode():
         scores = {kind: np.concatenate([run(window) for window in own.windows.split(1)]) for kind, run in runs.items()}
         taken = durations({kind: partial(run, own.windows[:1]) for kind, run in runs.items()}, REPEATS)
-    ours, out = scores["PyTorch"], []
+    out = []
     for kind, found in scores.items():
+        ours = scores[INTEGER if kind in (INTEGER, INTEGER_FILE) else "PyTorch"]
+        tolerance = INTEGER_TOLERANCE if kind == INTEGER_FILE else TOLERANCE
         difference = float(np.abs(found - ours).max())
-        if not difference <= TOLERANCE * float(ours.std()):
+        if not difference <= tolerance * float(ours.std()):
             raise UserError(f"the {kind} file is not the same network: its scores differ by up to {difference:g}")
         file = files.get(kind)
         out.append(
@@ -220,7 +254,9 @@ def _run(given: argparse.Namespace) -> None:
     out = given.out or given.run.expanduser() / "export" / f"{own.method}-{own.device}-{own.session}"
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; name a folder")
-    measured = export(own, out)
+    if given.bits == 8 and own.single:
+        raise UserError(f"--bits 8: {own.method} runs in 32 bits alone: {own.single}")
+    measured = export(own, out, given.bits)
     Console().print(table(own, measured))
     print(out)
 

@@ -19,6 +19,7 @@ from core.run_folder import RunFolder, read_config, read_sessions
 from models.checkpoint import Installed, check_model, load_device, load_mapper
 from models.hypernetwork import generate
 from models.standalone import Standalone
+from strategies.registry import METHODS
 
 TRAINS = ("evaluate.finetune", "evaluate.litepred")
 """What devices do that train their own blocks, see :mod:`clients.app`."""
@@ -44,6 +45,11 @@ class OwnNetwork:
     def windows(self) -> Tensor:
         """``(N, context)``: before each prediction of the session."""
         return self.events.windows[self.events.targets > 0]
+
+    @property
+    def single(self) -> str:
+        """Why the method runs in single precision alone; empty: it does not."""
+        return METHODS[self.method].single if self.method in METHODS else ""
 
     @property
     def weights(self) -> int:
@@ -114,7 +120,7 @@ def _weights(
     when it adapted; None: it never did, and runs what was installed."""
     part, network = installed.part, installed.network
     keep = torch.tensor([[k in path for k in range(part.backbone.blocks)]])
-    if network is None:
+    if installed.fetches:
         assert past is not None
         history, lengths = recent([past], memory)
         made = generate(part, load_mapper(file), history, lengths, keep)

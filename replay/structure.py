@@ -138,6 +138,10 @@ def _run(given: argparse.Namespace) -> None:
     console = Console()
     for one in show(table, used, f"{run.title(method)}: {rows['device'].nunique():,} devices, seeds {run.seeds}"):
         console.print(one)
+    played, again = (run.sessions["method"] == method).sum(), (rows["network"] == "own").sum()
+    if again < played:
+        why = "their version of the model has no others to swap with"
+        console.print(f"{played - again:,} of {played:,} sessions are left out: {why}")
 
 
 if __name__ == "__main__":

@@ -14,11 +14,14 @@ import tyro
 
 from clients.policies import POLICIES, parse
 from core.errors import UserError, unknown
+from core.schema import ORACLES
 from sim.world.fingerprint import content, data_content
 from strategies.registry import METHODS
 
 REFERENCES, OWN_REFERENCES = ("popular", "recent-popular", "cooccurrence"), ("own-recent", "own-frequent")
 """Methods without a network; those that rank what a device has seen need all items as candidates."""
+GENERATED = ("synthetic",)
+"""Data sets whose users have known types, as oracles need."""
 DEFAULT_BLOCKS = {"sasrec": 6, "nextitnet": 12}
 DEFAULT_CONTEXT = {"stream": 10, "paper": 5}
 DEFAULT_MEMORY = {"stream": 50, "paper": 5}
@@ -52,7 +55,7 @@ class Config:
     """which methods to compare, separated by commas"""
     references: str | None = None
     """methods without a network that stand beside them, or none (default: popular, recent-popular, cooccurrence; where
-    all items are candidates own-recent and own-frequent, too)"""
+    all items are candidates own-recent and own-frequent, too; of generated data the oracle cooccurrence-by-type)"""
     backbone: Literal["sasrec", "nextitnet"] = "sasrec"
     """whose blocks the networks have"""
     blocks: int | None = None
@@ -154,6 +157,7 @@ class Config:
         if self.references == "none":
             return []
         default = REFERENCES + (OWN_REFERENCES if self.resolved_candidates == "all" else ())
+        default += ORACLES if self.dataset in GENERATED else ()
         return list(default) if self.references is None else [x.strip() for x in self.references.split(",")]
 
     @property
@@ -265,6 +269,12 @@ class Config:
         own = [name for name in self.method_names if name in OWN_REFERENCES]
         if own and self.resolved_candidates == "unseen":
             raise UserError(f"{own[0]} ranks what a device has seen, which is no candidate; use --candidates all")
+        told = [name for name in self.method_names if name in ORACLES]
+        if told and self.dataset not in GENERATED:
+            raise UserError(
+                f"{told[0]} is told the type of each user, which only generated data have; leave it out, or use "
+                f"--dataset {GENERATED[0]}"
+            )
         for item in fields(self):
             value = getattr(self, item.name)
             if value is not None and choices(item.name):  # the command line has checked these, others have not

@@ -17,7 +17,8 @@ from clients.evaluation import LISTS
 from core import atomic, sealed
 from core.errors import Damaged
 from core.run_folder import COVERAGE, NODES, RunFolder, reason
-from models.checkpoint import INSTALLED, load_device
+from models.arithmetic import BITS
+from models.checkpoint import INSTALLED, Installed, load_device
 from strategies.registry import METHODS
 
 PLAYED = ("ok", "late", "vanished")
@@ -29,9 +30,16 @@ def lists_name(seed: object, method: object) -> str:
     return f"{seed}-{method}"
 
 
-def save_coverage(run: RunFolder, rows: pd.DataFrame, num_items: int, say: Callable[[str], None]) -> None:
+def save_coverage(
+    run: RunFolder,
+    rows: pd.DataFrame,
+    num_items: int,
+    say: Callable[[str], None],
+    computes: np.ndarray | None = None,
+) -> None:
     """Write ``coverage.csv``: of each seed and method the items recommended, the items there are, and the bits of the
-    model that is installed on a device before its first session.
+    model that is installed on a device before its first session, in the mean over the devices, of which each
+    ``computes`` ``(D,)`` in so many bits; None: in single precision.
 
     ``rows`` are those of the whole run. ``recommended`` is empty where it is not known, with a line to ``say``, and so
     is what was installed if the folder has no model.
@@ -45,11 +53,17 @@ def save_coverage(run: RunFolder, rows: pd.DataFrame, num_items: int, say: Calla
         except Damaged as error:
             say(f"the coverage of {method}, seed {seed}, is not known: {reason(error)}")
         model = run.models / f"{METHODS[str(method)].cloud_model}-{seed}.safetensors"
-        bits = load_device(model).bits if model.exists() else None
+        bits = _installed_bits(load_device(model), computes) if model.exists() else None
         facts = {"recommended": recommended, "items": num_items, "bits_installed": bits}
         found.append({"seed": seed, "method": method, **facts})
     frame = pd.DataFrame(found).astype({"recommended": "Int64", "bits_installed": "Int64"})
     atomic.write(run.path / COVERAGE, frame.to_csv(index=False))
+
+
+def _installed_bits(installed: Installed, computes: np.ndarray | None) -> int:
+    if computes is None:
+        return installed.bits
+    return round(sum(int((computes == bits).sum()) * installed.at(bits).bits for bits in BITS) / len(computes))
 
 
 def clear_devices(run: RunFolder) -> None:

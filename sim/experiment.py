@@ -46,6 +46,9 @@ from strategies.registry import METHODS
 from strategies.training.data import TrainingSet
 from strategies.training.loop import EpochRecord, keep_freed_memory
 
+STOPPING = 90.0
+"""Seconds in which Flower ends a ServerApp that was told to stop: with its next heartbeat but one, 30 s each."""
+
 
 @dataclass(frozen=True)
 class World:
@@ -83,6 +86,7 @@ def prepare(config: Config, interactions: Interactions | None = None) -> tuple[R
         check_tensorboard()
     scenario = load_scenario(config.scenario)
     drift = load_drift(config.drift)
+    _check_precision(config, scenario)
     run = open_run(config)
     if interactions is None:
         interactions = load_data(config)
@@ -123,6 +127,18 @@ def prepare(config: Config, interactions: Interactions | None = None) -> tuple[R
     world = World(interactions, streams, scenario, training, facts, again)
     _begin(run, config, world, drift.description)
     return run, world
+
+
+def _check_precision(config: Config, scenario: Scenario) -> None:
+    """Raise :class:`UserError` if a method needs devices that compute in single precision, and others are there."""
+    others = [tier for tier in scenario.tiers if tier.bits != 32]
+    names = [name for name in config.method_names if METHODS[name].single]
+    if others and names:
+        raise UserError(
+            f"--scenario {config.scenario}: tier {others[0].name} has bits = {others[0].bits}, and {names[0]} runs in "
+            f"32 alone ({METHODS[names[0]].single}); leave {', '.join(names)} out of --methods, or give the tier "
+            "bits = 32"
+        )
 
 
 def _begin(run: RunFolder, config: Config, world: World, drift: str) -> None:
@@ -180,7 +196,8 @@ def train_all(config: Config, run: RunFolder, world: World, display: Display) ->
                     for observer in observers:
                         observer.on_end(_records(log), fresh)
                 logs.append(log)
-    atomic.write(run.path / "training.csv", pd.concat(logs, ignore_index=True).to_csv(index=False))
+    if logs:  # references are counted
+        atomic.write(run.path / "training.csv", pd.concat(logs, ignore_index=True).to_csv(index=False))
     if world.versions is not None:
         _train_again(config, run, world, world.versions, display)
 
@@ -226,18 +243,22 @@ def execute(
     tell_data(world, display)
     finished = run.sessions.exists()
     phases = (2 if config.retrain is None else 3) * config.seeds + 1
-    with run.held(), display.open(describe(config), phases=1 if finished else phases):
+    with (
+        run.held(0.0 if config.superlink is None else STOPPING),
+        display.open(describe(config), phases=1 if finished else phases),
+    ):
         if not finished:
             train_all(config, run, world, display)
             population = Population(grid, register(grid, config.devices, config.supernodes), config.devices)
+            bits = world.scenario.bits(config.devices, config.seed)
             device_sessions = sessions_by_round(
-                world.streams, population.addresses, config.resolved_candidates, world.versions
+                world.streams, population.addresses, config.resolved_candidates, world.versions, bits
             )
             keep_freed_memory()  # training has done it; where all models were in the cache, nothing has
             with one_thread():  # training takes as many as there are
                 play_all(config, run, world, device_sessions, population, display)
             rows = run.gather(config.seed_list, config.method_names, len(device_sessions))
-            save_coverage(run, rows, world.interactions.num_items, display.warn)
+            save_coverage(run, rows, world.interactions.num_items, display.warn, bits)
             run.finish(rows)
             clear_devices(run)
         display.phase("drawing figures and report")
@@ -290,7 +311,7 @@ def play_all(
                         population,
                         run,
                         rows_of,
-                        Simulation(fleet, seed, policy_setup, evaluation),
+                        Simulation(fleet, seed, policy_setup, evaluation, oracle=method.oracle),
                         observers=[Interrupts(), work, *curves.playing(name, seed)],
                         say=display.warn,
                     )

@@ -66,12 +66,25 @@ def training_set(interactions: Interactions, streams: Streams, config: Config, u
         users = streams.users if config.cloud_users == "simulated" else enough
         known = lengths[users]
     items = np.array(interactions.items)
-    items[_rows(interactions.offsets[streams.users], streams.lengths)] = streams.items
+    played = _rows(interactions.offsets[streams.users], streams.lengths)
+    items[played] = streams.items
+    types = None
+    if interactions.types is not None and streams.types is not None:
+        types = np.array(interactions.types)
+        types[played] = streams.types
     starts, history = interactions.offsets[users], known - 1
     rows = _rows(starts, history)
     offsets = np.concatenate([[0], np.cumsum(history)]).astype(np.int64)
     validation = items[starts + history].astype(np.int64)
-    data = TrainingSet(offsets, items[rows], validation, interactions.num_items, interactions.times[rows])
+    data = TrainingSet(
+        offsets,
+        items[rows],
+        validation,
+        interactions.num_items,
+        interactions.times[rows],
+        None if types is None else types[rows],
+        None if types is None else types[starts + history],
+    )
     if config.resolved_candidates == "unseen" and data.targets and not _new_items(data):
         raise UserError(
             f"--dataset {config.dataset}: nothing to train on, or to choose an epoch by: of the items that "

@@ -59,6 +59,8 @@ class Simulation:
     """The devices' request policies; None: they ask before every session and remember nothing."""
     evaluation: Evaluation = field(default_factory=Evaluation)
     """What is measured beside the ranks among all candidates."""
+    oracle: bool = False
+    """Whether devices are told the type of their user, which no device knows."""
 
     @property
     def compares(self) -> bool:
@@ -72,6 +74,7 @@ class Simulation:
             session=one.session,
             seed=self.seed,
             stream=self.fleet.streams.of_session(one.device, one.session),
+            types=self.fleet.streams.types_of_session(one.device, one.session) if self.oracle else None,
             budget=self.fleet.budget(one),
             policy=None if self.policy_setup is None else self.policy_setup.config(one),
             evaluation=self.evaluation,
@@ -83,11 +86,17 @@ class Simulation:
 
 
 def sessions_by_round(
-    streams: Streams, addresses: list[int], candidates: Candidates, versions: Versions | None = None
+    streams: Streams,
+    addresses: list[int],
+    candidates: Candidates,
+    versions: Versions | None = None,
+    bits: np.ndarray | None = None,
 ) -> dict[int, list[DeviceSession]]:
     """Who plays in each round, from 1: every device that still has a session, in the order of the devices.
 
-    With ``versions`` each device-session names the one that it runs; a device installs it before it runs it first.
+    ``bits`` ``(D,)`` is what each device computes in; None: in single precision. A device installs the model before its
+    first session. With ``versions`` each device-session names the one that it runs, and a device installs it before it
+    runs it first.
     """
     counts, first = np.diff(streams.session_offsets), streams.session_offsets[:-1]
     past, events = streams.session_starts.tolist(), streams.session_ends - streams.session_starts
@@ -100,7 +109,11 @@ def sessions_by_round(
 
     def session(device: int, number: int) -> DeviceSession:
         row = int(first[device]) + number
-        found = DeviceSession(addresses[device], device, number, int(events[row]), past[row], bool(again[row]))
+        found = DeviceSession(
+            addresses[device], device, number, int(events[row]), past[row], bool(again[row]), installs=number == 0
+        )
+        if bits is not None:
+            found = replace(found, bits=int(bits[device]))
         if versions is None:
             return found
         installs = bool(versions.since[row] == number)

@@ -18,7 +18,7 @@ class RowMaker:
     """Turns the results of a round into rows: counts from the messages, costs from the profiles."""
 
     def __init__(self, fleet: Fleet, candidates: Candidates, retrains: bool = False) -> None:
-        """``retrains``: the rows say which version of the model was run, and when it was installed."""
+        """``retrains``: the rows say which version of the model was run."""
         self.fleet, self.retrains = fleet, retrains
         self.repeats = fleet.streams.session_repeats * (candidates == "unseen")
         self.phases = session_phase(fleet.streams)
@@ -98,7 +98,8 @@ class RowMaker:
             "phase": str(self.phases[index]),
             "adapted": result.bits_down > 0 or counts.macs_adapt > 0,
             **{name: float(measured.get(name, 0.0)) for name in more},
-            **({"version": device_session.version, "bits_installed": result.bits_installed} if self.retrains else {}),
+            **({"version": device_session.version} if self.retrains else {}),
+            "bits_installed": result.bits_installed,
         }
 
 

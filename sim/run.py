@@ -74,7 +74,7 @@ def _play_elsewhere(config: Config, superlink: str) -> None:
 
     import analysis
     from core import atomic
-    from sim.backends.deployment import run_federation
+    from sim.backends.federation import run_federation
     from sim.backends.inprocess import silence_telemetry
     from sim.run_folder import open_run
 

@@ -1,22 +1,28 @@
-"""Forward-OFA and Forward-OFA+ without one of their parts: the paper's Tables 2 and 3.
+"""Forward-OFA, Forward-OFA+ and DUET+ without one of their parts: the paper's Tables 2 and 3, and what DUET+ changes.
 
 "+ controller" is :class:`ControllerOnly`. "+ mapper" is :mod:`strategies.duet`: full structure, all weights generated
 from the latent interest; it has no name of its own here (the paper's two rows differ by less than its seeds would).
 The variants that run other blocks than the controller's deploy the trained model of Forward-OFA or Forward-OFA+: only
 which blocks run is different, not how many.
+
+Of DUET+ (:mod:`strategies.forward_ofa_plus`) one change is taken back at a time. Its mapper of full rank is DUET with
+DUET+'s warm start and dropout.
 """
 
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from models.backbones.base import Backbone
-from models.cloud_models import StaticModel
+from models.backbones.base import DIM, Backbone
+from models.cloud_models import AdaptiveModel, StaticModel
+from models.device_part import DevicePart
+from models.hypernetwork import LowRankMapper, Mapper
 from strategies.base import AdaptiveStrategy, DeviceSession, SessionStrategy
 from strategies.expectation import Counts
 from strategies.forward_ofa import AdaptiveLearner, ForwardOFA
-from strategies.forward_ofa_plus import ForwardOFAPlus
+from strategies.forward_ofa_plus import ForwardOFAPlus, PlusLearner
 from strategies.gates import gate
 from strategies.training.learner import Learner, Recipe
 from strategies.training.windows import Batch
@@ -83,6 +89,90 @@ class NoStructure(AdaptiveStrategy):
     @classmethod
     def learner(cls) -> Learner:
         return AdaptiveLearner(controller=True, structure="none")
+
+
+class FromScratch(PlusLearner):
+    """DUET+ without its warm start; since nothing has been trained before, at the rate and patience of the others."""
+
+    def __init__(self) -> None:
+        super().__init__(controller=False)
+        self.teacher = None
+
+    def adjust(self, recipe: Recipe) -> Recipe:
+        return recipe
+
+    def build(self, backbone: Backbone, generator: torch.Generator) -> nn.Module:
+        return AdaptiveModel(backbone, generator, controller=False, structure="path", mapper=LowRankMapper)
+
+
+class FullRank(PlusLearner):
+    """DUET+ with the heads of DUET, whose change of DeviceRec's network is zero at first, too."""
+
+    def configure(self, *, protocol: str, backbone: str, dataset: str) -> dict[str, float]:
+        own = super().configure(protocol=protocol, backbone=backbone, dataset=dataset)
+        return own | {"rank": DIM}
+
+    def build(self, backbone: Backbone, generator: torch.Generator) -> nn.Module:
+        low_rank = super().build(backbone, generator)
+        assert isinstance(low_rank, AdaptiveModel)
+        model = AdaptiveModel(low_rank.device_part.backbone, generator, controller=False, structure="path")
+        assert isinstance(model.mapper, Mapper)
+        with torch.no_grad():
+            for base, head, known in zip(model.mapper.base, model.mapper.heads, low_rank.mapper.base, strict=True):
+                base.copy_(known)
+                head.zero_()
+        return model
+
+
+class NoDropout(PlusLearner):
+    """DUET+ whose extractors read all of the history, and whose mapper reads all of the latent interest."""
+
+    history_dropout, interest_dropout = 0.0, 0.0
+
+
+class Shared(PlusLearner):
+    """DUET+ whose mapper reads nothing of the interest: all devices get one network, DeviceRec's, trained on."""
+
+    def latent(self, part: DevicePart, embedded: Tensor, lengths: Tensor, path: Tensor | None) -> Tensor:
+        """Zero: no gradient reaches what changes the shared network, and the change stays zero."""
+        return 0 * super().latent(part, embedded, lengths, path)
+
+
+def duet_plus_without(name: str, title: str, note: str, learner: Callable[[], Learner]) -> type[AdaptiveStrategy]:
+    """Make DUET+ without one of its changes, trained by ``learner``; ``title`` and ``note`` stand in tables."""
+    own = {
+        "__module__": __name__,
+        "__doc__": f"{note}.",
+        "name": name,
+        "title": title,
+        "note": note,
+        "cloud_model": name,
+        "learner": classmethod(lambda cls: learner()),
+    }
+    return type("".join(part.title() for part in name.split("-")), (AdaptiveStrategy,), own)
+
+
+ColdDuetPlus = duet_plus_without(
+    "duet-plus-cold", "w.o. warm start", "DUET+ that starts from fresh weights", FromScratch
+)
+WarmDuet = duet_plus_without(
+    "duet-warm",
+    "w.o. low rank",
+    "DUET with DUET+'s warm start and dropout: the cloud makes changes of full rank",
+    lambda: FullRank(controller=False),
+)
+NoDropoutDuetPlus = duet_plus_without(
+    "duet-plus-no-dropout",
+    "w.o. dropout of interest",
+    "DUET+ that is trained on whole histories and latent interests",
+    lambda: NoDropout(controller=False),
+)
+SharedDuetPlus = duet_plus_without(
+    "duet-plus-shared",
+    "w.o. interest",
+    "DUET+ whose devices all get one network, DeviceRec's trained on",
+    lambda: Shared(controller=False),
+)
 
 
 BLOCK_CHOICES = {

@@ -25,6 +25,7 @@ from clients.messages import (
     NETWORK,
     Decline,
     DeviceFault,
+    DeviceLost,
     DeviceRequest,
     Measured,
     ModelConfig,
@@ -36,7 +37,9 @@ from clients.messages import (
     read_request,
     sent_path,
 )
+from models.arithmetic import BITS
 from models.checkpoint import device_file, load_device, load_mapper, read_header
+from models.cloud_models import Chooser
 from models.hypernetwork import AnyMapper, block_weights
 from models.misrecommendation import Detector
 from strategies.expectation import Counts, Expectation, Networks
@@ -75,6 +78,8 @@ class DeviceSession:
     """Which version of the model is installed on the device, see :mod:`sim.world.versions`."""
     installs: bool = False
     """Whether that version is installed anew for this session, and its bits are counted."""
+    bits: int = 32
+    """What the device computes in: so is what it has installed, and what is sent to it."""
 
 
 @dataclass(slots=True)
@@ -140,8 +145,15 @@ class SessionStrategy(Strategy):
     remembers: ClassVar[bool] = False
     """Whether devices need their state even if they adapt before every session."""
 
+    oracle: ClassVar[bool] = False
+    """Whether devices are told the type of their user, which is known in generated data alone and there to no device;
+    named in :data:`core.schema.ORACLES`, too."""
+
     chooses: ClassVar[bool] = False
     """Whether a device may run a part of what is installed, of its own choice."""
+
+    single: ClassVar[str] = ""
+    """Why its devices have to compute in single precision; empty: they need not."""
 
     networks_type: ClassVar[type[Networks]] = Networks
     """What running the networks takes that can be run with what is installed."""
@@ -156,7 +168,10 @@ class SessionStrategy(Strategy):
         that take its place as time goes on."""
         self.model, self.device_sessions = model, device_sessions
         self.later = later
-        self._networks = lru_cache(maxsize=VERSIONS_AT_ONCE)(lambda path: self.networks_type(load_device(path)))
+        installed = lru_cache(maxsize=VERSIONS_AT_ONCE)(load_device)
+        self._networks = lru_cache(maxsize=VERSIONS_AT_ONCE * len(BITS))(
+            lambda path, bits: self.networks_type(installed(path).at(bits))
+        )
         sizes, extra = read_header(model)
         self.blocks, self.context, self.history_length = sizes.blocks, sizes.context, int(str(extra["memory"]))
         self._device_files: dict[Path, tuple[str, Path]] = {}
@@ -267,7 +282,7 @@ class SessionStrategy(Strategy):
 
     def networks_for(self, device_session: DeviceSession) -> Networks:
         """What is installed on the device in this session, and what running it takes."""
-        return self._networks(self.model_for(device_session))
+        return self._networks(self.model_for(device_session), device_session.bits)
 
     def _send(self, action: str, network: Callable[[SessionResult], ArrayRecord | None]) -> list[Message]:
         """A message to each device whose session is not over; note what they have to answer."""
@@ -311,7 +326,7 @@ class SessionStrategy(Strategy):
                 check_answers(mine[0], sent)
                 read(result, mine[0])
             except (BadMessage, DeviceFault) as error:
-                result.status = "rejected" if isinstance(error, BadMessage) else "failed"
+                result.status = _status(error)
                 result.problem = str(error)
                 where = result.device_session.device, result.device_session.session
                 log.warning("%s: device %d, session %d: message %s: %s", self.name, *where, result.status, error)
@@ -333,6 +348,13 @@ class SessionStrategy(Strategy):
         device_sessions = self.device_sessions.get(server_round, [])
         if not self.open or next(iter(self.open.values())).device_session not in device_sessions:
             self.begin(device_sessions)
+
+
+def _status(error: BadMessage | DeviceFault) -> Status:
+    """Whose fault it is."""
+    if isinstance(error, DeviceLost):
+        return "lost"
+    return "failed" if isinstance(error, DeviceFault) else "rejected"
 
 
 class AdaptiveStrategy(SessionStrategy):
@@ -408,7 +430,7 @@ class AdaptiveStrategy(SessionStrategy):
         nodes, mapper = list(requests), self._mapper(model)
         latent = torch.from_numpy(np.stack([requests[node].latent for node in nodes]))
         paths = torch.from_numpy(np.stack([requests[node].path for node in nodes]))
-        generated = block_weights(mapper.block, latent)
+        generated = block_weights(mapper.choose if isinstance(mapper, Chooser) else mapper.block, latent)
         weights: list[dict[int, np.ndarray]] = [{} for _ in nodes]
         for k in range(self.blocks):
             rows = paths[:, k].nonzero().squeeze(1)
@@ -417,7 +439,8 @@ class AdaptiveStrategy(SessionStrategy):
                 for row, value in zip(rows.tolist(), made.numpy(), strict=True):
                     weights[row][k] = value
         for node, mine in zip(nodes, weights, strict=True):
-            self.owed[node] = pack_network(requests[node].path, mine)
+            installed = self.networks_for(self.open[node].device_session).installed
+            self.owed[node] = pack_network(requests[node].path, mine, installed.coding)
             if requests[node].probe:
                 continue
             self.open[node].bits_down = array_bits(self.owed[node])

@@ -19,6 +19,7 @@ from models.backbones.base import DIM
 from models.checkpoint import Installed
 from models.metrics import CUTOFF, HITS, NDCGS
 from models.shared.plain import Footprint, footprint
+from models.shared.specialised import SpecialisedNetwork
 
 LEAST_GAIN = 1 / math.log2(1 + CUTOFF)
 """NDCG of a hit in the last place that counts."""
@@ -117,7 +118,8 @@ class Expectation:
         if path not in self.paths:
             raise BadMessage(f"path is {path:b}, which the device cannot have run")
         least, most = self.networks.takes(path)
-        limits = [(f.macs, f.macs_paper, 32 * f.weights) for f in (least, most)]
+        bits = self.networks.installed.arithmetic.bits
+        limits = [(f.macs, f.macs_paper, f.bits(bits)) for f in (least, most)]
         for name, low, high in zip(names, *limits, strict=True):
             if not low <= told[name] <= high:
                 span = str(low) if low == high else f"{low} to {high}"
@@ -144,6 +146,8 @@ class Networks:
         if network is None:
             plain = footprint(backbone, context, blocks)
             return plain, plain
+        if isinstance(network, SpecialisedNetwork):
+            return network.least(backbone, context, blocks), network.footprint(backbone, context, blocks)
         off = torch.zeros(1, backbone.blocks, backbone.linears * DIM)
         return (
             network.footprint(backbone, context, blocks, off),

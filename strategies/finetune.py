@@ -18,6 +18,7 @@ class Finetune(DeviceRec):
     title: ClassVar[str] = "Finetune"
     note: ClassVar[str] = "DeviceRec's network, trained further by each device on its own history"
     evaluate_action: ClassVar[str] = "evaluate.finetune"
+    single: ClassVar[str] = "its devices train"
     adapts: ClassVar[bool] = True
 
     def adapting_macs(self, device_session: DeviceSession) -> tuple[Counts, ...]:

@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from models.backbones.base import Backbone
 from models.checkpoint import load_device, load_mapper
 from models.cloud_models import AdaptiveModel
-from models.device_part import chosen_path, logistic
+from models.device_part import DevicePart, chosen_path, logistic
 from models.hypernetwork import RANK, LowRankMapper, block_weights
 from models.kernels.dropout import dropout
 from models.kernels.precision import product_type
@@ -74,6 +74,10 @@ UNBUDGETED_SHARE = 0.5
 class PlusLearner(Learner):
     """Extractors, low-rank mapper and (for Forward-OFA+) controller."""
 
+    history_dropout, interest_dropout = HISTORY_DROPOUT, INTEREST_DROPOUT
+    pairs: ClassVar[bool] = False
+    """How the extractor of the latent interest reads, see :class:`models.device_part.Extractor`."""
+
     def __init__(self, *, controller: bool) -> None:
         self.controller = controller
         self.networks = 2 if controller else 1
@@ -82,7 +86,7 @@ class PlusLearner(Learner):
 
     def configure(self, *, protocol: str, backbone: str, dataset: str) -> dict[str, float]:
         """The constants above, the same everywhere."""
-        own = {"history_dropout": HISTORY_DROPOUT, "interest_dropout": INTEREST_DROPOUT, "rank": RANK}
+        own = {"history_dropout": self.history_dropout, "interest_dropout": self.interest_dropout, "rank": RANK}
         if self.controller:
             own |= {
                 "diversity": DIVERSITY,
@@ -111,9 +115,17 @@ class PlusLearner(Learner):
 
     def build(self, backbone: Backbone, generator: torch.Generator) -> nn.Module:
         """Build it around the teacher's backbone and network; Forward-OFA+ also takes over its extractor and mapper."""
-        model = AdaptiveModel(backbone, generator, controller=self.controller, structure="path", mapper=LowRankMapper)
+        model = AdaptiveModel(
+            backbone,
+            generator,
+            controller=self.controller,
+            structure="path",
+            mapper=LowRankMapper,
+            pairs=self.pairs,
+        )
         part, known = model.device_part, self.known.part
         part.backbone.load_state_dict(known.backbone.state_dict())
+        assert isinstance(model.mapper, LowRankMapper)
         if part.controller is None or self.mapper is None:
             network = self.known.network
             assert network is not None
@@ -138,8 +150,7 @@ class PlusLearner(Learner):
         assert isinstance(model, AdaptiveModel)
         part, history = model.device_part, batch.history
         if model.training:
-            lost = torch.rand(history.shape, generator=generator) < HISTORY_DROPOUT
-            history = history.masked_fill(lost.to(history.device), 0)
+            history = self.history(batch, generator)
         embedded, windows, lengths = part.embed_history(history), batch.windows, batch.lengths
         path, extra = None, embedded.new_zeros(())
         learning = model.training and self.searching
@@ -152,7 +163,10 @@ class PlusLearner(Learner):
                 path = chosen_path(logits)
             if learning:
                 extra = -DIVERSITY * diversity(logits[:, 1:])
-        latent = dropout(part.latent(embedded, lengths, None, path), INTEREST_DROPOUT, model.training)
+        latent = self.latent(part, embedded, lengths, path)
+        if model.training:
+            extra = extra + self.lesson(latent, batch)
+        latent = dropout(latent, self.interest_dropout, model.training)
         states = part.backbone.encode(
             windows.unsqueeze(1),
             block_weights(model.mapper.applied, latent),
@@ -164,6 +178,19 @@ class PlusLearner(Learner):
             return states, extra
         states, whole = states.chunk(2)
         return states, extra + distillation(states, whole, batch, part.backbone.items)
+
+    def history(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """What the extractors read in training, ``(B, m)``: the history without some of its items."""
+        lost = torch.rand(batch.history.shape, generator=generator) < self.history_dropout
+        return batch.history.masked_fill(lost.to(batch.history.device), 0)
+
+    def lesson(self, latent: Tensor, batch: Batch) -> Tensor:
+        """What the latent interests ``(B, 64)``, or of two runs ``(2 B, 64)``, add to the loss beside the targets."""
+        return latent.new_zeros(())
+
+    def latent(self, part: DevicePart, embedded: Tensor, lengths: Tensor, path: Tensor | None) -> Tensor:
+        """What the mapper reads, ``(B, 64)``."""
+        return part.latent(embedded, lengths, None, path)
 
     def paths(self, logits: Tensor, generator: torch.Generator) -> Tensor:
         """Paths ``(2 B, L)`` from keep-logits ``(B, L)``: each window's within a budget, then each window's whole.

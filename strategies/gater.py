@@ -68,6 +68,7 @@ class Gater(SessionStrategy):
     title: ClassVar[str] = "Gater"
     note: ClassVar[str] = "one network whose units are switched off by what the device's input looks like"
     cloud_model: ClassVar[str] = "gater"
+    single: ClassVar[str] = "its gating network normalises with stored statistics"
 
     @classmethod
     def learner(cls) -> Learner:

@@ -57,6 +57,7 @@ class LitePred(SessionStrategy):
     title: ClassVar[str] = "LitePred"
     note: ClassVar[str] = "each device searches its blocks under a predicted latency and trains them locally"
     cloud_model: ClassVar[str] = "litepred"
+    single: ClassVar[str] = "its devices train"
     evaluate_action: ClassVar[str] = "evaluate.litepred"
     adapts: ClassVar[bool] = True
     remembers: ClassVar[bool] = True

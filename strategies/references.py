@@ -5,19 +5,20 @@ where counts are level with a network, the network has learnt no more than count
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import nn
 
 from models.backbones.base import Backbone
 from models.candidates import Candidates, seen_before
 from models.device_part import DevicePart
 from models.metrics import ndcg, ranks
-from models.references import Cooccurrence, OwnFrequent, OwnRecent, Popular, Reference
+from models.references import Cooccurrence, CooccurrenceByType, OwnFrequent, OwnRecent, Popular, Reference
 from models.shared.plain import Footprint
 from strategies.base import SessionResult, SessionStrategy
 from strategies.expectation import Counts, Networks
@@ -64,12 +65,13 @@ def validated(reference: Reference, data: TrainingSet, candidates: Candidates) -
     """NDCG@10 of the validation items among the candidates; 0 without one that is a candidate."""
     pasts = [data.items[a:b] for a, b in zip(data.offsets[:-1], data.offsets[1:], strict=True)]
     past = seen_before(pasts, np.array([len(one) for one in pasts]))
+    types = None if data.validation_types is None else torch.from_numpy(data.validation_types.astype(np.int64))
     repeated = np.array([item in one for item, one in zip(data.validation, pasts, strict=True)])
     users = np.flatnonzero(~repeated) if candidates == "unseen" else np.arange(len(pasts))
     total = 0.0
     for start in range(0, len(users), BATCH):
         rows = torch.from_numpy(users[start : start + BATCH])
-        scores = reference.scores(past[rows])
+        scores = reference.scores(past[rows], None if types is None else types[rows])
         if candidates == "unseen":
             past[rows].exclude(scores)
         total += float(ndcg(ranks(scores, torch.from_numpy(data.validation)[rows].long())).sum())
@@ -109,22 +111,50 @@ def fit_own(kind: type[OwnRecent], data: TrainingSet, candidates: Candidates) ->
 
 def fit_cooccurrence(data: TrainingSet, candidates: Candidates) -> Fitted:
     """Count pairs, divide rows by the root of their sum and columns by a power of their popularity."""
-    counts = next_item_counts(data)
+    often = count(data.items, data.num_items)
+    found = _best_power(Cooccurrence, next_item_counts(data), often[None], data, candidates)
+    found.reference.popular.copy_(popularity(np.maximum(often, 1)))
+    return found
+
+
+def fit_cooccurrence_by_type(data: TrainingSet, candidates: Candidates) -> Fitted:
+    """The same for the users of each type alone; one power for all types."""
+    assert data.types is not None
+    tables = [_of_type(data, kind) for kind in range(1, int(data.types.max()) + 1)]
+    counts = sparse.vstack([next_item_counts(one) for one in tables]).tocsr()
+    often = np.stack([count(one.items, data.num_items) for one in tables])
+    found = _best_power(CooccurrenceByType, counts, often, data, candidates)
+    found.reference.popular.copy_(popularity(often.sum(axis=0)))
+    return found
+
+
+def _of_type(data: TrainingSet, kind: int) -> TrainingSet:
+    """The part of the histories in which their users are of one type."""
+    assert data.types is not None
+    mine = data.types == kind
+    offsets = np.concatenate(([0], np.cumsum(mine)))[data.offsets]
+    return replace(data, offsets=offsets, items=data.items[mine])
+
+
+def _best_power(
+    table: type[Cooccurrence], counts: sparse.csr_matrix, often: np.ndarray, data: TrainingSet, candidates: Candidates
+) -> Fitted:
+    """A table of ``counts`` ``(rows, num_items)``: each row divided by the root of its sum, each column by a power of
+    its item's popularity ``often`` ``(rows / num_items, num_items)``, which validation chooses."""
     sums = np.asarray(counts.sum(axis=1)).ravel()
-    rows = np.repeat(np.arange(data.num_items), np.diff(counts.indptr))
+    rows = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
     values = counts.data / np.sqrt(sums[rows])
-    often = np.maximum(count(data.items, data.num_items), 1).astype(np.float64)
+    divisors = np.maximum(often, 1).astype(np.float64)[rows // data.num_items, counts.indices]
     best: Fitted | None = None
     for power in POWERS:
-        found = Cooccurrence(data.num_items, len(values))
+        found = table.of_size(data.num_items, len(values), counts.shape[0])
         found.offsets.copy_(torch.from_numpy(counts.indptr))
         found.columns.copy_(torch.from_numpy(counts.indices))
-        found.values.copy_(torch.from_numpy((values / often[counts.indices] ** power).astype(np.float32)))
+        found.values.copy_(torch.from_numpy((values / divisors**power).astype(np.float32)))
         quality = validated(found, data, candidates)
         if best is None or quality > best.valid_ndcg:
             best = Fitted(found, quality, {"popularity_power": power})
     assert best is not None
-    best.reference.popular.copy_(popularity(often))
     return best
 
 
@@ -163,7 +193,8 @@ class InstalledTable(Networks):
         reference = self.installed.reference
         assert reference is not None
         most = reference.most_macs
-        return Footprint(0, 0, reference.weights), Footprint(most, most, reference.weights)
+        table = 32 * reference.weights
+        return Footprint(0, 0, 0, chosen=table), Footprint(most, most, 0, chosen=table)
 
 
 class ReferenceStrategy(SessionStrategy):
@@ -182,8 +213,11 @@ class ReferenceStrategy(SessionStrategy):
         return (0,)
 
 
-def reference(name: str, title: str, note: str, fit: Fit) -> type[ReferenceStrategy]:
-    """Make the method ``name``, which installs what ``fit`` counts; ``title`` and ``note`` stand in tables."""
+def reference(name: str, title: str, note: str, fit: Fit, oracle: bool = False) -> type[ReferenceStrategy]:
+    """Make the method ``name``, which installs what ``fit`` counts; ``title`` and ``note`` stand in tables.
+
+    The devices of an ``oracle`` are told the types of their users.
+    """
     own = {
         "__module__": __name__,
         "__doc__": f"Rank by {note}.",
@@ -192,6 +226,7 @@ def reference(name: str, title: str, note: str, fit: Fit) -> type[ReferenceStrat
         "note": f"no network: {note}",
         "cloud_model": name,
         "fit": staticmethod(fit),
+        "oracle": oracle,
     }
     return type(f"{name.title().replace('-', '')}Method", (ReferenceStrategy,), own)
 
@@ -202,6 +237,13 @@ RecentPopularMethod = reference(
 )
 CooccurrenceMethod = reference(
     "cooccurrence", "Co-occurrence", "counts of what followed what in the histories", fit_cooccurrence
+)
+CooccurrenceByTypeMethod = reference(
+    "cooccurrence-by-type",
+    "By type (oracle)",
+    "an oracle, which knows the type of each user: counts of what followed what among users of that type",
+    fit_cooccurrence_by_type,
+    oracle=True,
 )
 OwnRecentMethod = reference(
     "own-recent", "Own recent", "what the device interacted with last", partial(fit_own, OwnRecent)

@@ -67,6 +67,7 @@ class STTD(SessionStrategy):
     title: ClassVar[str] = "STTD"
     note: ClassVar[str] = "one network with its layers compressed by a tensor decomposition"
     cloud_model: ClassVar[str] = "sttd"
+    single: ClassVar[str] = "its layers are built from factors"
 
     @classmethod
     def learner(cls) -> Learner:

@@ -8,6 +8,7 @@ import tempfile
 import pytest
 import torch
 from flwr.clientapp import ClientApp
+from hypothesis import HealthCheck, settings
 
 from sim.backends.inprocess import InProcessGrid
 
@@ -19,10 +20,27 @@ torch.set_num_threads(1)
 os.environ["SIM_DEVICE_DIR"] = tempfile.mkdtemp(prefix="devices-of-tests-")
 atexit.register(shutil.rmtree, os.environ["SIM_DEVICE_DIR"], ignore_errors=True)
 
+# A machine with other work takes longer; no test fails for that.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--write-golden``: see ``tests/golden``."""
     parser.addoption("--write-golden", action="store_true", help="write the frozen rows of tests/golden again")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With several workers (``-n 2``) the tests of a file stay together, because they share what is slow to make, and
+    those that start a network together in one worker, one after the other. Files with slow tests come first, so that no
+    worker waits for one at the end."""
+    if not hasattr(config, "workerinput"):
+        return
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from analysis.figures.change_point import AFTER, AFTER_AGAINST_DEVICEREC, RECOVERY
+from analysis.figures.change_point import AFTER, AFTER_AGAINST_DEVICEREC, RECOVERY, SECOND
 from analysis.page import Section
 from analysis.policies import worlds
 from analysis.run_groups import RunGroup
@@ -29,6 +29,7 @@ def section(groups: Sequence[RunGroup], frame: pd.DataFrame, title: Callable[[st
         AFTER,
         *AFTER_AGAINST_DEVICEREC,
         RECOVERY,
+        SECOND,
     ]
     caption = (
         f"Devices ask: {join(frame['policy'].unique().tolist())}. ● best after the change; small: 95 % intervals over "

@@ -60,6 +60,7 @@ def tables(run: Run, frame: pd.DataFrame) -> list[Table]:
         Column("After", "to_before", signed_percent, unit="to before"),
         *AFTER_AGAINST_DEVICEREC,
         RECOVERY,
+        SECOND,
     ]
     caption = (
         f"The {int(found['devices'].max()):,} devices whose change the run reaches. ● best of its column; small: 95 % "
@@ -94,6 +95,13 @@ AFTER_AGAINST_DEVICEREC = (
         note=between("after_delta_low", "after_delta_high", signed),
         optional=True,
     ),
+    Column(
+        "in %",
+        "after_relative",
+        signed_percent,
+        note=between("after_relative_low", "after_relative_high", signed_percent),
+        optional=True,
+    ),
     Column("p", "after_p", p_text, optional=True),
 )
 RECOVERY = Column(
@@ -103,5 +111,14 @@ RECOVERY = Column(
     note=_recovery_note,
     explanation="Back at 90 %: the first session, counted from that of the change (0), in which the mean over devices "
     "is at 90 % of its level before.",
+)
+SECOND = Column(
+    "Second session",
+    "second",
+    percent,
+    "of before",
+    note=between("second_low", "second_high", percent),
+    explanation="Second session: its NDCG@10, counted from that of the change (0), over that before.",
+    optional=True,
 )
 """Columns of a frame of :func:`analysis.drift.around`."""

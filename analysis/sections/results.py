@@ -9,9 +9,10 @@ from analysis.run import Run
 from analysis.sections import data_facts, failures
 from analysis.stats import BASELINE, change
 from analysis.summary import relative_difference
-from analysis.summary_table import AGAINST_DEVICEREC, HIT, HIT_SD, NDCG, NDCG_SD, OTHER_MEASURES, SERVED
+from analysis.summary_table import AGAINST_DEVICEREC, CAPTURED, HIT, HIT_SD, NDCG, NDCG_SD, OTHER_MEASURES, SERVED
 from analysis.tables import Table, build, method_column
-from analysis.text import best_row, join, number, p_text, percent, quality, records, signed_percent
+from analysis.text import best_row, between, join, number, p_text, percent, quality, records, signed_percent
+from core.schema import BY_TYPE, ONE_TABLE, ORACLES
 
 TITLE = "Results"
 READING = (
@@ -25,7 +26,14 @@ SEEDS = "; ± is the standard deviation over the seeds, that is, over trainings.
 def section(run: Run) -> Section:
     """What the methods achieve, as a table."""
     several = len(run.seeds) > 1
-    columns = [method_column(run.title), NDCG, *((NDCG_SD, HIT_SD) if several else (HIT,)), *AGAINST_DEVICEREC, SERVED]
+    columns = [
+        method_column(run.title),
+        NDCG,
+        *((NDCG_SD, HIT_SD) if several else (HIT,)),
+        *AGAINST_DEVICEREC,
+        CAPTURED,
+        SERVED,
+    ]
     caption = f"● best of its column; small: 95 % intervals. {captions.caption(run)}"
     table = build(run.summary.assign(relative=relative_difference(run.summary)), columns, caption)
     return Section("results", TITLE, READING + (SEEDS if several else ONE_SEED), tables=[table, *_others(run)])
@@ -47,16 +55,17 @@ def _others(run: Run) -> list[Table]:
 def in_short(run: Run) -> list[str]:
     """The findings at the head of a report."""
     rows = records(run.summary.assign(relative=relative_difference(run.summary)))
-    best = best_row(rows)
+    best, ranked = best_row(rows), sum(row["method"] not in ORACLES for row in rows)
     name, ndcg, hit = run.title(best["method"]), quality(best["ndcg@10"]), quality(best["hit@10"])
     low, high = quality(best["ndcg@10_low"]), quality(best["ndcg@10_high"])
     found = [f"{name} reaches NDCG@10 {ndcg} and Hit@10 {hit}."]
-    if len(rows) > 1:
+    if ranked > 1:
         interval = f"95 % interval {low} to {high}"
-        found = [f"{name} has the highest NDCG@10 of {len(rows)} methods: {ndcg} ({interval}), with Hit@10 {hit}."]
+        found = [f"{name} has the highest NDCG@10 of {ranked} methods: {ndcg} ({interval}), with Hit@10 {hit}."]
     compared = [_difference(run, row) for row in rows if math.isfinite(row["ndcg@10_delta"])]
     if compared:
         found.append(f"NDCG@10 against DeviceRec: {'; '.join(compared)}.")
+    found += _captured(run, rows)
     base = next((row["macs_m"] for row in rows if row["method"] == BASELINE), 0.0)
     found += [
         f"{run.title(row['method'])} runs {number(row['macs_m'])} million MACs per inference, "
@@ -74,9 +83,29 @@ def in_short(run: Run) -> list[str]:
     return found
 
 
+def _captured(run: Run, rows: list[dict[str, Any]]) -> list[str]:
+    """How much of what there is adaptation has captured, and the method that does not adapt beside it."""
+    known = {row["method"]: row for row in rows}
+    adapt = set(run.sessions.loc[run.sessions["adapted"], "method"].unique())
+    within = between("captured_low", "captured_high", signed_percent)
+    shares = [
+        f"{run.title(name)} {signed_percent(row['captured'])} ({within(row)})"
+        for name, row in known.items()
+        if name in adapt | {BASELINE} and math.isfinite(row["captured"])
+    ]
+    if not shares:
+        return []
+    ends = [quality(known[name]["ndcg@10"]) for name in (ONE_TABLE, BY_TYPE)]
+    return [
+        f"One table of counts for all reaches NDCG@10 {ends[0]}, and tables by type of user, which only an oracle has, "
+        f"{ends[1]}. Of what lies between, adaptation captured: {'; '.join(shares)}."
+    ]
+
+
 def _against_references(run: Run, rows: list[dict[str, Any]]) -> list[str]:
     """What is reached without a network, and which methods stay below that."""
-    known = sorted((row for row in rows if row["method"] in run.references), key=lambda row: -float(row["ndcg@10"]))
+    counted = set(run.references) - set(ORACLES)
+    known = sorted((row for row in rows if row["method"] in counted), key=lambda row: -float(row["ndcg@10"]))
     others = [row for row in rows if row["method"] not in run.references]
     if not known or not others:
         return []

@@ -94,6 +94,6 @@ def tune_and_play(
     for row in np.flatnonzero(~trains & plan.adapts).tolist():
         if new[row] or batch.policies[row] is None:
             made[row] = base[row]
-    most = np.array([budget.blocks_to_run(part, batch.context) for budget in batch.budgets])
+    most = np.array([budget.blocks_to_run(batch.installed, batch.context) for budget in batch.budgets])
     adapting = spent + np.where(plan.adapts & trains, planned, 0)
     return personal.play(batch, made, most, base, adapting, plan.macs)

@@ -10,9 +10,11 @@ from clients.decision import choose, note_losses
 from clients.device_batch import DeviceBatch
 from clients.device_state import Weights
 from clients.measurements import or_popular, report
+from models.shared.plain import Footprint
+from models.shared.specialised import SpecialisedNetwork
 
 PersonalNetwork = tuple[np.ndarray, Weights]
-"""Path ``(L,)`` bool and the weights of its blocks."""
+"""Path ``(L,)`` bool and the weights of its blocks, or what was chosen for them (:mod:`models.shared.specialised`)."""
 
 
 def rerank(batch: DeviceBatch) -> list[Message]:
@@ -20,7 +22,7 @@ def rerank(batch: DeviceBatch) -> list[Message]:
 
     A network that does not fit today's budget is not run: the device ranks by popularity instead.
     """
-    most = np.array([budget.blocks_to_run(batch.part, batch.context) for budget in batch.budgets])
+    most = np.array([budget.blocks_to_run(batch.installed, batch.context) for budget in batch.budgets])
     return play(batch, batch.received, most)
 
 
@@ -49,6 +51,7 @@ def play(
         now[row] = made[row] if networks.adapted else stale
         other[row] = (stale if networks.adapted else made[row]) or now[row]
     quality, paths, served = _play(batch, now, most)
+    footprints = _footprints(batch, now, paths)
     compared: list[dict[str, float] | None] = [None] * len(batch)
     compares = [policy is not None and policy.config.compare for policy in batch.policies]
     if any(compares):
@@ -69,7 +72,21 @@ def play(
         if policy is not None:
             ranks = quality.ranks[row][targets[row] > 0].numpy()
             note_losses(policy, batch.configs[row].session, ranks, batch.part.backbone.num_items)
-    return report(batch, quality, paths, served, macs_adapt, macs_decide, compared)
+    return report(batch, quality, paths, served, macs_adapt, macs_decide, compared, footprints)
+
+
+def _footprints(
+    batch: DeviceBatch, networks: list[PersonalNetwork | None], paths: np.ndarray
+) -> list[Footprint] | None:
+    """What each network takes that was made of the installed one; None: every weight of its path is stored."""
+    network, backbone = batch.installed.network, batch.part.backbone
+    if not isinstance(network, SpecialisedNetwork):
+        return None
+    chosen = [{} if one is None else one[1] for one in networks]
+    return [
+        network.specialised_footprint(backbone, batch.context, path, mine)
+        for path, mine in zip(paths, chosen, strict=True)
+    ]
 
 
 def _play(
@@ -84,7 +101,9 @@ def _play(
 
     def weights(k: int, rows: Tensor | None) -> Tensor:
         """Block ``k`` of the devices that have it, one at a time from what they hold."""
-        return torch.from_numpy(np.stack([mine[k] for mine in own if k in mine]))
+        held = torch.from_numpy(np.stack([mine[k] for mine in own if k in mine]))
+        network = batch.installed.network
+        return network.specialise(k, held) if isinstance(network, SpecialisedNetwork) else held
 
     quality = inference.rerank(batch.part, batch.events, weights, torch.from_numpy(paths), beside=batch.beside)
     return or_popular(batch, quality, served), paths, served

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.arithmetic import SINGLE, Arithmetic
 from models.kernels.dropout import dropout as drop
 
 DIM = 64
@@ -52,6 +53,8 @@ class Backbone(nn.Module, ABC):
     shapes: tuple[tuple[int, int], ...]
     """``(in, out)`` of each matrix as it is stored and applied. A block's weights are these, row by row, each followed
     by its bias ``(out,)``."""
+    arithmetic: Arithmetic = SINGLE
+    """In which precision a device multiplies (:meth:`models.checkpoint.Installed.at`)."""
 
     def __init__(self, num_items: int, blocks: int, context: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -88,8 +91,12 @@ class Backbone(nn.Module, ABC):
         Items (times sqrt(d), as SASRec does) plus positions; padding is zero.
         """
         real = (windows != 0).unsqueeze(-1)
-        x = F.embedding(windows, self.items) * math.sqrt(DIM) + self.positions[-windows.shape[-1] :]
+        x = self.embedded(windows) * math.sqrt(DIM) + self.positions[-windows.shape[-1] :]
         return x * real, real
+
+    def embedded(self, items: Tensor) -> Tensor:
+        """Embeddings of items, ``(...)`` to ``(..., d)``."""
+        return F.embedding(items, self.items)
 
     def finish(self, x: Tensor, windows: Tensor) -> Tensor:
         """From the last block's states to the states that score items, at the places of the windows' items."""
@@ -135,6 +142,8 @@ class Backbone(nn.Module, ABC):
         def apply(layer: int, x: Tensor) -> Tensor:
             matrix, bias = parts[layer]
             flat = x.flatten(1, 2)
+            if self.arithmetic is not SINGLE:
+                return self.arithmetic.product(flat, matrix, bias.unsqueeze(1)).view(*x.shape[:-1], -1)
             if len(matrix) == 1:
                 out = torch.addmm(bias[0], flat.flatten(0, 1), matrix[0])
             else:
@@ -182,7 +191,7 @@ class Backbone(nn.Module, ABC):
 
     def score(self, states: Tensor) -> Tensor:
         """Scores of all real items, ``(..., d)`` to ``(..., num_items)``; column ``i`` is item ``i + 1``."""
-        return states @ self.items[1:].T
+        return self.arithmetic.product(states, self.items[1:].T)
 
     def inference_macs(self, context: int, blocks_run: int) -> int:
         """Honest multiply-accumulates of one prediction: the blocks that run, and the scoring of every item."""

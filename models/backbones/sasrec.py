@@ -45,7 +45,7 @@ class SASRec(Backbone):
         place = (torch.arange(n, device=windows.device) + _padding(windows)) % n
         items = windows.gather(-1, place)
         real = (items != 0).unsqueeze(-1)
-        x = F.embedding(items, self.items) * math.sqrt(DIM) + F.embedding(place, self.positions[-n:])
+        x = self.embedded(items) * math.sqrt(DIM) + F.embedding(place, self.positions[-n:])
         return x * real, real
 
     def finish(self, x: Tensor, windows: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ class SASRec(Backbone):
         normed = F.layer_norm(x, (DIM,))
         qkv = _gate(apply(0, normed), units, 0, 3 * DIM).view(-1, n, 3, HEADS, HEAD_DIM)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (D * R, heads, n, 16)
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        mixed = self.arithmetic.attention(q, k, v)
         x = x + mixed.transpose(1, 2).reshape(devices, per_device, n, DIM)
         normed = F.layer_norm(x, (DIM,))
         hidden = F.relu(_gate(apply(1, normed), units, 3 * DIM, 4 * DIM))

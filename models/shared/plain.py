@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.backbones.base import Backbone
+from models.arithmetic import stored_bits
+from models.backbones.base import DIM, Backbone
 
 if TYPE_CHECKING:
     from models.device_part import DevicePart
@@ -27,13 +28,30 @@ class Footprint:
     """As the paper counts."""
     weights: int
     """Numbers that the network consists of, without item embeddings and positions."""
+    biases: int = 0
+    """Of them, those that are no factors of a matrix product."""
+    channels: int = 0
+    """Output channels of its matrices."""
+    chosen: int = 0
+    """Bits that it takes beside these numbers, whatever the device computes in."""
+
+    def bits(self, bits: int = 32) -> int:
+        """What the network takes on a device that computes in ``bits`` (:mod:`models.arithmetic`)."""
+        return stored_bits(bits, self.weights, self.biases, self.channels) + self.chosen
 
 
 def footprint(backbone: Backbone, context: int, path: np.ndarray) -> Footprint:
     """Of a network that stores all weights of the blocks in ``path`` ``(L,)`` bool, and of no others."""
     run = int(path.sum())
-    weights = run * backbone.block_size + backbone.blocks * backbone.static_block_weights()
-    return Footprint(backbone.inference_macs(context, run), backbone.paper_macs(context, run), weights)
+    static, channels = backbone.blocks * backbone.static_block_weights(), run * backbone.linears * DIM
+    macs, macs_paper = backbone.inference_macs(context, run), backbone.paper_macs(context, run)
+    return Footprint(macs, macs_paper, run * backbone.block_size + static, channels + static, channels)
+
+
+def static_bits(backbone: Backbone, bits: int) -> int:
+    """Bits of the weights of all blocks that are not generated: norms, which no product has as a factor."""
+    static = backbone.blocks * backbone.static_block_weights()
+    return stored_bits(bits, static, static, 0)
 
 
 class Network(nn.ParameterList):
@@ -66,3 +84,8 @@ class Network(nn.ParameterList):
         ``units`` is what :meth:`units` gave for the device's inferences ``(E, ...)``; None: not known yet.
         """
         return footprint(backbone, context, path)
+
+    def installed_bits(self, backbone: Backbone, bits: int) -> int:
+        """Bits of what is installed of it on a device that computes in ``bits``, without what the shared part has."""
+        everything = np.ones(backbone.blocks, dtype=bool)
+        return self.footprint(backbone, backbone.context, everything).bits(bits) - static_bits(backbone, bits)

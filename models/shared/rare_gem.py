@@ -7,6 +7,8 @@ good, in steps. Training: what survives is switched on regardless of its score, 
 Scores are for the matrices; biases (zero at first) and what all devices share are not pruned.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -42,7 +44,7 @@ class SparseNetwork(Network):
         """The multiplications of a dense network: zeros that stand anywhere save none. Only what is kept is stored."""
         plain = footprint(backbone, context, path)
         dropped = sum(int((~self.kept(k)).sum()) for k in np.flatnonzero(path).tolist())
-        return Footprint(plain.macs, plain.macs_paper, plain.weights - dropped)
+        return replace(plain, weights=plain.weights - dropped)
 
 
 class RareGemModel(StaticModel):

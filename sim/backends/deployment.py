@@ -1,28 +1,24 @@
-"""Backend `deployment`: Flower's SuperLink and SuperNodes, started here, or a federation that is there already.
+"""Backend `deployment`: Flower's SuperLink and SuperNodes, as processes on this machine's loopback.
 
-:func:`run` starts a SuperLink and SuperNodes as processes on this machine's loopback: nothing is sent beyond 127.0.0.1,
-by TLS, from SuperNodes that authenticate themselves, with keys made for the run. :func:`run_federation` starts no
-process of a federation, but has Flower run the apps on a connection of the user's own configuration.
+Nothing is sent beyond 127.0.0.1, by TLS, from SuperNodes that authenticate themselves, with keys made for the run.
+:mod:`sim.backends.federation` runs on those that are there already.
 
 Flower starts an app from a bundle; the bundle here is one generated `pyproject.toml`, and the code is imported from
-where this process imports it, or, in a federation, from what is installed on its machines.
+where this process imports it.
 """
 
 import importlib
 import json
 import os
-import re
-import shutil
 import socket
 import ssl
-import subprocess
 import sys
 import tempfile
 import time
 import traceback
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
@@ -40,10 +36,7 @@ from sim.backends.keys import write_certificates, write_node_key
 from sim.backends.processes import ProcessGroup, import_path
 
 MOST_NODES = 32
-FINISHED, FAILED = "finished: ", "error: "
-"""How the last line of a ServerApp begins, by which its end is known where nothing else of it is."""
 _HERE, _CONNECTION = "127.0.0.1", "loopback"
-_COLOURS = re.compile("\x1b\\[[0-9;]*m")
 _SERVER_APP, _OUTCOME = "deployment-server-app", "deployment-outcome"
 _RUN = "command flwr run"
 
@@ -96,10 +89,10 @@ def run(
         settings = {**run_config, _SERVER_APP: server_app, _OUTCOME: str(outcome)}
         link, *ports = _free_ports(num_nodes + 1)
         write_certificates(folder, _HERE)
-        _write_app(folder / "app", f"{__name__}:app", client_app, settings)
+        write_app(folder / "app", f"{__name__}:app", client_app, settings)
         (folder / "home").mkdir()
         (folder / "home" / "config.toml").write_text(_connection_toml(link, folder / "ca.crt"), encoding="utf-8")
-        environment = _environment(folder / "home")
+        environment = flower_environment(folder / "home")
         log = running.enter_context(log_file.open("ab"))
         running.enter_context(terminated_like_interrupted())
         network = running.enter_context(ProcessGroup(folder))
@@ -125,54 +118,6 @@ def run(
         _pass_on(outcome, log_file)
 
 
-def run_federation(
-    connection: str,
-    server_app: str,
-    client_app: str,
-    *,
-    run_config: Mapping[str, ConfigValue],
-    log_file: Path,
-    show: Callable[[str], None],
-) -> None:
-    """Run the apps (import strings) on a ``connection`` of the user's Flower configuration; ``show`` gets its output.
-
-    TLS, authentication and accounts are Flower's; the code is that of the package that is installed on the SuperLink's
-    machine and on those of the SuperNodes. Raises UserError with what ended the run if it did not end well.
-    """
-    with tempfile.TemporaryDirectory(prefix="deployment-") as name, log_file.open("a", encoding="utf-8") as log:
-        _write_app(Path(name) / "app", server_app, client_app, run_config)
-        environment = {key: value for key, value in _environment(None).items() if key != "PYTHONPATH"}
-        command = shutil.which("flwr", path=environment["PATH"])
-        if command is None:
-            raise UserError("the command flwr is not installed: pip install 'flwr[simulation]'")
-        process = subprocess.Popen(
-            [command, "run", str(Path(name) / "app"), connection, "--stream"],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        last, ended = "", ""
-        assert process.stdout is not None
-        with process:
-            for line in process.stdout:
-                log.write(line)
-                text = _COLOURS.sub("", line).strip()
-                last = text or last
-                if text.startswith((FINISHED, FAILED)):
-                    ended = text
-                elif text:
-                    show(text)
-    if ended.startswith(FAILED):
-        raise UserError(ended.removeprefix(FAILED))
-    if process.returncode or not ended:
-        raise UserError(
-            f"the run on the connection '{connection}' has ended before its ServerApp did (flwr run: exit status "
-            f"{process.returncode}; {last}): see {log_file}; the same command continues"
-        )
-
-
 def _register_keys(
     network: ProcessGroup, folder: Path, count: int, environment: Mapping[str, str], log: IO[bytes], log_file: Path
 ) -> None:
@@ -188,7 +133,7 @@ def _register_keys(
             raise _lost(title, how, log_file)
 
 
-def _write_app(folder: Path, server_app: str, client_app: str, settings: Mapping[str, ConfigValue]) -> None:
+def write_app(folder: Path, server_app: str, client_app: str, settings: Mapping[str, ConfigValue]) -> None:
     folder.mkdir()
     (folder / "pyproject.toml").write_text(_app_toml(server_app, client_app, settings), encoding="utf-8")
 
@@ -241,7 +186,7 @@ def _connection_toml(port: int, authority: Path) -> str:
     return tomli_w.dumps({"superlink": {"default": _CONNECTION, _CONNECTION: connection}})
 
 
-def _environment(home: Path | None) -> dict[str, str]:
+def flower_environment(home: Path | None) -> dict[str, str]:
     """This process's environment, and what its children need to find Flower's commands and our code; with a ``home``
     Flower's configuration is there."""
     return {

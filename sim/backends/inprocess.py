@@ -191,7 +191,8 @@ class InProcessGrid(Grid):
             )
             reason = f"{type(error).__name__}: {error}"
             return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
-        self._keep(context)
+        if not reply.has_error():
+            self._keep(context)
         return reply
 
     def _keep(self, context: Context) -> None:

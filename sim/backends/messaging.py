@@ -7,6 +7,10 @@ from collections.abc import Iterable, Iterator
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
+from clients.fields import BadMessage
+from clients.messages import DeviceFault, content_of
+from core.errors import UserError
+
 log = logging.getLogger(__name__)
 
 REGISTER = "query.register"
@@ -24,23 +28,27 @@ def register(grid: Grid, num_devices: int, supernodes: int | None = None, timeou
     At most ``num_devices`` of them have something to play.
 
     Waits for ``supernodes`` nodes, or, where that is None, until there are as many as devices or none has joined for
-    some seconds. ``timeout`` is in seconds, for the nodes to appear and for each chunk of answers. Raises TimeoutError
-    if they do not, RuntimeError if a node fails to answer or two have the same number.
+    some seconds. ``timeout`` is in seconds, for the nodes to appear and for each chunk of answers. Raises UserError if
+    they do not, if a node fails to answer or two have the same number.
     """
     nodes = _wait_for_nodes(grid, num_devices, supernodes, timeout)
     numbers: dict[int, int] = {}
     for some in slices(nodes):
         answers = exchange(grid, [Message(RecordDict(), node, REGISTER) for node in some], timeout)
         for node, replies in answers.items():
-            if len(replies) != 1 or replies[0].has_error():
-                lost = f"{len(replies) or 'no'} answers"
-                why = replies[0].error.reason if replies and replies[0].has_error() else lost
-                raise RuntimeError(f"node {node} did not register: {why}")
-            record = replies[0].content.metric_records["device"]
+            try:
+                if len(replies) != 1:
+                    raise BadMessage(f"{len(replies) or 'no'} answers")
+                record = content_of(replies[0]).metric_records["device"]
+            except (BadMessage, DeviceFault) as error:
+                raise UserError(
+                    f"node {node} did not register: {error}; is this package installed on its machine? Mend that, and "
+                    "the same command continues"
+                ) from None
             if "partition" in record:
                 numbers[node] = int(record["partition"])  # type: ignore[arg-type]
     if len(set(numbers.values())) < len(numbers):
-        raise RuntimeError(f"of {len(nodes)} nodes two have the same number (partition-id in their configuration)")
+        raise UserError(f"of {len(nodes)} nodes two have the same number: give each its own partition-id")
     last = max(numbers.values(), default=0) + 1
     return sorted(nodes, key=lambda node: (numbers.get(node, last), node))
 
@@ -63,7 +71,10 @@ def _wait_for_nodes(grid: Grid, num_devices: int, supernodes: int | None, timeou
         if supernodes is None and nodes and now - joined > SETTLED:
             return nodes
         if now > deadline:
-            raise TimeoutError(f"{len(nodes)} of {supernodes or num_devices} nodes connected within {timeout:g} s")
+            raise UserError(
+                f"{len(nodes)} of {supernodes or num_devices} nodes connected within {timeout:g} s: start more, or "
+                "give a smaller --supernodes; the same command continues"
+            )
         time.sleep(0.1)
 
 
@@ -90,7 +101,11 @@ def exchange(
             node = reply.metadata.src_node_id
             if node in asked:
                 outcome[node].append(reply)
-            elif not reply.has_error():  # an error of the network's own (unavailable, expired) is no reply at all
+                if reply.has_error():  # with all that the engine says of it, of which other lines have a part
+                    log.warning("node %d: %s", node, reply.error.reason)
+            elif reply.has_error():  # one of the network's own (unavailable, expired), which is no reply at all
+                log.warning("a node did not reply: %s", reply.error.reason)
+            else:
                 log.warning("ignored a reply from node %d, which was not asked", node)
         pending.clear()
 

@@ -18,7 +18,7 @@ from flwr.serverapp import Grid
 from clients import depot
 from clients.batch_messages import pack_batch, read_error, unpack_batch
 from clients.fields import BadMessage
-from clients.messages import DeviceFault, check_answers, content_of
+from clients.messages import RAISED, DeviceFault, check_answers, content_of
 from core.errors import UserError
 from sim.backends.inprocess import InProcessGrid
 from sim.backends.messaging import exchange, slices
@@ -30,8 +30,6 @@ SHARE = 32
 """Devices of one node that follow each other; so a wave of devices is spread over all nodes."""
 ATTEMPTS = 12
 """Times that a message is sent again with the files that a machine lacks."""
-_FAULT = 0
-"""Flower's code of an error that is none of its own."""
 
 
 class Population:
@@ -241,7 +239,7 @@ def _part(batch: Message, told: list[Message], reply: Message) -> list[Message]:
         log.warning("node %d: %s", reply.metadata.src_node_id, error)
         return [Message(RecordDict(dict(reply.content)), reply_to=message) for message in told]
     return [
-        Message(content, reply_to=message) if why is None else Message(Error(_FAULT, why), reply_to=message)
+        Message(content, reply_to=message) if why is None else Message(Error(RAISED, why), reply_to=message)
         for message, content, why in zip(told, contents, errors, strict=True)
     ]
 

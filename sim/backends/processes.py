@@ -2,9 +2,11 @@
 
 Flower's commands start further processes, some in sessions of their own, and those outlive a command that is killed.
 All of them inherit a variable of the environment, by which they are found. A watcher ends them if this process cannot:
-it reads from a pipe, which the system closes when this process has been killed.
+it reads from a pipe, which the system closes when this process has been killed. What is to be done in the end about
+what runs elsewhere is the watcher's, too.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -25,6 +27,8 @@ MARK = "SIM_PROCESS_GROUP"
 """The variable by which the processes of a group are found; its value is the group's folder."""
 PATIENCE = 10.0
 """Seconds that a process has to end when it is asked to; then it is killed."""
+LIMIT = 120.0
+"""Seconds for the last command."""
 
 
 class ProcessGroup:
@@ -44,6 +48,7 @@ class ProcessGroup:
             env={**os.environ, "PYTHONPATH": import_path()},
             stdin=subprocess.PIPE,
             start_new_session=True,
+            text=True,
         )
         return self
 
@@ -70,6 +75,15 @@ class ProcessGroup:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+    def at_end(self, command: list[str], log: Path) -> None:
+        """Have the watcher run a ``command`` (its file and arguments) when the block is left or this process ends.
+
+        Its output is appended to ``log``. A later call takes the place of an earlier one; an empty command is none.
+        """
+        assert self._watcher.stdin is not None
+        self._watcher.stdin.write(json.dumps([command, str(log)]) + "\n")
+        self._watcher.stdin.flush()
 
     def finish(self, title: str) -> str:
         """Wait for a command that ends by itself, and give how it has ended."""
@@ -112,8 +126,12 @@ def _how(code: int) -> str:
 
 def _watch(mark: str) -> None:
     """Wait until the process that started this one closes the pipe or has ended; then end what it left behind."""
-    sys.stdin.buffer.read()
+    told = sys.stdin.read().splitlines()
     end(mark)
+    command, log = json.loads(told[-1]) if told else ([], "")
+    if command:
+        with suppress(OSError, subprocess.TimeoutExpired), open(log, "ab") as file:
+            subprocess.run(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, timeout=LIMIT, check=False)
     shutil.rmtree(mark, ignore_errors=True)
 
 

@@ -1,6 +1,7 @@
 """Backend `ray`: Flower's Simulation Engine, a pool of Ray actors on this machine or on a cluster."""
 
 import ctypes
+import logging
 import os
 import threading
 import warnings
@@ -18,8 +19,12 @@ from core.interrupts import terminated_like_interrupted
 from sim.backends.inprocess import ConfigValue
 from sim.backends.processes import import_path
 
-_PATIENCE = 120.0
-"""Seconds to wait for a part of the run that was told to stop."""
+log = logging.getLogger(__name__)
+
+_PATIENCE = 600.0
+"""Seconds to wait for a part of the run that was told to stop, on a machine with other work."""
+_STARTS = 5
+"""Times that Ray is started: beside other work a node may need more than the 30 seconds that Ray waits for it."""
 
 
 class _ConfiguredClientApp(ClientApp):
@@ -152,10 +157,18 @@ def _start_ray(num_nodes: int, device_dir: Path | None) -> None:
         variables |= {} if device_dir is None else {FOLDER_VARIABLE: str(device_dir)}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Tip: In future versions of Ray", FutureWarning)
-        ray.init(
-            num_cpus=size,
-            include_dashboard=False,
-            configure_logging=False,
-            log_to_driver=False,
-            runtime_env={"env_vars": variables},
-        )
+        for start in range(1, _STARTS + 1):
+            try:
+                ray.init(
+                    num_cpus=size,
+                    include_dashboard=False,
+                    configure_logging=False,
+                    log_to_driver=False,
+                    runtime_env={"env_vars": variables},
+                )
+                return
+            except Exception as error:
+                if "timed out during startup" not in str(error) or start == _STARTS:
+                    raise
+                log.warning("Ray has not started (%s); it is started again", error)
+                ray.shutdown()

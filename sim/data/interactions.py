@@ -29,6 +29,7 @@ class Interactions:
     genres: np.ndarray  # (num_items + 1, G) bool
     change_points: np.ndarray  # (U,) int64: row in the user's own sequence where the interest changes; -1 = none
     ties: np.ndarray | None = None  # (N,) bool, see :meth:`tied`; None: rows of equal seconds tie
+    types: np.ndarray | None = None  # (N,) int32 from 1: the type of the user at each row, in generated data; else None
     notes: tuple[str, ...] = ()  # what the loader told by itself and what it left out, a line each
 
     @property
@@ -69,7 +70,7 @@ class Interactions:
         return replace(self, items=self.items[order])
 
     def digest(self) -> str:
-        """SHA-256 of the content in hexadecimal; name, notes and what ties by less than a second have no part in it."""
+        """SHA-256 of the content in hexadecimal; name, notes, types and ties below a second have no part in it."""
         sha = hashlib.sha256()
         for array, kind in (
             (self.offsets, "<i8"),

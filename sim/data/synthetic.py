@@ -181,14 +181,14 @@ def generate(seed: int, recipe: Recipe = Recipe(), users: int = 0) -> Interactio
 
     Returns:
         The interactions; `change_points` holds, for each user, the row of the first interaction after the change of
-        interest and type, or -1.
+        interest and type, or -1; `types` the type of the user, from 1, at each interaction.
     """
     catalogue = _catalogue(numpy_generator(seed, "synthetic", "catalogue"), recipe)
     blocks = [_generate_users(numpy_generator(seed, "synthetic", "users"), catalogue, recipe, recipe.users)]
     for first in range(recipe.users, users, BLOCK):
         random = numpy_generator(seed, "synthetic", "users", first)
         blocks.append(_generate_users(random, catalogue, recipe, min(BLOCK, users - first)))
-    lengths, items, times, change_points = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    lengths, items, times, change_points, in_force = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     return Interactions(
         name="synthetic",
         offsets=np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
@@ -200,13 +200,15 @@ def generate(seed: int, recipe: Recipe = Recipe(), users: int = 0) -> Interactio
         genre_names=list(GENRES),
         genres=np.concatenate((np.zeros((1, len(GENRES)), dtype=bool), catalogue.genres)),
         change_points=change_points,
+        types=in_force,
     )
 
 
 def _generate_users(
     random: np.random.Generator, catalogue: _Catalogue, recipe: Recipe, users: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Of so many users: lengths (U,), items and times of all of them one after the other (N,), change points (U,)."""
+) -> tuple[np.ndarray, ...]:
+    """Of so many users: lengths (U,), items and times of all of them one after the other (N,), change points (U,), and
+    the type in force at each interaction (N,)."""
     longest = recipe.longest
     lengths = random.integers(recipe.shortest, longest + 1, size=users)
     change_points = _change_points(random, lengths, recipe)
@@ -217,6 +219,7 @@ def _generate_users(
 
     everyone = np.arange(users)
     played = np.zeros((users, longest), dtype=np.int64)  # positions in the catalogue, 0-based
+    in_force = np.zeros((users, longest), dtype=np.int32)
     times = np.zeros((users, longest), dtype=np.int64)
     clock = _BEGIN + random.integers(0, 180 * _DAY, size=users)
     mood = np.zeros(users, dtype=np.int64)
@@ -238,7 +241,7 @@ def _generate_users(
             seen = (played[:, max(0, step - recipe.recent) : step] == chosen[:, None]).any(axis=1)
             again = _choose(random, catalogue, played[:, step - 1], mood, types[side, everyone], ~new_mood, recipe)
             chosen = np.where(seen, again, chosen)
-        played[:, step], times[:, step] = chosen, clock
+        played[:, step], times[:, step], in_force[:, step] = chosen, clock, types[side, everyone] + 1
 
     inside = np.arange(longest) < lengths[:, None]
-    return lengths, (played[inside] + 1).astype(np.int32), times[inside], change_points
+    return lengths, (played[inside] + 1).astype(np.int32), times[inside], change_points, in_force[inside]

@@ -24,7 +24,7 @@ class DonorPool:
     def __init__(self, interactions: Interactions, seed: int, instant: int | None = None) -> None:
         """``instant`` is that of a split by time, see :func:`sim.world.streams.build_streams`."""
         streams = build_streams(interactions, eligible_users(interactions, instant=instant), instant=instant)
-        self.users, self._items = streams.users, streams.items
+        self.users, self.items, self.types = streams.users, streams.items, streams.types
         self._starts = streams.offsets[:-1] + streams.live_start
         self._lengths = streams.offsets[1:] - self._starts
         self._vectors = item_vectors(interactions, seed)
@@ -39,7 +39,7 @@ class DonorPool:
     def stream(self, donor: int) -> np.ndarray:
         """The live items of candidate ``donor`` (an index into ``users``), in order."""
         start = int(self._starts[donor])
-        return self._items[start : start + int(self._lengths[donor])]
+        return self.items[start : start + int(self._lengths[donor])]
 
     def distances(self, history: np.ndarray) -> np.ndarray:
         """Distances of the interest in ``history`` (item ids) to that of every candidate's live stream, from 0 to 2."""
@@ -48,7 +48,7 @@ class DonorPool:
         return distance
 
     def events(self, user: int, history: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
-        """``count`` consecutive live events of one distant user who is not ``user`` himself.
+        """Where in ``items`` ``count`` consecutive live events lie of one distant user who is not ``user`` himself.
 
         Where nobody's live stream is that long, the next distant user goes on where one ends.
         """
@@ -63,7 +63,8 @@ class DonorPool:
         order = np.concatenate([random.permutation(ranked[:near]), ranked[near:]])
         needed = int(np.searchsorted(np.cumsum(self._lengths[order]), count)) + 1
         # A data set that has fewer live events in all than this device needs starts again from the first.
-        return np.resize(np.concatenate([self.stream(int(donor)) for donor in order[:needed]]), count)
+        spans = [np.arange(self._starts[donor], self._starts[donor] + self._lengths[donor]) for donor in order[:needed]]
+        return np.resize(np.concatenate(spans), count)
 
 
 def item_vectors(interactions: Interactions, seed: int) -> np.ndarray:

@@ -110,6 +110,7 @@ def inject(
         raise UserError(f"--drift {drift.name}: the live streams are single events, in which nothing can drift")
     pool = DonorPool(interactions, seed, instant)
     items = np.array(streams.items)
+    types = None if streams.types is None else np.array(streams.types)
     points, ends = np.array(streams.change_points), np.array(streams.change_ends)
     switches = [np.array(part) for part in np.split(streams.switches, streams.switch_offsets[1:-1])]
     for device, user in enumerate(streams.users.tolist()):
@@ -126,14 +127,20 @@ def inject(
         own = items[stream][: events - int(foreign.sum())]
         history = items[int(streams.offsets[device]) : stream.start]
         mixed = np.empty(events, dtype=items.dtype)
-        mixed[~foreign], mixed[foreign] = own, pool.events(user, history, int(foreign.sum()), random)
+        donated = pool.events(user, history, int(foreign.sum()), random)
+        mixed[~foreign], mixed[foreign] = own, pool.items[donated]
         items[stream] = mixed
+        if types is not None and pool.types is not None:
+            kinds = np.empty(events, dtype=types.dtype)
+            kinds[~foreign], kinds[foreign] = types[stream][: len(own)], pool.types[donated]
+            types[stream] = kinds
         points[device] = first + onset
         ends[device] = min(first + onset + drift.transition_events(events), first + events)
         switches[device] = first + _switches(drift, events, onset)
     return replace(
         streams,
         items=items,
+        types=types,
         change_points=points,
         change_ends=ends,
         switch_offsets=np.concatenate(([0], np.cumsum([len(part) for part in switches]))).astype(np.int64),

@@ -93,4 +93,5 @@ class Fleet:
             joules_per_bit_down=tier.nanojoule_per_bit_down * 1e-9,
             joules_per_bit_up=tier.nanojoule_per_bit_up * 1e-9,
             joules_tail=tier.tail_joules,
+            bits=tier.bits,
         )

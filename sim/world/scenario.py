@@ -1,8 +1,8 @@
 """Device mixes: what the simulated devices can do, read from TOML, and which device is of which kind.
 
-A mix is one ``[cloud]`` and a list of ``[[tier]]``, or another mix (``base = "phones"``) with other ``[shares]`` and
-other tables. A number is written plainly or as ``{ value = ..., source = "..." }``; every number in a shipped file
-names its source.
+A mix is one ``[cloud]`` and a list of ``[[tier]]``, or another mix (``base = "phones"``) with other ``[shares]``, with
+other numbers for ``[each]`` of its tiers, and other tables. A number is written plainly or as
+``{ value = ..., source = "..." }``; every number in a shipped file names its source.
 """
 
 import dataclasses
@@ -14,6 +14,7 @@ import numpy as np
 
 from core.errors import UserError
 from core.seeds import numpy_generator
+from models.arithmetic import BITS
 from sim.world.availability import Chain, Trace, read_trace
 from sim.world.tables import LARGEST, as_table, check_keys, number, read_toml
 
@@ -66,6 +67,9 @@ class Tier:
     """How long it draws that; a session with traffic has one tail."""
     assembly_mbyte_s: float | None = None
     """How fast received weights become a network, 10^6 bytes a second; None: in no time."""
+    bits: int = 32
+    """In what it stores weights and multiplies: 32 and 16 are floating-point numbers, 8 are integers
+    (:mod:`models.arithmetic`). ``picojoule_per_mac`` is that of a multiply-accumulate of this kind."""
     budget: Limits = Limits()
     """What this tier has in place of the mix's own ceilings."""
 
@@ -125,6 +129,10 @@ class Scenario:
         own = {name: value for name, value in vars(tier.budget).items() if value is not None}
         return dataclasses.replace(self.budget, **own)
 
+    def bits(self, devices: int, seed: int) -> np.ndarray:
+        """What each device computes in, ``(D,)``."""
+        return np.array([tier.bits for tier in self.tiers])[self.assign(devices, seed)]
+
     def assign(self, devices: int, seed: int) -> np.ndarray:
         """The index of each device's tier, ``(D,)``; a device keeps its tier when others are added."""
         edges = np.cumsum([tier.share for tier in self.tiers])
@@ -164,16 +172,30 @@ def _read(name: str, beside: Path, above: tuple[str, ...]) -> tuple[str, dict[st
     label, folder = path.name, path.parent
     if isinstance(found := table.get("availability"), dict) and isinstance(trace := found.get("trace"), str):
         table["availability"] = {**found, "trace": str(folder / Path(trace).expanduser())}
-    base, shares = table.pop("base", None), table.pop("shares", None)
+    base, shares, each = table.pop("base", None), table.pop("shares", None), table.pop("each", None)
     if base is None:
         if shares is not None:
             raise UserError(f"scenario {label}: [shares] is for a mix with a base; give each tier its own share")
+        if each is not None:
+            raise UserError(f"scenario {label}: [each] is for a mix with a base; give each tier its own numbers")
         return label, table
     if len(above) >= DEEPEST:
         raise UserError(f"scenario {above[0]}: more than {DEEPEST} mixes, each the base of the one before")
     if "tier" in table:
         raise UserError(f"scenario {label}: the tiers are those of its base {base}; give [shares], or leave out base")
-    return label, {**_shared(label, _read(str(base), folder, (*above, label))[1], shares), **table}
+    below = _shared(label, _read(str(base), folder, (*above, label))[1], shares)
+    return label, {**_replaced(label, below, each), **table}
+
+
+def _replaced(label: str, table: dict[str, object], each: object) -> dict[str, object]:
+    """The table of a base with the numbers in ``each`` in place of those of every tier."""
+    entries = table.get("tier")
+    if each is None or not isinstance(entries, list):
+        return table
+    given = as_table(f"scenario {label}, [each]", each)
+    known = {item.name for item in dataclasses.fields(Tier)} - {"name", "share", "budget"}
+    check_keys(f"scenario {label}, [each]", given, known, set())
+    return {**table, "tier": [{**tier, **given} for tier in entries]}
 
 
 def _shared(label: str, table: dict[str, object], shares: object) -> dict[str, object]:
@@ -220,11 +242,19 @@ def _section(where: str, given: object, kind: type[Section]) -> Section:
     for key, value in table.items():
         if known[key].type is str:
             values[key] = str(value)
+        elif known[key].type is int:
+            values[key] = _precision(where, key, _sourced(where, key, value, zero=False))
         elif known[key].type is Limits:
             values[key] = _section(f"{where}, [{key}]", value, Limits)
         else:
             values[key] = _sourced(where, key, value, zero=known[key].default == 0)
     return kind(**values)
+
+
+def _precision(where: str, key: str, given: float) -> int:
+    if given not in BITS:
+        raise UserError(f"{where}: {key} is {given:g}; it must be 32, 16 or 8")
+    return int(given)
 
 
 def _sourced(where: str, key: str, given: object, zero: bool) -> float:

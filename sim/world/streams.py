@@ -42,6 +42,7 @@ class Streams:
     change_ends: np.ndarray  # (D,) int64 just past the events in which the new interest takes over, -1 = none known
     switch_offsets: np.ndarray  # (D + 1,) int64: device d owns switches switch_offsets[d]:switch_offsets[d + 1]
     switches: np.ndarray  # int64 relative index of each event with which another interest begins; one unless recurring
+    types: np.ndarray | None = None  # (N,) int32 from 1: the user's type at each interaction; only oracles are told
 
     @property
     def num_devices(self) -> int:
@@ -89,6 +90,14 @@ class Streams:
         last = row + 1 == int(self.session_offsets[device + 1])
         following = end if last else start + int(self.session_starts[row + 1])
         return self.items[start:first], self.items[first:following]
+
+    def types_of_session(self, device: int, session: int) -> np.ndarray | None:
+        """The types in force at the events of one of a device's sessions ``(R,)``; None where none are known."""
+        if self.types is None:
+            return None
+        past, now = self.of_session(device, session)
+        first = int(self.offsets[device]) + len(past)
+        return self.types[first : first + len(now)]
 
     @property
     def session_ends(self) -> np.ndarray:
@@ -221,6 +230,7 @@ def build_streams(
         change_ends=np.where(changes >= 0, changes + 1, -1),
         switch_offsets=_offsets((changes >= 0).astype(np.int64)),
         switches=changes[changes >= 0],
+        types=None if interactions.types is None else interactions.types[rows],
     )
 
 
@@ -278,7 +288,8 @@ def fingerprint(streams: Streams) -> str:
 
 
 def _arrays(streams: Streams) -> dict[str, np.ndarray]:
-    return {field.name: getattr(streams, field.name) for field in fields(streams)}
+    """What is played; types are not, they are told to oracles alone."""
+    return {field.name: getattr(streams, field.name) for field in fields(streams) if field.name != "types"}
 
 
 def _known(protocol: str) -> str:

@@ -17,6 +17,10 @@ class TrainingSet:
     num_items: int
     times: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """When each of ``items`` was interacted with, in seconds; only references ask."""
+    types: np.ndarray | None = None
+    """``(N,)`` from 1: the type of its user at each of ``items``; None where it is not known. Only oracles ask."""
+    validation_types: np.ndarray | None = None
+    """``(U,)``: the same of ``validation``."""
 
     @property
     def targets(self) -> int:

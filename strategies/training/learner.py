@@ -84,6 +84,9 @@ class Learner:
         """Epochs before the ones of the recipe, in which the method searches and no epoch's model is kept."""
         return 0
 
+    def study(self, data: TrainingSet, seed: int) -> None:
+        """Take from the histories what teaches beside the targets, before the first epoch of this process."""
+
     def before_epoch(self, epoch: int, recipe: Recipe) -> None:
         """Take note of the epoch that begins (the first is 1), also when a training continues."""
 

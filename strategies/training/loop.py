@@ -118,6 +118,7 @@ def train(
         batch=recipe.batch,
         seed=seed,
     )
+    learner.study(data, seed)
     model.to(device)
     take = Stepper(learner, model, recipe)
     steps, search = cutter.count(), learner.search_epochs(recipe)
@@ -250,7 +251,7 @@ def cache_key(
 
     ``own`` are the method's own hyperparameters, ``teacher`` is the name of the model that it learns from, ``parent``
     of the one whose weights it begins with. A model that ``counts`` (:attr:`Learner.counts`) also depends on when each
-    item was interacted with, which training never sees.
+    item was interacted with and, where types of users are known, on those; training never sees either.
     """
     digest = hashlib.sha256()
     facts = {"method": method, "recipe": asdict(recipe), "sizes": sizes, "seed": seed, "code": CODE_VERSION}
@@ -261,7 +262,8 @@ def cache_key(
     if parent:
         facts["parent"] = parent
     digest.update(json.dumps(facts, sort_keys=True).encode())
-    for array in (data.offsets, data.items, data.validation, *(data.times,) * counts):
+    known = [one for one in (data.times, data.types, data.validation_types) if counts and one is not None]
+    for array in (data.offsets, data.items, data.validation, *known):
         digest.update(np.ascontiguousarray(array).astype(np.int64).tobytes())
     return digest.hexdigest()[:24]
 

@@ -36,6 +36,8 @@ class Batch:
     """``(B, n)``: what the user had interacted with before each target; None: every item is a candidate."""
     followers: Followers | None = None
     """What a part of each target is spread over; None: targets are whole."""
+    users: Tensor | None = None
+    """``(B,)``: whose windows these are, counted from 0 in the training set."""
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on an accelerator."""
@@ -46,6 +48,7 @@ class Batch:
             self.lengths.to(device),
             None if self.seen is None else self.seen.to(device),
             None if self.followers is None else self.followers.to(device),
+            None if self.users is None else self.users.to(device),
         )
 
     def part(self, rows: slice) -> "Batch":
@@ -57,6 +60,7 @@ class Batch:
             self.lengths[rows],
             None if self.seen is None else self.seen[rows],
             self.followers,
+            None if self.users is None else self.users[rows],
         )
 
     @cached_property
@@ -173,4 +177,5 @@ class WindowCutter:
             torch.from_numpy(lengths),
             seen,
             self._followers,
+            torch.from_numpy(users.astype(np.int64)),
         )

@@ -53,6 +53,11 @@ def test_a_stationary_device_has_false_alarms_only() -> None:
 
 def test_recovery_is_the_first_session_at_nine_tenths_of_the_level_before() -> None:
     assert recovery(rows(device(0, [0]), device(1, [0])))["recovery"] == 3  # 0.46 >= 0.45, and 0.44 is not
+    faster = device(1, [0], ndcg=[10 * x for x in (0.5, 0.5, 0.5, 0.2, 0.3, 0.5, 0.46)])
+    found = recovery(rows(device(0, [0]), faster))
+    ends = [found[f"second{end}"] for end in ("", "_low", "_high")]
+    assert ends == pytest.approx([0.47 / 0.5, 0.44 / 0.5, 0.5 / 0.5])  # alone, the devices have 0.44 and 0.5 there
+    assert "second" not in recovery(rows(device(0, [0], PHASES[:5], ndcg=[5, 5, 5, 2, 3])))
     lower = [0.5, 0.5, 0.5, 0.2, 0.3, 0.45, 0.1]
     assert recovery(rows(device(0, [0], ndcg=[10 * x for x in lower])))["recovery"] == 2
     never = recovery(rows(device(0, [0], ndcg=[5, 5, 5, 1, 1, 1, 1]), device(1, [0], ndcg=[5, 5, 5, 2, 1, 1, 1])))
@@ -97,6 +102,8 @@ def test_around_the_change_every_method_stands_beside_devicerec_on_the_devices_t
     assert one["after_delta_low"] == pytest.approx((1.2 - 0.4) / 3)
     assert one["after_delta_high"] == pytest.approx((1.2 - 0.3) / 3)
     assert np.isnan(frame.loc["devicerec", "after_delta"])
+    relative = [one[f"after_relative{end}"] * 0.35 / 3 for end in ("", "_low", "_high")]
+    assert relative == pytest.approx([one[f"after_delta{end}"] for end in ("", "_low", "_high")])
     assert around(calm, ["duet"]).empty
 
 

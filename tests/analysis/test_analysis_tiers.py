@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import analysis
+from analysis import figures
 from analysis.compare import compare
 from analysis.figures import budget
 from analysis.report import build_report
@@ -94,7 +95,10 @@ def test_a_run_without_ceilings_has_no_quality_against_budget(tmp_path: Path) ->
     assert budget.data(analysis.load(write_run(tmp_path, plausible_rows(devices=8)))) is None
 
 
-def test_report_and_comparison_show_the_kinds_of_devices_and_their_failures(tmp_path: Path) -> None:
+def test_report_and_comparison_show_the_kinds_of_devices_and_their_failures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "FIGURES", {"fairness": figures.FIGURES["fairness"]})  # each takes about a second
     methods = ["duet", "forward-ofa"]
     base = plausible_rows(devices=12, sessions=1, methods=methods, tiers=True).assign(adapted=True)
     bad = base.assign(status=np.where(base["device"] == 3, "dropped", "ok"))

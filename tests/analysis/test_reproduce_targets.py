@@ -12,10 +12,12 @@ from analysis.reproduce.__main__ import main
 from analysis.reproduce.options import Options
 from analysis.reproduce.result import Job, fill
 from analysis.style import Sheet
+from replay import case_study as study
 from replay import measure
 from sim.data import statistics
 from tests.support.fake_run import plausible_rows, plausible_training, write_run
 from tests.support.fake_simulator import Simulator, written
+from tests.support.runs import call
 
 
 def test_costs_are_the_papers_view_weighted_by_events(tmp_path: Path) -> None:
@@ -196,10 +198,18 @@ def test_case_study_draws_what_the_simulator_found(tmp_path: Path, simulator: Si
     assert shown.draw(Sheet()).axes
 
 
-@pytest.mark.slow
 def test_from_raw_data_to_a_table_with_the_real_simulator(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """Its commands run in this process, and draw no pictures of the run."""
+    commands = {"sim.run": lambda words: call(words, monkeypatch), "replay.case_study": study.main}
+
+    def execute(module: str, words: list[str]) -> None:
+        assert commands[module](words) == 0
+
+    for module in (runs, case_study):
+        monkeypatch.setattr(module, "execute", execute)
+    monkeypatch.setattr("analysis.figures.collect", lambda run: {})
     monkeypatch.setenv("SIM_CACHE_DIR", str(tmp_path / "cache"))
     words = ["figure6", "--backbone", "sasrec", "--devices", "20", "--blocks", "2", "--epochs", "1"]
     assert main([*words, "--out", str(tmp_path / "out")]) == 0, capfd.readouterr().err[-2000:]
@@ -210,3 +220,17 @@ def test_from_raw_data_to_a_table_with_the_real_simulator(
     assert everyone["ndcg"] == pytest.approx(played.loc["devicerec", "ndcg@10"])
     own = frame[frame["method"] == "all devices, its own network"].set_index("metric")["ours"]
     assert own["ndcg"] == pytest.approx(played.loc["forward-ofa", "ndcg@10"])
+
+
+def test_a_command_of_the_simulator_is_started_as_a_module_and_its_failure_is_known(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    runs.execute("sim.run", ["--help"])
+    with pytest.raises(
+        runs.CommandFailed, match=r"^python -m sim\.run --methods fedavg ended with status 2$"
+    ) as failed:
+        runs.execute("sim.run", ["--methods", "fedavg"])
+    assert failed.value.status == 2
+    shown = capfd.readouterr()
+    assert "unknown method 'fedavg'" in shown.err  # the command says why
+    assert shown.out == ""

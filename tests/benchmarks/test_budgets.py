@@ -8,6 +8,7 @@ import torch
 from benchmarks.budgets import _mix
 from clients.budget import Budget
 from models.backbones.sasrec import SASRec
+from models.checkpoint import Installed
 from models.device_part import DevicePart
 from sim.world.scenario import load_scenario
 
@@ -19,4 +20,4 @@ def test_a_mix_has_room_for_so_many_blocks_and_no_more(tmp_path: Path, blocks: i
     assert limits.model_mbyte is not None
     budget = Budget(model_bits=limits.model_mbyte * 8e6)
     part = DevicePart(SASRec(20, 6, 5, torch.Generator().manual_seed(0)), controller=True, interest=True)
-    assert budget.blocks_to_fetch(part, 5, 5) == blocks
+    assert budget.blocks_to_fetch(Installed(part, None, None, "all"), 5, 5) == blocks

@@ -12,6 +12,7 @@ from clients.budget import BUDGET, NOTHING_FITS, Budget
 from clients.fields import BadMessage
 from clients.messages import Decline, RequestRules, pack_decline, read_request
 from models.backbones.sasrec import SASRec
+from models.checkpoint import Installed
 from models.cloud_models import AdaptiveModel, StaticModel
 from models.device_part import DevicePart
 from models.shared.gater import GatedNetwork
@@ -31,8 +32,12 @@ def part(*, controller: bool = True) -> DevicePart:
     return AdaptiveModel(SASRec(ITEMS, BLOCKS, CONTEXT, generator), generator, controller=controller).device_part.eval()
 
 
+def on_device() -> Installed:
+    return Installed(part(), None, None, "all")
+
+
 def fetch(budget: Budget) -> int:
-    return budget.blocks_to_fetch(part(), CONTEXT, items=50)
+    return budget.blocks_to_fetch(on_device(), CONTEXT, items=50)
 
 
 @pytest.mark.parametrize("wrong", [1, True, [1.0], "1.0"])
@@ -67,7 +72,7 @@ def test_energy_counts_extractors_traffic_tail_and_the_planned_predictions() -> 
     assert fetch(Budget(joules=joules * (1 + 1e-9), **rates)) == 2
     assert fetch(Budget(joules=joules * (1 - 1e-9), **rates)) == 1
     # What is there already needs no radio: 10 x (6,400 + 6 x 217,600) MACs at 2 nJ are 26 mJ.
-    assert Budget(joules=0.027, **rates).blocks_to_run(part(), CONTEXT) == 6
+    assert Budget(joules=0.027, **rates).blocks_to_run(on_device(), CONTEXT) == 6
     backbone = part().backbone
     all_of_them, but_one = (footprint(backbone, CONTEXT, np.arange(BLOCKS) < k) for k in (6, 5))
     assert not Budget(joules=0.027, **rates).fits(all_of_them, once=10**6)
@@ -79,7 +84,7 @@ def test_below_one_block_is_no_block_and_below_the_scoring_nothing() -> None:
     assert fetch(Budget(update_bits=1)) == 0
     assert fetch(Budget(macs=SCORING)) == 0
     assert fetch(Budget(macs=SCORING - 1)) == NOTHING_FITS
-    assert Budget(macs=SCORING - 1).blocks_to_run(part(), CONTEXT) == NOTHING_FITS
+    assert Budget(macs=SCORING - 1).blocks_to_run(on_device(), CONTEXT) == NOTHING_FITS
 
 
 def test_a_budget_travels_with_its_infinities() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clients.budget import Budget
+from models.checkpoint import Installed
 from tests.support.properties import FEW
 from tests.support.seam import BLOCK, adaptive_model
 
@@ -87,4 +88,4 @@ def test_the_energy_of_asking_for_nine_blocks_by_hand(more: int) -> None:
     down, up = 9 * BLOCK * 32 + 16, 64 * 32 + 16
     prices = {"joules_per_bit_down": 3, "joules_per_bit_up": 5, "joules_tail": 100}
     budget = Budget(joules=3 * down + 5 * up + 100 + more, predictions=3, **prices)
-    assert budget.blocks_to_fetch(part, context=4, items=5) == (9 if more == 0 else 8)
+    assert budget.blocks_to_fetch(Installed(part, None, None, "all"), context=4, items=5) == (9 if more == 0 else 8)

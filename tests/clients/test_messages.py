@@ -5,10 +5,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
+from flwr.common.constant import ErrorCode
 
 from clients.fields import MEASURED_FIELDS, BadMessage
 from clients.messages import (
+    RAISED,
     DeviceFault,
+    DeviceLost,
     RequestRules,
     array_bits,
     pack_network,
@@ -18,6 +21,7 @@ from clients.messages import (
     read_network,
     read_request,
 )
+from models.coding import FloatCoding
 
 PATH = np.array([True, False, True, True, False, False])
 RULES = RequestRules(6)
@@ -119,10 +123,34 @@ def test_anything_else_in_a_request_is_rejected(change: Callable[[RecordDict], N
     ],
 )
 def test_an_error_reply_is_a_fault_and_no_breach_of_the_protocol(reason: str, said: str) -> None:
-    failed = Message(Error(3, reason), reply_to=message(request()))
+    failed = Message(Error(RAISED, reason), reply_to=message(request()))
     for read in (lambda reply: read_measured(reply, compared=False), lambda reply: read_request(reply, RULES)):
         with pytest.raises(DeviceFault, match=f"^{said}$"):
             read(failed)
+
+
+DIED = (
+    "<class 'ray.exceptions.ActorDiedError'>:<'The actor died unexpectedly before finishing this task.\n"
+    "\tclass_name: ClientAppActor\nThe actor is dead because its worker process has died."
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "said"),
+    [
+        (
+            ErrorCode.UNKNOWN,
+            DIED,
+            "ActorDiedError: The actor died .* task. ... The actor is dead because its worker .* died.",
+        ),
+        (ErrorCode.NODE_UNAVAILABLE, "no heartbeat", "no heartbeat"),
+        (ErrorCode.CLIENT_APP_CRASHED, "", "no reason given"),
+    ],
+)
+def test_an_error_of_the_engine_says_that_it_lost_the_device(code: int, reason: str, said: str) -> None:
+    with pytest.raises(DeviceLost, match=f"^{said}$"):
+        read_measured(Message(Error(code, reason), reply_to=message(request())), compared=False)
+    assert RAISED == ErrorCode.CLIENT_APP_RAISED_EXCEPTION
 
 
 def test_a_refusal_is_a_fault_whose_reason_is_one_line() -> None:
@@ -169,7 +197,7 @@ def test_a_network_carries_the_blocks_of_its_path_and_nothing_for_the_others() -
     record = pack_network(PATH, weights)
     assert sorted(record) == ["block.0", "block.2", "block.3", "path"]
     assert array_bits(record) == 3 * 20_800 * 32 + 8
-    path, received = read_network(message(RecordDict({"network": record})), blocks=6, block_size=20_800)
+    path, received = read_network(message(RecordDict({"network": record})), blocks=6, coding=FloatCoding(20_800))
     assert path.tolist() == PATH.tolist()
     assert {k: float(v[0]) for k, v in received.items()} == {0: 0.0, 2: 2.0, 3: 3.0}
     assert array_bits(ArrayRecord()) == 0

@@ -24,6 +24,7 @@ from clients.messages import (
     read_network,
     read_request,
 )
+from models.coding import FloatCoding
 from tests.support.properties import FEW
 
 paths = st.lists(st.booleans(), min_size=1, max_size=20).map(lambda bits: np.array(bits, dtype=bool))
@@ -139,7 +140,7 @@ def test_a_network_is_read_as_it_was_packed(path: np.ndarray, data: st.DataObjec
     row = st.lists(finite, min_size=size, max_size=size).map(lambda numbers: np.array(numbers, dtype=np.float32))
     weights = {k: data.draw(row) for k in np.flatnonzero(path).tolist()}
     packed = pack_network(path, weights)
-    found, blocks = read_network(message({NETWORK: packed}), len(path), size)
+    found, blocks = read_network(message({NETWORK: packed}), len(path), FloatCoding(size))
     assert (found.dtype, found.tolist()) == (np.bool_, path.tolist())
     assert {k: value.tobytes() for k, value in blocks.items()} == {k: v.tobytes() for k, v in weights.items()}
     assert array_bits(packed) == 32 * size * int(path.sum()) + 8 * -(-len(path) // 8)

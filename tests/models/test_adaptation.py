@@ -127,3 +127,32 @@ def test_no_block_is_generated_that_no_device_runs() -> None:
         weights = generate(part, mapper, history, lengths, path)
         shape.encode(torch.randint(1, 21, (3, 2, 5)), weights, keep=path)
     assert made == [(1, 2)]
+
+
+def test_an_extractor_of_pairs_reads_each_item_with_the_one_before_it() -> None:
+    """What the GRU reads, by hand: a linear layer of the item and of its product with its predecessor, of which the
+    first item has none."""
+    torch.manual_seed(0)
+    extractor = Extractor(pairs=True).eval()
+    items = torch.randn(2, 3, 64)
+    lengths = torch.tensor([3, 2])
+    assert extractor.pair is not None
+    weight, bias = extractor.pair.weight, extractor.pair.bias
+    read = torch.stack(
+        [
+            items[:, 0] @ weight[:, :64].T + bias,
+            items[:, 1] @ weight[:, :64].T + (items[:, 0] * items[:, 1]) @ weight[:, 64:].T + bias,
+            items[:, 2] @ weight[:, :64].T + (items[:, 1] * items[:, 2]) @ weight[:, 64:].T + bias,
+        ],
+        dim=1,
+    )
+    states, _ = extractor.gru(read)
+    expected = torch.stack([states[0, 2], states[1, 1]])
+    torch.testing.assert_close(extractor(items, lengths), expected)
+    with torch.no_grad():  # what a device computes, alone
+        torch.testing.assert_close(extractor(items[1:, :2], lengths[1:]), expected[1:])
+
+
+def test_pairs_cost_a_product_of_128_by_64_an_item() -> None:
+    plain, pairs = (DevicePart(backbone(), controller=False, interest=True, pairs=pairs) for pairs in (False, True))
+    assert pairs.request_macs(5) - plain.request_macs(5) == 5 * 128 * 64

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from models.candidates import seen_before
-from models.references import READ, Cooccurrence, OwnFrequent, OwnRecent, Popular, latest
+from models.references import READ, Cooccurrence, CooccurrenceByType, OwnFrequent, OwnRecent, Popular, latest
 from strategies.references import (
     fit_cooccurrence,
+    fit_cooccurrence_by_type,
     fit_popular,
     fit_recent_popular,
     popularity,
@@ -125,3 +126,59 @@ def test_the_key_of_a_counted_model_names_the_times_and_that_of_a_trained_one_do
     later = replace(data, times=data.times[::-1].copy())
     keys = {cache_key("recent-popular", one, Recipe(), {}, 0, counts=counts) for one in (data, later)}
     assert len(keys) == (2 if counts else 1)
+
+
+def two_types() -> TrainingSet:
+    """Users of type 1 go up a ring of twelve items, users of type 2 down, and the last of three up and then down."""
+    up = [[(start + step) % 12 + 1 for step in range(30)] for start in range(12)]
+    down = [one[::-1] for one in up]
+    both = [1, 2, 3, 4, 3, 2, 1]
+    data = training_set([*up, *down, both], [*([one[-1] % 12 + 1 for one in up]), *([3] * 13)], 12)
+    types = np.repeat([1, 2, 1, 2], [12 * 30, 12 * 30, 4, 3])
+    return replace(data, types=types, validation_types=np.repeat([1, 2], [12, 13]))
+
+
+def test_tables_by_type_are_those_of_each_types_histories_alone() -> None:
+    data = two_types()
+    assert data.types is not None
+    fitted = fit_cooccurrence_by_type(data, "all")
+    reference = fitted.reference
+    assert isinstance(reference, CooccurrenceByType)
+    power, past = fitted.chosen["popularity_power"], seen_before([np.array([4, 7, 9])], np.array([3]))
+    for kind in (1, 2):
+        pieces = [
+            data.items[a:b][data.types[a:b] == kind].tolist()
+            for a, b in zip(data.offsets[:-1], data.offsets[1:], strict=True)
+        ]
+        alone = training_set(pieces, [1] * len(pieces), 12)
+        counts = next_item_counts(alone).toarray()
+        often = np.maximum(np.bincount(alone.items, minlength=13)[1:], 1)
+        table = counts / np.sqrt(counts.sum(1, keepdims=True)) / often**power
+        expected = table[8] + table[6] / 2 + table[3] / 3
+        told = torch.tensor([kind])
+        np.testing.assert_allclose(reference.scores(past, told)[0], expected, rtol=1e-5)
+        recent, ages = latest(past, READ)
+        np.testing.assert_allclose(reference._from_rows(reference.rows_of(recent, told), ages)[0], expected, rtol=1e-5)
+        assert reference.macs(past, told).item() == (table[[8, 6, 3]] > 0).sum()
+    assert reference.types == 2
+
+
+def test_the_oracle_knows_the_next_item_where_one_table_for_all_does_not() -> None:
+    """After item 5 type 1 goes on to 6 and type 2 to 4: counts for all put one of them first for both."""
+    data = two_types()
+    pasts = seen_before([np.array([5]), np.array([5])], np.array([1, 1]))
+    told = fit_cooccurrence_by_type(data, "all").reference.scores(pasts, torch.tensor([1, 2]))
+    assert (told.argmax(dim=1) + 1).tolist() == [6, 4]
+    swapped = fit_cooccurrence_by_type(data, "all").reference.scores(pasts, torch.tensor([2, 1]))
+    assert (swapped.argmax(dim=1) + 1).tolist() == [4, 6]
+    one = fit_cooccurrence(data, "all").reference.scores(pasts)
+    assert one[0].argmax() == one[1].argmax()
+    assert fit_cooccurrence_by_type(data, "all").valid_ndcg > fit_cooccurrence(data, "all").valid_ndcg
+
+
+def test_the_key_of_a_counted_model_names_the_types() -> None:
+    data = two_types()
+    assert data.types is not None
+    other = replace(data, types=3 - data.types)
+    keys = {cache_key("cooccurrence-by-type", one, Recipe(), {}, 0, counts=True) for one in (data, other)}
+    assert len(keys) == 2

@@ -11,6 +11,7 @@ import torch
 from replay import case_study
 from sim import run
 from sim.config import Config
+from tests.support import untrained
 from tests.support.runs import without_report
 
 
@@ -20,6 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SIM_CACHE_DIR", str(home / "cache"))
         without_report(patch)
+        untrained.install(patch)
         config = Config(
             references="none",
             candidates="all",

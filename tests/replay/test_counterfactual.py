@@ -12,6 +12,7 @@ from replay import structure
 from replay.counterfactual import partners, replay
 from sim import run
 from sim.config import Config
+from tests.support import untrained
 from tests.support.runs import without_report
 
 
@@ -21,6 +22,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SIM_CACHE_DIR", str(home / "cache"))
         without_report(patch)
+        untrained.install(patch)
         methods = "devicerec,duet,forward-ofa,forward-ofa-plus"
         config = Config(
             references="none",

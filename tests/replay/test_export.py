@@ -185,3 +185,21 @@ def test_without_onnxruntime_the_error_names_the_extra(
     assert main([str(run), "--device", "0"]) == 2
     assert "onnxruntime is not installed; pip install 'forward-ofa-sim[export]'" in capsys.readouterr().err
     assert not (run / "export").exists()
+
+
+def test_a_network_of_integers_is_our_own_in_8_bits(run: Path, tmp_path: Path) -> None:
+    """Its file multiplies integers, and is less than half as large as the one in single precision."""
+    onnx = pytest.importorskip("onnx")
+    arguments = [str(run), "--device", "0", "--bits", "8", "--out", str(tmp_path / "out")]
+    assert main(arguments) == 0
+    report = json.loads((tmp_path / "out" / "network.json").read_text())
+    by = {one["kind"]: one for one in report["runs"]}
+    assert list(by) == ["PyTorch", "torch export", "ONNX", "PyTorch, 8 bits", "ONNX, 8 bits"]
+    assert by["ONNX, 8 bits"]["mbyte"] < by["ONNX"]["mbyte"] / 2
+    assert by["ONNX, 8 bits"]["hits"] == by["PyTorch, 8 bits"]["hits"]
+    model = onnx.load(tmp_path / "out" / "network-int8.onnx")
+    products = [node.op_type for node in model.graph.node if node.op_type in ("MatMul", "Gemm", "MatMulInteger")]
+    assert set(products) == {"MatMulInteger"}
+    assert len(products) == 2 * 5 + 1  # two blocks of three layers and two products of attention; the scores
+    weights = [one for one in model.graph.initializer if one.data_type == onnx.TensorProto.INT8]
+    assert sum(int(np.prod(one.dims)) for one in weights) >= 2 * 20_480 + ITEMS * 64

@@ -4,99 +4,31 @@ import logging
 import os
 import signal
 import threading
-import time
 import tomllib
 import uuid
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
-from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import Context, RecordDict
 from flwr.clientapp import ClientApp
-from flwr.serverapp import Grid, ServerApp
+from flwr.serverapp import ServerApp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clients.batch_app import BatchClientApp
 from core import interrupts
 from core.errors import UserError
 from sim.backends import deployment, ray
 from sim.backends.inprocess import InProcessGrid
 from sim.backends.launch import load_client_app, load_server_app, run_apps
-from sim.backends.messaging import exchange, register
 from sim.backends.processes import ProcessGroup
+from tests.support import backend_apps
+from tests.support.backend_apps import TEST, client_app, of_this_test, server_app
 from tests.support.machines import wait_until
 
-client_app = BatchClientApp()
-server_app = ServerApp()
-
-
-@client_app.query_many("register")
-def register_device(messages: list[Message], contexts: list[Context]) -> list[Message]:
-    return [
-        Message(RecordDict({"device": MetricRecord({"partition": c.node_config["partition-id"]})}), reply_to=m)
-        for m, c in zip(messages, contexts, strict=True)
-    ]
-
-
-@client_app.train_many()
-def count(messages: list[Message], contexts: list[Context]) -> list[Message]:
-    """Answer with 100 x device + number of messages so far; the device named in the configuration fails."""
-    replies = []
-    for message, context in zip(messages, contexts, strict=True):
-        device = int(context.node_config["partition-id"])
-        if device == context.run_config["broken-device"]:
-            raise RuntimeError(f"device {device} is broken")
-        seen = context.state.setdefault("seen", MetricRecord({"messages": 0}))
-        seen["messages"] += 1
-        answer = MetricRecord({"value": 100 * device + seen["messages"]})
-        process = ConfigRecord({"id": os.getpid(), "threads": os.environ.get("OMP_NUM_THREADS", "")})
-        replies.append(Message(RecordDict({"answer": answer, "process": process}), reply_to=message))
-    return replies
-
-
-@client_app.train_many("interrupt")
-def interrupt(messages: list[Message], contexts: list[Context]) -> list[Message]:
-    """Press Ctrl-C in the process that the configuration names, while this message is being computed."""
-    os.kill(int(contexts[0].run_config["caller"]), signal.SIGINT)
-    time.sleep(1)
-    return [Message(RecordDict(), reply_to=message) for message in messages]
-
-
-@server_app.main()
-def main(grid: Grid, context: Context) -> None:
-    """Two rounds; what the devices answered goes to the file the configuration names, one line per round.
-
-    Then the end that the configuration names: of the ServerApp, of the caller, of the SuperLink.
-    """
-    config = context.run_config
-    if config["end"] == "mistake":
-        raise UserError("the 'path' is wrong: ü")
-    nodes = register(grid, int(config["devices"]), timeout=PATIENCE)
-    lines = []
-    for _ in range(2):
-        outcome = exchange(grid, [Message(RecordDict(), node, "train") for node in nodes], timeout=PATIENCE)
-        replies = [answers[0] if answers else None for answers in outcome.values()]
-        processes = {reply.content["process"]["id"] for reply in replies if reply and reply.has_content()}
-        answers = [
-            "lost" if r is None else f"error {r.error.code}" if r.has_error() else r.content["answer"]["value"]
-            for r in replies
-        ]
-        lines.append(" ".join(str(answer) for answer in answers))
-    threads = {reply.content["process"]["threads"] for reply in replies if reply and reply.has_content()}
-    lines.append(f"{'here' if os.getpid() in processes else 'elsewhere'} {' '.join(sorted(threads))}".strip())
-    Path(str(config["output"])).write_text("\n".join(lines))
-    if config["end"] == "interrupt":
-        exchange(grid, [Message(RecordDict(), nodes[0], "train.interrupt")], timeout=PATIENCE)
-    elif config["end"] == "superlink":
-        (superlink,) = [p for p in of_this_test() if "flower-superlink" in " ".join(p.cmdline())]
-        superlink.kill()
-        threading.Event().wait()
-
-
-PATIENCE = 1800.0
-"""Seconds for a process to start or to answer on a machine with other work."""
+APPS = backend_apps.__name__
 
 
 def play(backend: str, folder: Path, devices: int = 4, broken: int = -1, end: str = "") -> list[str]:
@@ -104,8 +36,8 @@ def play(backend: str, folder: Path, devices: int = 4, broken: int = -1, end: st
     settings = {"devices": devices, "broken-device": broken, "output": str(output), "end": end, "caller": os.getpid()}
     run_apps(
         backend,
-        f"{__name__}:server_app",
-        f"{__name__}:client_app",
+        f"{APPS}:server_app",
+        f"{APPS}:client_app",
         num_nodes=devices,
         run_config=settings,
         seed=0,
@@ -115,19 +47,6 @@ def play(backend: str, folder: Path, devices: int = 4, broken: int = -1, end: st
 
 
 ANSWERS = ["1 101 error 2 301", "2 102 error 2 302"]
-TEST = "TEST_OF_BACKENDS"
-
-
-def of_this_test() -> list[psutil.Process]:
-    """All living processes, but for this one, that were started since :func:`descendants` marked what inherits."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.pid != os.getpid() and process.environ().get(TEST) == os.environ[TEST]:
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
 
 
 @pytest.fixture
@@ -144,8 +63,8 @@ def test_inprocess_plays_both_rounds_and_logs_to_the_file(tmp_path: Path, capfd,
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.xdist_group("network")
 @pytest.mark.slow
-@pytest.mark.timeout(PATIENCE)
 def test_ray_answers_as_inprocess_and_ends_whole_when_interrupted(
     tmp_path: Path, capfd, descendants: Callable[[], list[psutil.Process]]
 ) -> None:
@@ -160,11 +79,11 @@ def test_ray_answers_as_inprocess_and_ends_whole_when_interrupted(
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     # A thread that waits for a message for ever would keep the process alive.
     assert not [thread for thread in threading.enumerate() if thread not in threads and not thread.daemon]
-    wait_until(lambda: descendants() == [], 60)  # a process of Ray ends once it has noticed that its node has
+    wait_until(lambda: descendants() == [])  # a process of Ray ends once it has noticed that its node has
 
 
+@pytest.mark.xdist_group("network")
 @pytest.mark.slow
-@pytest.mark.timeout(PATIENCE)
 def test_deployment_answers_as_inprocess_and_ends_whole_when_its_superlink_is_killed(
     tmp_path: Path, capfd, descendants: Callable[[], list[psutil.Process]]
 ) -> None:
@@ -201,6 +120,27 @@ def test_what_ends_the_server_app_under_ray_reaches_the_caller(monkeypatch: pyte
         with_engine(lambda app: None)
 
 
+def test_ray_is_started_again_where_a_busy_machine_let_it_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray gives up after 30 seconds, and says so with a bare Exception; here it is a function."""
+    slow, starts, ends = Exception("The current node timed out during startup. This could happen"), [], []
+
+    def init(failures: list[Exception | None], **given: object) -> None:
+        starts.append(given["num_cpus"])
+        if (failure := failures.pop(0)) is not None:
+            raise failure
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("ray.shutdown", lambda: ends.append(len(starts)))
+    monkeypatch.setattr("ray.init", partial(init, [slow, slow, None]))
+    ray._start_ray(1, None)
+    assert (starts, ends) == ([1, 1, 1], [1, 2])
+    for failures in ([slow] * 9, [RuntimeError("no memory")]):
+        monkeypatch.setattr("ray.init", partial(init, failures))
+        with pytest.raises(Exception, match=r"timed out|no memory"):
+            ray._start_ray(1, None)
+    assert len(starts) == 3 + 5 + 1
+
+
 @pytest.mark.parametrize(
     ("end", "error", "why"),
     [("mistake", UserError, r"^the 'path' is wrong: ü$"), ("", RuntimeError, r"^KeyError: 'devices' \(see .*log\)$")],
@@ -210,7 +150,7 @@ def test_what_ends_the_server_app_of_a_deployment_reaches_the_caller(
 ) -> None:
     """The app that runs in another process, run in this one."""
     outcome = tmp_path / "outcome.json"
-    config = {"deployment-server-app": f"{__name__}:server_app", "deployment-outcome": str(outcome), "end": end}
+    config = {"deployment-server-app": f"{APPS}:server_app", "deployment-outcome": str(outcome), "end": end}
     deployment.app(InProcessGrid(ClientApp(), 1), Context(1, 0, {}, RecordDict(), config))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["begun", "outcome.json"]
     with pytest.raises(error, match=why):
@@ -256,9 +196,9 @@ def test_unusable_requests_are_refused_before_anything_starts(tmp_path: Path) ->
             log_file=tmp_path / "log",
         )
     with pytest.raises(TypeError, match="not a ClientApp"):
-        load_client_app(f"{__name__}:server_app")
+        load_client_app(f"{APPS}:server_app")
     assert not list(tmp_path.iterdir())
-    assert load_server_app(f"{__name__}:server_app") is load_server_app(server_app)
+    assert load_server_app(f"{APPS}:server_app") is load_server_app(server_app)
 
 
 @given(st.dictionaries(st.text(min_size=1), st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()))

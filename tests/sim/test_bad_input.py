@@ -6,19 +6,9 @@ import pandas as pd
 import pytest
 
 from sim.config import Config
-from tests.support.runs import call, own_cache, small_config
+from tests.support.runs import call
 
-DEVICES = 12
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own_cache(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    return small_config(tmp_path, devices=DEVICES)
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.mark.parametrize(

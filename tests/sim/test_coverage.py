@@ -16,7 +16,7 @@ from sim.backends.inprocess import InProcessGrid
 from sim.config import Config
 from sim.coverage import clear_devices, recommended_items, save_coverage
 from sim.experiment import execute
-from tests.support.runs import own_cache, sessions, small_config
+from tests.support.runs import sessions, small_config
 
 
 def rows(*places: tuple[int, int, str]) -> pd.DataFrame:
@@ -68,8 +68,7 @@ def test_what_is_not_known_is_said_and_left_empty(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
-    own_cache(tmp_path, monkeypatch)
+def config(tmp_path: Path, own_cache: None) -> Config:
     small = small_config(tmp_path, methods="duet", references="popular", devices=6, blocks=1, epochs=1, sessions=2)
     return replace(small, context=None, memory=None)
 

@@ -22,14 +22,13 @@ from sim.backends.inprocess import InProcessGrid
 from sim.config import Config
 from sim.experiment import execute
 from tests.support import untrained
-from tests.support.runs import own_cache, sessions, small_config
+from tests.support.runs import sessions, small_config
 
 DEVICES = 12
 
 
 @pytest.fixture(autouse=True)
-def _quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own_cache(tmp_path, monkeypatch)
+def _quick(own_cache: None, monkeypatch: pytest.MonkeyPatch) -> None:
     untrained.install(monkeypatch)
 
 
@@ -114,7 +113,9 @@ def test_a_stream_of_the_devices_own_that_is_damaged_during_the_run_is_no_fault_
 
     with monkeypatch.context() as patch:
         patch.setattr(experiment, "play_all", play_all)
-        with pytest.raises(UserError, match=r"12 of 12 .* DeviceRec, device 0 .* session 0: failed: .*stream/items"):
+        with pytest.raises(
+            UserError, match=r"12 of 12 .* DeviceRec, device 0 .* session 0: failed: .*own stream.*items"
+        ):
             play()
     assert not config.folder.joinpath("sessions.parquet").exists()
     items.write_bytes(whole)

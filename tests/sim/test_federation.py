@@ -1,6 +1,10 @@
 """Keys of a run, and how the end of a run in a federation is known; Flower's command is a script here."""
 
+import signal
 import ssl
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,8 +12,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from core.errors import UserError
-from sim.backends import deployment
-from sim.backends.deployment import run_federation
+from sim.backends import federation
+from sim.backends.federation import run_federation
 from sim.backends.keys import write_certificates, write_node_key
 from sim.config import Config
 
@@ -58,10 +62,10 @@ def flwr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], lis
     def run(script: str) -> list[str]:
         command = tmp_path / "flwr"
         command.write_text(
-            f"#!/bin/sh\ncp $2/pyproject.toml {tmp_path}/app.toml; echo $3 > {tmp_path}/name\n{script}\n"
+            f"#!/bin/sh\ncd {tmp_path}; echo $1 >> called; cp $2/pyproject.toml app.toml; echo $3 > name\n{script}\n"
         )
         command.chmod(0o755)
-        monkeypatch.setattr(deployment.shutil, "which", lambda name, path: str(command))
+        monkeypatch.setattr(federation.shutil, "which", lambda name, path: str(command))
         shown: list[str] = []
         run_federation(
             "three",
@@ -85,6 +89,7 @@ def test_what_the_server_app_prints_is_shown_and_its_end_is_known(
     assert shown == ["play DeviceRec: done", "INFO: pull", "bye"]
     assert "play DeviceRec: done" in (tmp_path / "run.log").read_text()
     assert (tmp_path / "name").read_text() == "three\n"
+    assert (tmp_path / "called").read_text() == "run\n"  # a run that has ended by itself is not stopped
     assert 'serverapp = "sim.server:app"' in (tmp_path / "app.toml").read_text()
     assert "devices = 7" in (tmp_path / "app.toml").read_text()
 
@@ -100,6 +105,54 @@ def test_what_the_server_app_prints_is_shown_and_its_end_is_known(
 def test_a_run_that_did_not_end_well_is_a_user_error(flwr: Callable[[str], list[str]], script: str, why: str) -> None:
     with pytest.raises(UserError, match=why):
         flwr(script)
+
+
+COMMAND = """
+import sys
+from pathlib import Path
+from sim.backends import federation
+
+folder = Path(sys.argv[1])
+federation.shutil.which = lambda name, path: str(folder / "flwr")
+federation.run_federation("three", "a:b", "c:d", run_config={}, log_file=folder / "log", show=lambda line: None)
+"""
+FLWR = """#!/bin/sh
+cd {folder}
+if [ $1 = stop ]; then echo $2 $3 > half; mv half stopped; exit; fi
+touch begun
+sleep {delay}
+echo Successfully started run 17
+touch playing
+sleep 1000
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "when", "delay"),
+    [(signal.SIGINT, "playing", 0), (signal.SIGKILL, "playing", 0), (signal.SIGINT, "begun", 2)],
+)
+def test_a_run_ends_with_the_command_that_started_it(
+    tmp_path: Path, number: signal.Signals, when: str, delay: int
+) -> None:
+    """Also where the command is interrupted before it knows which run it has started."""
+    (tmp_path / "flwr").write_text(FLWR.format(folder=tmp_path, delay=delay))
+    (tmp_path / "flwr").chmod(0o755)
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, str(tmp_path)],
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+    def wait_for(name: str) -> None:
+        while not (tmp_path / name).exists():
+            time.sleep(0.05)
+
+    wait_for(when)
+    time.sleep(0.3)  # until what was printed has been read
+    process.send_signal(number)
+    assert process.wait() != 0
+    wait_for("stopped")
+    assert (tmp_path / "stopped").read_text() == "17 three\n"
 
 
 def test_a_connection_is_for_one_backend() -> None:

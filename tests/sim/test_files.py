@@ -17,16 +17,11 @@ from sim import experiment, model_cache, run
 from sim.config import Config
 from sim.play import RowMaker
 from strategies.training import loop
-from tests.support.runs import Stopped, own_cache, sessions, small_config, stop_after
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own_cache(tmp_path, monkeypatch)
+from tests.support.runs import Stopped, sessions, small_config, stop_after
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Config:
+def config(tmp_path: Path, own_cache: None) -> Config:
     return small_config(
         tmp_path, devices=6, methods="duet", blocks=1, context=4, memory=6, sessions=3, policy="every:2"
     )

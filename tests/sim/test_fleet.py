@@ -19,7 +19,7 @@ from sim.world.fleet import Fleet
 from sim.world.scenario import Cloud, Failures, Limits, Scenario, Tier, load_scenario
 from sim.world.streams import build_streams
 from strategies.base import DeviceSession, SessionResult, Status
-from tests.support.runs import call, own_cache, sessions, small_config
+from tests.support.runs import call, sessions, small_config
 
 WEAK = Tier(
     name="weak",
@@ -138,13 +138,8 @@ def test_fates_are_as_frequent_as_their_chances_and_the_same_for_everybody() -> 
     ]
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own_cache(tmp_path, monkeypatch)
-
-
 @pytest.fixture
-def config(tmp_path: Path) -> Config:
+def config(tmp_path: Path, own_cache: None) -> Config:
     return small_config(tmp_path, devices=8, epochs=1, sessions=2)
 
 
@@ -270,6 +265,7 @@ def test_a_sweep_plays_each_mix_and_compares_them(
         assert len(error.strip().splitlines()) == 1
 
 
+@pytest.mark.usefixtures("own_cache")
 @pytest.mark.parametrize(
     ("text", "why"),
     [

@@ -13,12 +13,11 @@ from sim.config import Config
 from sim.observers.base import PlayObserver
 from sim.observers.interrupts import Interrupts
 from strategies.training.loop import EpochRecord, TrainingObserver
-from tests.support.runs import Stopped, own_cache, small_config, stop_after
+from tests.support.runs import Stopped, small_config, stop_after
 
 
 @pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
-    own_cache(tmp_path, monkeypatch)
+def config(tmp_path: Path, own_cache: None) -> Config:
     return small_config(tmp_path, methods="devicerec", devices=12, patience=0)
 
 

@@ -13,14 +13,13 @@ from core.errors import UserError
 from core.run_folder import RunFolder
 from sim import play, run
 from sim.config import Config
-from tests.support.runs import Stopped, own_cache, sessions, small_config, stop_after
+from tests.support.runs import Stopped, sessions, small_config, stop_after
 
 ASKING = ("finetune", "forward-ofa")
 
 
 @pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
-    own_cache(tmp_path, monkeypatch)
+def config(tmp_path: Path, own_cache: None) -> Config:
     return small_config(tmp_path, devices=12, methods=",".join(ASKING), session_length=2)
 
 

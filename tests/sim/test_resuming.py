@@ -16,19 +16,9 @@ from sim import model_cache, play, run, train
 from sim.config import Config
 from sim.experiment import prepare
 from strategies.training import loop
-from tests.support.runs import Stopped, call, own_cache, sessions, small_config, stop_after
+from tests.support.runs import Stopped, call, sessions, stop_after
 
-DEVICES = 12
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own_cache(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    return small_config(tmp_path, devices=DEVICES)
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.mark.parametrize(("owner", "name", "calls"), [("run_folder", "save_part", 5), ("training", "validate", 3)])

@@ -1,6 +1,7 @@
 """A cloud that trains again as virtual time goes on: which version a session runs, from what each version learnt, and
 what installing it takes."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from safetensors.numpy import load_file
 
 from core.errors import UserError
 from core.run_folder import RunFolder
+from replay import case_study
 from replay.counterfactual import replay
 from replay.networks import own_network
 from sim import experiment, run
@@ -23,19 +25,15 @@ from sim.world.streams import Streams, build_streams
 from sim.world.versions import DAY, versions
 from strategies.training import loop
 from strategies.training.data import TrainingSet
-from tests.support.runs import Stopped, own_cache, sessions, small_config, stop_after
+from tests.support import runs, untrained
+from tests.support.runs import Stopped, sessions, small_config, stop_after
 
 HOURS = 0.1
 """Of a day between two trainings, 2.4 hours: the tiny data set is played for some hours."""
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own_cache(tmp_path, monkeypatch)
-
-
 @pytest.fixture
-def config(tmp_path: Path) -> Config:
+def config(tmp_path: Path, own_cache: None) -> Config:
     return small_config(
         tmp_path,
         devices=4,
@@ -171,11 +169,79 @@ def test_a_network_is_made_again_with_the_version_that_ran(config: Config) -> No
         _, wanted, _ = own.events.predictions()
         ranks = 1 + (scores > scores.gather(1, wanted[:, None].long() - 1)).sum(1)
         assert int((ranks <= 10).sum()) == row.hits
-    with pytest.raises(UserError, match="by many versions of each model"):
-        replay(config.folder, "duet-plus", 0)
 
 
-def test_a_run_without_it_has_no_such_columns(config: Config) -> None:
-    run.main(replace(config, retrain=None, methods="devicerec", sessions=1))
-    assert {"version", "bits_installed"}.isdisjoint(sessions(config.folder).columns)
+@pytest.fixture(scope="module")
+def changing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of ten devices that choose their blocks: three versions that several begin with, one that one of them runs.
+
+    All versions are fresh models.
+    """
+    folder = tmp_path_factory.mktemp("changing")
+    rng, file, rows = np.random.default_rng(0), folder / "days.csv", []
+    for user in range(10):
+        live = [3 + 2 * (user % 3)] * 4 + [9] * 4 + [13] * 3 * (user == 4)  # the instant is on day 1
+        days = [k / 60 for k in range(30 + user)] + [day + k / 1000 for k, day in enumerate(live)]
+        rows += [(f"u{user}", f"i{rng.integers(30)}", 10**9 + round(DAY * day)) for day in days]
+    pd.DataFrame(rows, columns=["user", "item", "timestamp"]).to_csv(file, index=False)
+    with pytest.MonkeyPatch.context() as patch:
+        runs.own_cache(folder, patch)
+        untrained.install(patch)
+        config = runs.small_config(
+            folder,
+            dataset=str(file),
+            devices=10,
+            blocks=3,
+            epochs=1,
+            methods="devicerec,forward-ofa",
+            split="time",
+            retrain=2.0,
+        )
+        run.main(config)
+    return config.folder
+
+
+def test_sessions_are_played_again_with_the_version_that_ran_and_swapped_within_it(changing: Path) -> None:
+    measured = sessions(changing)
+    measured = measured[measured["method"] == "forward-ofa"].set_index(["device", "session"])
+    rows = replay(changing, "forward-ofa", 0).set_index(["device", "session"])
+    own = rows[rows["network"] == "own"]
+    there = measured.loc[own.index]
+    for column in ("events", "hits", "path", "blocks"):
+        assert own[column].tolist() == there[column].tolist(), column
+    assert own["ndcg"].to_numpy() == pytest.approx(there["ndcg"].to_numpy())
+    assert there["version"].nunique() > 1
+    swapped = rows[rows["network"] == "swapped"]
+    for version, mine in there.groupby("version"):
+        assert sorted(swapped.loc[mine.index, "path"]) == sorted(mine["path"]), version
+    counts = measured.groupby(["version", "device"]).size().groupby("version")
+    enough = counts.sum() >= 2 * counts.max()
+    assert set(there["version"]) == set(enough.index[enough])
+
+
+def test_a_case_study_shows_each_device_with_the_version_that_it_began_with(changing: Path) -> None:
+    rows = sessions(changing)
+    first = rows[rows["session"] == 0].set_index(["method", "device"])
+    begins = first.loc["forward-ofa"]["version"]
+    assert begins.nunique() > 1
+    found = json.loads(case_study.study(changing).read_text())
+    everyone = {row["network"]: row for row in found["everyone"]}
+    for network, method in (("own", "forward-ofa"), ("devicerec", "devicerec")):
+        assert everyone[network]["devices"] == len(begins)
+        assert everyone[network]["blocks"] == pytest.approx(first.loc[method]["blocks"].mean()), network
+    for one in found["devices"]:
+        assert begins[one["device"]] == begins[one["partner"]]
+        assert sum(bit << k for k, bit in enumerate(one["path"])) == first.loc["forward-ofa", one["device"]]["path"]
+    apart = [int(begins.index[begins == version][0]) for version in begins.unique()[:2]]
+    with pytest.raises(UserError, match=r"begin with different versions of the model, .* as --devices"):
+        case_study.study(changing, apart)
+
+
+def test_a_run_without_it_has_one_version_that_is_installed_once_a_device_and_method(config: Config) -> None:
+    run.main(replace(config, retrain=None, methods="devicerec", sessions=2))
+    rows = sessions(config.folder)
+    assert "version" not in rows
+    bits = pd.read_csv(config.folder / "coverage.csv").set_index("method")["bits_installed"]
+    assert (rows["bits_installed"] == rows["method"].map(bits) * (rows["session"] == 0)).all()
+    assert (rows.groupby(["method", "device"])["session"].max() > 0).any()
     assert not (config.folder / "retraining.csv").exists()

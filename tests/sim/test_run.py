@@ -25,21 +25,10 @@ from sim.experiment import prepare
 from sim.play import Simulation, sessions_by_round
 from sim.world.fleet import Fleet
 from strategies.forward_ofa import ForwardOFA
-from tests.support.runs import own_cache, sessions, small_config
+from tests.support.runs import sessions
 
-DEVICES = 12
 BUILD_REPORT = analysis.build_report
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And no figures, which take longer than so small a run; who needs them restores :data:`BUILD_REPORT`."""
-    own_cache(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    return small_config(tmp_path, devices=DEVICES)
+"""Runs here draw no figures, but for the test that restores this."""
 
 
 def test_a_trained_model_does_not_depend_on_what_was_trained_before_it(
@@ -169,12 +158,12 @@ def test_flowers_own_loop_plays_the_same_sessions(config: Config) -> None:
     config = replace(config, methods="forward-ofa")
     run.main(config)
     folder, world = prepare(config)
-    grid = ToldGrid(client_app, DEVICES)
-    nodes = register(grid, DEVICES)
+    grid = ToldGrid(client_app, config.devices)
+    nodes = register(grid, config.devices)
     device_sessions = sessions_by_round(world.streams, nodes, "all")
     strategy = ForwardOFA(folder.models / "forward-ofa-0.safetensors", device_sessions)
     digest, file = strategy.device_file(device_sessions[1][0])
-    Population(grid, nodes, DEVICES).install({digest: file}, None)
+    Population(grid, nodes, config.devices).install({digest: file}, None)
     grid.simulation, grid.strategy = Simulation(Fleet(world.streams, world.scenario, 0), 0), strategy
     result = strategy.start(grid, ArrayRecord(), num_rounds=len(device_sessions), train_config=ConfigRecord())
     rows = sessions(config.folder)
@@ -184,8 +173,8 @@ def test_flowers_own_loop_plays_the_same_sessions(config: Config) -> None:
         assert metrics["hits"] == mine.hits.sum()
 
 
+@pytest.mark.xdist_group("network")
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 def test_ray_and_in_process_give_the_same_rows(config: Config, tmp_path: Path) -> None:
     """With networks that are sent and networks that are trained, and devices that remember what they have asked for."""
     methods = "devicerec,finetune,forward-ofa"

@@ -8,6 +8,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRec
 
 from benchmarks.fuzz_messages import Wave
 from benchmarks.small_world import BLOCKS, DEVICES, Bench, copied
+from clients.messages import RAISED
 from strategies.base import DeviceSession, SessionResult, SessionStrategy, WaveRules
 
 NOTHING: Any = (1, ArrayRecord(), ConfigRecord(), None)
@@ -229,7 +230,7 @@ def test_replies_that_are_none_to_what_was_asked(bench: Bench, method: str) -> N
     other.metadata.__dict__["_reply_to_message_id"] = "0"
     another_type.metadata.__dict__["_message_type"] = "train"
     empty.__dict__["_content"] = None
-    error = Message(Error(0, "Traceback\nRuntimeError: no"), reply_to=messages[4])
+    error = Message(Error(RAISED, "Traceback\nRuntimeError: no"), reply_to=messages[4])
     stranger = Message(copied(failed.content), reply_to=messages[4])
     stranger.metadata.__dict__["_src_node_id"] = 17
     strategy.aggregate_evaluate(1, [another_type, stranger, twice, other, twice, empty, error])
@@ -250,7 +251,7 @@ def test_no_reply_is_lost_and_a_device_without_a_valid_request_is_not_asked_to_p
     strategy.begin(wave.devices)
     asked = list(strategy.configure_train(*NOTHING))
     replies = [Message(copied(wave.known["train", m.metadata.dst_node_id]), reply_to=m) for m in asked[1:]]
-    replies[0] = Message(Error(0, ""), reply_to=asked[1])
+    replies[0] = Message(Error(RAISED, ""), reply_to=asked[1])
     strategy.aggregate_train(1, replies)
     messages = list(strategy.configure_evaluate(*NOTHING))
     assert [m.metadata.dst_node_id for m in messages] == [one.node for one in wave.devices[2:]]

@@ -121,6 +121,6 @@ def page(program: str, profile: Path) -> Iterator[Page]:
         yield Page(commands_write, answers_read)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait()
         os.close(commands_write)
         os.close(answers_read)

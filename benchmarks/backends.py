@@ -1,0 +1,157 @@
+"""How fast messages are exchanged on each backend: messages a second and seconds a round of Forward-OFA.
+
+    python -m benchmarks.backends                             # 200 devices on each backend
+    python -m benchmarks.backends --devices 1000 --supernodes 4 --backends deployment
+    git worktree add ../before 13682da && python -m benchmarks.backends --tree ../before
+
+Each backend plays the same made-up devices by the main command of the ``--tree``, with a method that sends two
+messages a device-session: the request, and the network. A round is measured from the moment at which the rows of the
+one before are filed to that at which its own are, so that starting, training and installing are no part of it.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from core.cli import run as run_command
+
+
+@dataclass(frozen=True)
+class Options:
+    """Messages a second on each backend."""
+
+    backends: tuple[str, ...] = ("inprocess", "ray", "deployment")
+    """as in sim.run; the first is the one whose rows the others have to have"""
+    devices: int = 200
+    """devices that play"""
+    supernodes: int | None = None
+    """Flower's nodes (default: that of sim.run; a tree that knows no such option has one for each device)"""
+    rounds: int = 3
+    """rounds that are measured; one more is played"""
+    tree: Path = Path(__file__).parents[1]
+    """the sources to measure: this checkout, or one of another commit"""
+    runs: Path | None = None
+    """where runs go, for a look at their logs (default: a temporary folder)"""
+
+
+if __name__ == "__main__":  # a wrong option and --help need none of the imports below, which take seconds
+    tyro.cli(Options, description=__doc__)
+
+
+import numpy as np
+import pandas as pd
+
+METHOD, MESSAGES = "forward-ofa", 2
+MOST_PROCESSES = 32
+"""SuperNodes that a tree starts at most."""
+PLAY = """
+import sys
+import analysis
+from sim import run
+
+analysis.build_report = lambda folder: folder
+sys.exit(run.cli(run.main, "a run without its report"))
+"""
+POLL = 0.005
+"""Seconds between two looks for rows."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one backend took."""
+
+    rows: pd.DataFrame
+    start: float
+    """Seconds until the rows of the first round were filed."""
+    rounds: list[float]
+    """Seconds of each round after it."""
+    messages: int
+    """In these rounds, both phases, to the devices."""
+
+    @property
+    def rate(self) -> float:
+        """Messages a second."""
+        return self.messages / sum(self.rounds)
+
+
+def write_data(path: Path, devices: int, sessions: int) -> None:
+    """Users with ``sessions`` live sessions of five interactions, and histories four times as long."""
+    rng, count = np.random.default_rng(0), 25 * sessions
+    items = rng.integers(0, 300, (devices, count))
+    users, steps = np.indices(items.shape)
+    rows = {"user": users.ravel(), "item": items.ravel(), "timestamp": 10**9 + 60 * steps.ravel()}
+    pd.DataFrame(rows).to_csv(path, index=False)
+
+
+def command(options: Options, backend: str, data: Path, out: Path) -> list[str]:
+    """``sim.run`` of the tree, without the report at the end."""
+    words = [sys.executable, "-c", PLAY, "--dataset", str(data), "--devices", str(options.devices)]
+    words += ["--methods", METHOD, "--sessions", str(options.rounds + 1), "--session-length", "5"]
+    words += ["--epochs", "1", "--patience", "1", "--backend", backend, "--out", str(out), "--quiet"]
+    known = (options.tree / "sim" / "config.py").read_text(encoding="utf-8")
+    words += ["--references", "none"] if "references:" in known else []
+    words += ["--candidates", "all"] if "candidates:" in known else []
+    shared = options.supernodes is not None and "supernodes:" in known and backend != "inprocess"
+    return [*words, "--supernodes", str(options.supernodes)] if shared else words
+
+
+def measure(options: Options, backend: str, data: Path, folder: Path) -> Measured:
+    """Play once; raises CalledProcessError if the run fails."""
+    out, log = folder / backend, folder / f"{backend}.txt"
+    words = command(options, backend, data, out)
+    environment = {**os.environ, "PYTHONPATH": str(options.tree.resolve()), "SIM_CACHE_DIR": str(folder / "cache")}
+    began, filed = time.perf_counter(), list[float]()
+    with log.open("wb") as file:
+        process = subprocess.Popen(words, cwd=options.tree, env=environment, stdout=file, stderr=file)
+        while process.poll() is None:
+            there = (out / "parts" / f"0-{METHOD}-{len(filed) + 1:05d}.parquet").exists()
+            if there:
+                filed.append(time.perf_counter())
+            else:
+                time.sleep(POLL)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, words, stderr=log.read_text(errors="replace")[-2000:])
+    rows = pd.read_parquet(out / "sessions.parquet")
+    if len(filed) < options.rounds + 1:
+        raise RuntimeError(f"{backend}: {len(filed)} of {options.rounds + 1} rounds were seen; see {log}")
+    later = rows[rows["session"] > 0]
+    took = np.diff(filed[: options.rounds + 1]).tolist()
+    return Measured(rows, filed[0] - began, took, MESSAGES * len(later))
+
+
+def main(options: Options) -> None:
+    """Measure each backend and print one line for it."""
+    machine = f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.0f}"
+    print(f"{options.devices} devices, {options.rounds} rounds, {machine}", flush=True)
+    print(f"{'backend':<12}{'messages/s':>12}{'s a round':>12}{'s before':>10}  rows", flush=True)
+    first: Measured | None = None
+    with tempfile.TemporaryDirectory(prefix="backends-") as temporary:
+        folder = (options.runs or Path(temporary)).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        write_data(folder / "data.csv", options.devices, options.rounds + 1)
+        for backend in options.backends:
+            words = command(options, backend, folder / "data.csv", folder)
+            if backend == "deployment" and "--supernodes" not in words and _one_each(options):
+                print(f"{backend:<12}one process a device: at most {MOST_PROCESSES} of them, not {options.devices}")
+                continue
+            found = measure(options, backend, folder / "data.csv", folder)
+            first = first or found
+            same = "equal" if found.rows.equals(first.rows) else "DIFFERENT"
+            second = f"{np.median(found.rounds):>12.2f}{found.start:>10.0f}"
+            print(f"{backend:<12}{found.rate:>12.1f}{second}  {len(found.rows)}, {same}", flush=True)
+
+
+def _one_each(options: Options) -> bool:
+    """Whether the tree starts a SuperNode for each device."""
+    known = (options.tree / "sim" / "config.py").read_text(encoding="utf-8")
+    return "supernodes:" not in known and options.devices > MOST_PROCESSES
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(lambda: main(tyro.cli(Options, description=__doc__))))

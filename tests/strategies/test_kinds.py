@@ -1,0 +1,99 @@
+"""Kinds of users: found in histories of known kinds, and taught by the loss that a hand computes."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from strategies.kinds import KindsLearner, change_interest
+from strategies.training.data import TrainingSet
+from strategies.training.kinds import kinds_of_users
+from strategies.training.windows import WindowCutter
+
+ITEMS = 24
+
+
+def histories(kinds: np.ndarray, length: int, rng: np.random.Generator) -> TrainingSet:
+    """A user of kind k goes on by 5 k + 3 items around a ring, but for one step in five, which is anywhere."""
+    rows = np.zeros((len(kinds), length), dtype=np.int64)
+    rows[:, 0] = rng.integers(ITEMS, size=len(kinds))
+    for step in range(1, length):
+        following = (rows[:, step - 1] + 5 * kinds + 3) % ITEMS
+        rows[:, step] = np.where(rng.random(len(kinds)) < 0.2, rng.integers(ITEMS, size=len(kinds)), following)
+    offsets = np.arange(len(kinds) + 1) * length
+    return TrainingSet(offsets, rows.ravel() + 1, np.ones(len(kinds), dtype=np.int64), ITEMS)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_users_of_one_kind_are_found_together_without_labels(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    true = rng.integers(3, size=90)
+    found = kinds_of_users(histories(true, 30, rng), seed, kinds=3)
+    assert found.sum(axis=1) == pytest.approx(1)
+    assert found.max(axis=1).mean() > 0.95  # and for certain
+    together = sum(np.bincount(true[found.argmax(axis=1) == kind], minlength=3).max() for kind in range(3))
+    assert together >= 86  # by chance about 40
+
+
+@pytest.mark.parametrize("users", [90, 300])
+def test_histories_without_kinds_show_none(users: int) -> None:
+    """All users go on alike: nobody is put into a kind, and the lesson is silent."""
+    alike = histories(np.zeros(users, dtype=np.int64), 30, np.random.default_rng(0))
+    assert kinds_of_users(alike, 0) == pytest.approx(1 / 8)
+    learner = KindsLearner(controller=False)
+    learner.study(alike, 0)
+    assert learner.certainty.numpy() == pytest.approx(0, abs=1e-6)
+
+
+def test_a_user_without_history_may_be_of_any_kind() -> None:
+    nothing = TrainingSet(np.array([0, 0]), np.zeros(0, dtype=np.int64), np.ones(1, dtype=np.int64), ITEMS)
+    assert kinds_of_users(nothing, 0, kinds=4).tolist() == [[0.25] * 4]
+    one = TrainingSet(np.array([0, 0, 3]), np.array([1, 2, 3]), np.ones(2, dtype=np.int64), ITEMS)
+    assert kinds_of_users(one, 0, kinds=4)[0] == pytest.approx(0.25)
+
+
+def test_a_changed_history_ends_with_its_own_items() -> None:
+    """Row r holds items 100 r + 1, 2, ...: what a changed one begins with is the row before's, at the same places."""
+    size, lengths = 8, torch.tensor([8, 5, 8, 3] * 50)
+    rows = torch.arange(1, size + 1) + 100 * torch.arange(len(lengths))[:, None]
+    history = torch.where(torch.arange(size) < lengths[:, None], rows, 0)
+    changed = change_interest(history, lengths, 0.5, torch.Generator().manual_seed(1))
+    assert torch.equal(change_interest(history, lengths, 0.0, torch.Generator()), history)
+    last = (lengths - 1)[:, None]
+    assert torch.equal(changed.gather(1, last), history.gather(1, last))
+    other = changed != history
+    assert torch.equal(changed[other], history.roll(1, 0)[other])
+    assert (other.any(dim=1).float().mean() - 0.5).abs() < 0.15  # a row may keep all of its items by chance
+    assert (other == (other.long().cummin(dim=1).values == 1)).all()  # the older part only, as one piece
+    assert not other[torch.arange(size) >= lengths[:, None]].any()
+
+
+def test_the_lesson_is_the_cross_entropy_of_the_kinds_weighted_by_certainty() -> None:
+    learner = KindsLearner(controller=False)
+    learner.chances = torch.tensor([[1.0] + [0.0] * 7, [0.5, 0.5] + [0.0] * 6, [0.125] * 8])
+    learner.certainty = torch.tensor([1.0, 2 / 3, 0.0])  # of log 8, log 2 is a third
+    data = TrainingSet(
+        np.array([0, 2, 4, 6]), np.array([1, 2, 3, 4, 5, 6]), np.array([7, 8, 9], dtype=np.int64), num_items=9
+    )
+    cutter = WindowCutter(data, context=2, history_length=4, targets="session", batch=8, seed=0)
+    batch, users = next(cutter.validation(8))
+    assert batch.users is not None
+    assert batch.users.tolist() == users.tolist() == [0, 1, 2]
+    latent = torch.zeros(3, 64)
+    latent[1, 0] = 0.5  # times 4 is a logit of 2
+    most = math.exp(2) + 7
+    expected = (math.log(8) + 2 / 3 * (0.5 * (math.log(most) - 2) + 0.5 * math.log(most))) / 3
+    assert float(learner.lesson(latent, batch)) == pytest.approx(expected, rel=1e-5)
+    twice = learner.lesson(torch.cat([latent, latent]), batch)  # Forward-OFA+ runs every window twice
+    assert float(twice) == pytest.approx(expected, rel=1e-5)
+
+
+def test_certainty_is_one_less_the_share_of_the_largest_entropy() -> None:
+    learner = KindsLearner(controller=False)
+    rng = np.random.default_rng(0)
+    data = histories(rng.integers(3, size=60), 30, rng)
+    learner.study(data, 0)
+    chances = learner.chances.double().numpy()
+    entropy = -np.sum(np.where(chances > 0, chances * np.log(np.maximum(chances, 1e-300)), 0), axis=1)
+    assert learner.certainty.numpy() == pytest.approx(1 - entropy / np.log(8), abs=1e-5)

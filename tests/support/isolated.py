@@ -1,0 +1,431 @@
+"""Runs on machines that share nothing (:mod:`tests.support.machines`), and what becomes of them when a part dies.
+
+    python -m tests.support.isolated                      # all cases; minutes each
+    python -m tests.support.isolated raylets dead-actor   # these
+
+One line a case: what was done, and whether the rows are those of the in-process run in every column. The exit status is
+1 if one of them is not as :data:`CASES` says. Needs Linux and root.
+"""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+import tomli_w
+
+from clients.app import app
+from sim.backends.inprocess import InProcessGrid
+from sim.backends.keys import write_certificates, write_node_key
+from sim.backends.processes import import_path
+from sim.config import Config
+from sim.experiment import execute
+from tests.support.machines import HERE, Machine, machines, possible, stop, wait_until
+from tests.support.runs import sessions, without_report, write_csv
+from tests.support.same_rows import differences
+
+POLICY = "drift:0.1"
+"""DeviceRec remembers nothing all the same."""
+BIN = Path(sys.executable).parent
+RAY_PORT, LINK_PORT = 6390, 8123
+WITHOUT_REPORT = """
+import sys, analysis
+from sim import run
+from sim.config import Config
+analysis.build_report = lambda folder: folder  # figures take longer than so small a run
+sys.exit(run.cli(run.main, str(Config.__doc__)))
+"""
+"""The main command."""
+
+
+def small(folder: Path, **options: object) -> Config:
+    """A run of a few device-sessions whose folder is ``folder / "run"``."""
+    return Config(
+        dataset=str(write_csv(folder / "data.csv")), devices=12, methods="devicerec,forward-ofa", references="none",
+        blocks=2, context=5, memory=8, epochs=1, sessions=3, session_length=4, quiet=True, out=folder / "run",
+        **options,  # type: ignore[arg-type]
+    ).absolute()  # fmt: skip
+
+
+def environment(**more: str) -> dict[str, str]:
+    """This process's environment, with Flower's commands and our code in the paths."""
+    return {
+        **{name: value for name, value in os.environ.items() if name not in ("SIM_DEVICE_DIR", "RAY_ADDRESS")},
+        "PYTHONPATH": import_path(),
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "OMP_NUM_THREADS": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+        **more,
+    }
+
+
+def reference(config: Config, folder: Path) -> pd.DataFrame:
+    """The rows of the in-process run."""
+    config = replace(config, backend="inprocess", superlink=None, supernodes=None, out=folder)
+    with pytest.MonkeyPatch.context() as patch:
+        without_report(patch)
+        execute(config, InProcessGrid(app, config.devices))
+    return sessions(folder)
+
+
+def command(config: Config, **options: str) -> list[str]:
+    """The main command with this configuration."""
+    out = [sys.executable, "-c", WITHOUT_REPORT]
+    for name, value in {**config.to_flat(), **options}.items():
+        out += [f"--{name}"] if value is True else [] if value is False else [f"--{name}", str(value)]
+    return out
+
+
+@contextmanager
+def started(words: list[str], log: Path, variables: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
+    """The command, in a session of its own; it and all that it has started end with the block."""
+    with log.open("ab") as file:
+        process = subprocess.Popen(words, env=variables, stdout=file, stderr=file, start_new_session=True)
+        try:
+            yield process
+        finally:
+            stop(process)
+
+
+def until_filed(config: Config, rounds: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Wait until the run has filed so many rounds; raises AssertionError if it ends before."""
+    parts = config.folder / "parts"
+    wait_until(lambda: len(list(parts.glob("*.parquet"))) >= rounds or process.poll() is not None)
+    assert process.poll() is None, log.read_text()[-3000:]
+
+
+def play(words: list[str], log: Path, variables: dict[str, str]) -> int:
+    """The command to its end; its exit status."""
+    with log.open("ab") as file:
+        return subprocess.run(words, env=variables, stdout=file, stderr=file, check=False).returncode
+
+
+def play_killed_and_again(config: Config, rounds: int, log: Path, variables: dict[str, str]) -> None:
+    """Start the command, SIGKILL it alone once it has filed so many rounds, and start it again to its end."""
+    with log.open("ab") as file:
+        first = subprocess.Popen(command(config), env=variables, stdout=file, stderr=file, start_new_session=True)
+        until_filed(config, rounds, first, log)
+        first.kill()
+        first.wait()
+    assert play(command(config), log, variables) == 0, log.read_text()[-3000:]
+
+
+def installed(disk: Path) -> int:
+    """Files in the depots below a folder."""
+    return len([path for path in disk.rglob("*.safetensors") if len(path.stem) == 64])
+
+
+# -- Ray ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A head here and a node on another machine, one processor each."""
+
+    address: str
+    here: Path
+    """What its processes here take for the folder of temporary files."""
+    there: Machine
+    raylet: "subprocess.Popen[bytes]"
+    """`ray start` on the other machine."""
+
+
+@contextmanager
+def ray_cluster(folder: Path) -> Iterator[Cluster]:
+    """Two raylets that share nothing but the network."""
+    here, heard, heard_there = folder / "here", folder / "head.log", folder / "there.log"
+    here.mkdir()
+    with (
+        machines(1) as (there,),
+        heard.open("ab") as log,
+        tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as sockets,  # whose paths must be short
+    ):
+        shared = ["--num-cpus=1", "--num-gpus=0", "--object-store-memory=200000000", "--block"]
+        head = ["ray", "start", "--head", f"--node-ip-address={HERE}", f"--port={RAY_PORT}"]
+        head += ["--include-dashboard=false", f"--temp-dir={sockets}"]
+        begin = partial(
+            subprocess.Popen, env=environment(TMPDIR=str(here)), stdout=log, stderr=log, start_new_session=True
+        )
+        process = _until_up(lambda: begin([*head, *shared]), heard)
+        try:
+            other = ["ray", "start", f"--address={HERE}:{RAY_PORT}", f"--node-ip-address={there.address}"]
+            raylet = _until_up(lambda: there.start([*other, *shared], heard_there, environment()), heard_there)
+            yield Cluster(f"{HERE}:{RAY_PORT}", here, there, raylet)
+        finally:
+            stop(process)
+
+
+def _until_up(begin: Callable[[], "subprocess.Popen[bytes]"], log: Path) -> "subprocess.Popen[bytes]":
+    """Start a node of Ray, again if it ends: on a busy machine it gives up after 30 seconds."""
+    for _ in range(5):
+        process = begin()
+        wait_until(lambda process=process: b"runtime started" in log.read_bytes() or process.poll() is not None)
+        if process.poll() is None:
+            return process
+        stop(process)
+    raise AssertionError(log.read_text()[-3000:])
+
+
+# -- SuperNodes --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Federation:
+    """A SuperLink here with TLS and authentication, and a SuperNode on each of other machines."""
+
+    home: Path
+    """Flower's, with the connection `three`."""
+    nodes: list[Machine]
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """For commands that use the connection."""
+        return environment(FLWR_HOME=str(self.home))
+
+    def runs(self) -> str:
+        """What `flwr list` says about the runs of the SuperLink."""
+        words = [str(BIN / "flwr"), "list", "--runs", "three"]
+        return subprocess.run(words, env=self.variables, check=False, capture_output=True, text=True).stdout
+
+
+@contextmanager
+def federation_of(count: int, folder: Path) -> Iterator[Federation]:
+    """So many SuperNodes, each with a key of its own, that share nothing but the network."""
+    home = folder / "home"
+    home.mkdir()
+    write_certificates(folder, HERE)
+    connection = {"address": f"{HERE}:{LINK_PORT}", "root-certificates": str(folder / "ca.crt")}
+    (home / "config.toml").write_text(tomli_w.dumps({"superlink": {"default": "three", "three": connection}}))
+    variables = environment(FLWR_HOME=str(home))
+    with machines(count) as nodes:
+        link = ["flower-superlink", "--enable-supernode-auth", "--host", HERE, "--port", str(LINK_PORT)]
+        link += ["--ssl-ca-certfile", str(folder / "ca.crt"), "--ssl-certfile", str(folder / "server.crt")]
+        link += ["--ssl-keyfile", str(folder / "server.key")]
+        with started(link, folder / "superlink.log", variables):
+            wait_until(lambda: _listens(LINK_PORT))
+            for number, node in enumerate(nodes):
+                public = write_node_key(folder / f"{number}.key")
+                words = ["flwr", "supernode", "register", str(public), "three"]
+                subprocess.run([BIN / words[0], *words[1:]], env=variables, check=True, capture_output=True)
+                start_supernode(node, folder, number)
+            yield Federation(home, nodes)
+
+
+def start_supernode(node: Machine, folder: Path, number: int) -> "subprocess.Popen[bytes]":
+    """Start the SuperNode of a machine, which gets its key and the authority's certificate."""
+    keys = {name: (folder / name).read_text() for name in ("ca.crt", f"{number}.key")}
+    brought = " && ".join(f"printf '%s' \"$K{k}\" > {name}" for k, name in enumerate(keys))
+    start = (
+        f"{brought} && exec flower-supernode --root-certificates ca.crt --superlink {HERE}:{LINK_PORT} "
+        f"--auth-supernode-private-key {number}.key --node-config 'device-dir=\"/tmp/devices\"'"
+    )
+    own = environment(**{f"K{k}": text for k, text in enumerate(keys.values())})
+    return node.start(["sh", "-c", start], folder / f"node-{number}.log", own)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as attempt:
+        return attempt.connect_ex((HERE, port)) == 0
+
+
+# -- cases -------------------------------------------------------------------------------------------------------------
+
+
+def same_as_reference(config: Config, folder: Path) -> str:
+    """What tells the rows of the run from those of the in-process run; raises AssertionError unless nothing does."""
+    rows, expected = sessions(config.folder), reference(config, folder / "inprocess")
+    assert rows.equals(expected), "\n".join(differences(expected, rows))
+    return f"{len(rows)} rows of {len(rows.columns)} columns equal, status {rows['status'].unique().tolist()}"
+
+
+def last_line(log: Path) -> str:
+    """The last line that a command has printed."""
+    return ([line for line in log.read_text(errors="replace").splitlines() if line.strip()] or [""])[-1]
+
+
+def raylets(folder: Path, **options: object) -> str:
+    """Two raylets that share nothing; the run is killed once it has filed two rounds, and started again."""
+    config = small(folder, backend="ray", **options)
+    with ray_cluster(folder) as cluster:
+        variables = environment(RAY_ADDRESS=cluster.address)
+        play_killed_and_again(config, 4, folder / "out", variables)
+        files = installed(cluster.there.disk() / "tmp"), installed(cluster.here)
+        assert files == (2, 2), f"files installed there and here: {files}"
+    return same_as_reference(config, folder)
+
+
+def loopback(folder: Path, **options: object) -> str:
+    """A SuperLink and two SuperNodes that the command starts; killed once it has filed a round, and started again."""
+    config = small(folder, backend="deployment", supernodes=2, **options)
+    config = replace(config, methods="forward-ofa", sessions=2)
+    play_killed_and_again(config, 1, folder / "out", environment())
+    return same_as_reference(config, folder)
+
+
+def supernodes(folder: Path, **options: object) -> str:
+    """Three SuperNodes that share nothing, with TLS and authentication; killed after a round, and started again."""
+    config = small(folder, backend="deployment", superlink="three", supernodes=3, **options)
+    config = replace(config, methods="forward-ofa", sessions=2)
+    with federation_of(3, folder) as federation:
+        play_killed_and_again(config, 1, folder / "out", federation.variables)
+        files = [installed(node.disk() / "tmp" / "devices") for node in federation.nodes]
+        assert files == [1, 1, 1], f"files installed: {files}"
+        return f"{same_as_reference(config, folder)}; {_statuses(federation)}"
+
+
+def _statuses(federation: Federation) -> str:
+    found = re.findall(r"(finished:\w+|running|pending|starting)", federation.runs())
+    return f"runs on the SuperLink: {found}"
+
+
+def actors() -> list[psutil.Process]:
+    """The processes of Ray that run devices, on whichever of these machines."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if "ClientAppActor" in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def until_busy(found: Callable[[], list[psutil.Process]], process: "subprocess.Popen[bytes]") -> psutil.Process:
+    """The first of these processes that computes."""
+    while process.poll() is None:
+        for one in found():
+            try:
+                before = sum(one.cpu_times()[:2])
+                time.sleep(0.1)
+                if sum(one.cpu_times()[:2]) > before:
+                    return one
+            except psutil.Error:
+                continue
+    raise AssertionError("the run has ended before a process was seen that computes")
+
+
+def dead_actor(folder: Path) -> str:
+    """A process of Ray that runs devices is killed while it computes."""
+    config = replace(small(folder, backend="ray"), methods="finetune", devices=15, sessions=6)
+    log = folder / "out"
+    with started(command(config), log, environment()) as process:
+        until_filed(config, 1, process, log)
+        victim = until_busy(actors, process)
+        victim.kill()
+        began = time.monotonic()
+        status = process.wait()
+        took = time.monotonic() - began
+    told = f"exit status {status} {took:.0f} s later: {last_line(log)}"
+    if status:
+        assert status == 2, told
+        assert play(command(config), log, environment()) == 0, last_line(log)
+    return f"{told}; {same_as_reference(config, folder)}"
+
+
+def dead_raylet(folder: Path) -> str:
+    """All of Ray on the other machine is killed in a round."""
+    config = replace(small(folder, backend="ray"), methods="finetune", devices=15, sessions=6)
+    log = folder / "out"
+    with ray_cluster(folder) as cluster:
+        variables = environment(RAY_ADDRESS=cluster.address)
+        with started(command(config), log, variables) as process:
+            until_filed(config, 1, process, log)
+            stop(cluster.raylet)
+            began = time.monotonic()
+            status = process.wait()
+            took = time.monotonic() - began
+        told = f"exit status {status} {took:.0f} s later: {last_line(log)}"
+        if status:
+            assert status == 2, told
+            assert play(command(config), log, variables) == 0, last_line(log)
+        return f"{told}; {same_as_reference(config, folder)}"
+
+
+def dead_supernode(folder: Path) -> str:
+    """A SuperNode is killed in a round; after the stop it starts again with its key, and the run goes on."""
+    config = small(folder, backend="deployment", superlink="three", supernodes=3)
+    config = replace(config, methods="forward-ofa", sessions=2)
+    log = folder / "out"
+    with federation_of(3, folder) as federation:
+        with started(command(config), log, federation.variables) as process:
+            until_filed(config, 1, process, log)
+            stop(federation.nodes[1].processes[-1])
+            began = time.monotonic()
+            status = process.wait()
+            took = time.monotonic() - began
+        told = f"exit status {status} {took:.0f} s later: {last_line(log)}"
+        assert status == 2, told
+        start_supernode(federation.nodes[1], folder, 1)
+        assert play(command(config), log, federation.variables) == 0, last_line(log)
+        return f"{told}; {same_as_reference(config, folder)}"
+
+
+def interrupted(folder: Path) -> str:
+    """Ctrl-C ends the run on the SuperLink, too; the same command continues."""
+    config = small(folder, backend="deployment", superlink="three", supernodes=2)
+    config = replace(config, methods="devicerec", sessions=2)
+    log = folder / "out"
+    with federation_of(2, folder) as federation:
+        with started(command(config), log, federation.variables) as process:
+            until_filed(config, 1, process, log)
+            process.send_signal(signal.SIGINT)
+            began = time.monotonic()
+            status = process.wait()
+            took = time.monotonic() - began
+        told = f"exit status {status} {took:.0f} s later; {_statuses(federation)}"
+        assert status == 130, told
+        assert "running" not in told, told
+        assert play(command(config), log, federation.variables) == 0, last_line(log)
+        return f"{told}; {same_as_reference(config, folder)}"
+
+
+CASES: dict[str, Callable[[Path], str]] = {
+    "raylets": raylets,
+    "raylets-policy": partial(raylets, policy=POLICY),
+    "loopback": loopback,
+    "loopback-policy": partial(loopback, policy=POLICY),
+    "supernodes": supernodes,
+    "supernodes-policy": partial(supernodes, policy=POLICY),
+    "dead-actor": dead_actor,
+    "dead-raylet": dead_raylet,
+    "dead-supernode": dead_supernode,
+    "interrupted": interrupted,
+}
+
+
+def main(names: list[str]) -> int:
+    """Run these cases, or all; the exit status."""
+    if unknown := [name for name in names if name not in CASES]:
+        sys.exit(f"there is no case {unknown[0]}; choose from {', '.join(CASES)}")
+    if not possible():
+        sys.exit("network and mount namespaces need Linux and root")
+    wrong = 0
+    for name in names or list(CASES):
+        folder = Path(tempfile.mkdtemp(prefix=f"isolated-{name}-"))
+        os.environ["SIM_CACHE_DIR"] = str(folder / "cache")
+        began = time.monotonic()
+        try:
+            told = CASES[name](folder)
+        except AssertionError as error:
+            wrong, told = wrong + 1, f"WRONG (see {folder}): {error}"
+        print(f"{name}, {time.monotonic() - began:.0f} s: {told}", flush=True)
+    return int(wrong > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
