@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Generic, TypeVar
+from typing import Generic, NoReturn, TypeVar
 
 import torch
 
@@ -124,7 +124,7 @@ class Workers(Generic[Task, Result]):
         found: Result = result
         return found
 
-    def _died(self, worker: int) -> None:
+    def _died(self, worker: int) -> NoReturn:
         process = self._processes[worker]
         process.join(_PATIENCE)
         raise UserError(
