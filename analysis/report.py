@@ -23,7 +23,7 @@ def build_report(run_folder: str | Path) -> Path:
     from analysis.drift import around
     from analysis.page import render
     from analysis.run import load
-    from analysis.sections import case_study, data_facts, failures, results
+    from analysis.sections import case_study, data_facts, failures, privacy, results
     from analysis.text import plural
     from analysis.tiers import tier_table
     from core import atomic
@@ -36,7 +36,7 @@ def build_report(run_folder: str | Path) -> Path:
     sections = [
         results.section(run),
         *figures.sections(run, figures.collect(run), run.path / "figures"),
-        *(found for one in (failures, case_study, data_facts) if (found := one.section(run)) is not None),
+        *(found for one in (failures, case_study, privacy, data_facts) if (found := one.section(run)) is not None),
     ]
     name = run.path.name
     commands = {

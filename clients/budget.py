@@ -101,8 +101,9 @@ class Budget:
         """The most blocks of its own the device can run if it has them already, or :data:`NOTHING_FITS`."""
         return next((k for k in _downwards(installed) if self.fits(_own(installed, context, k))), NOTHING_FITS)
 
-    def blocks_to_fetch(self, installed: Installed, context: int, items: int) -> int:
-        """The most blocks it can ask for and run, ``items`` being what the extractors read; or :data:`NOTHING_FITS`."""
+    def blocks_to_fetch(self, installed: Installed, context: int, items: int, latent_bits: int = 32 * DIM) -> int:
+        """The most blocks it can ask for and run, ``items`` being what the extractors read and ``latent_bits`` what the
+        latent interest takes on its way; or :data:`NOTHING_FITS`."""
         part = installed.part
         path, each = 8 * -(-part.backbone.blocks // 8), installed.coding.bits
         for blocks in _downwards(installed):
@@ -113,7 +114,7 @@ class Budget:
                 once=part.request_macs(items),
                 update_bits=update,
                 bits_down=update + path,
-                bits_up=32 * DIM + path,
+                bits_up=latent_bits + path,
             ):
                 return blocks
         return NOTHING_FITS

@@ -100,6 +100,14 @@ EVALUATION_FIELDS = (
 )
 """Down: what the simulator measures beside the ranks among all candidates."""
 
+UPLOAD_FIELDS = (
+    Field("latent", bool, "whether the latent interest is sent"),
+    Field("clip", float, "largest norm of it; 0: it is not clipped", high=1e30),
+    Field("noise", float, "standard deviation of the noise on each of its numbers, in multiples of that", high=1e30),
+    Field("bits", int, "of each of its numbers on its way", 4, 32),
+)
+"""Down: in which form the device sends its latent interest."""
+
 REQUEST_FIELDS = (Field("macs", int, "multiply-accumulates of the extractors and of deciding"),)
 """Up, with a request, and all there is without one."""
 PROBE_FIELD = Field("probe", int, "1: no request of the device, but one that the simulator makes to compare", 1, 1)

@@ -5,14 +5,16 @@ record                 kind            content
 =====================  ==============  ==========================================================================
 ``model`` (down)       ConfigRecord    with which model to play: the digest of the file that is installed, and its sizes
 ``session`` (down)     ConfigRecord    which session of which device to play (:mod:`clients.session_config`); this and
-                                       the next four are the simulation's: it adds them, the cloud never reads them
+                                       the next five are the simulation's: it adds them, the cloud never reads them
 ``stream`` (down)      ArrayRecord     ``past`` and ``now``: the device's items before and in that session
 ``budget`` (down)      ConfigRecord    what the device can afford today (:mod:`clients.budget`)
 ``policy`` (down)      ConfigRecord    by what the device decides whether to ask (:mod:`clients.decision`)
 ``evaluation`` (down)  ConfigRecord    what the simulator measures besides (:mod:`clients.evaluation`)
-``request`` (up)       ArrayRecord     ``path``: the blocks of the path, one bit each; ``latent``: 64 float32
+``upload`` (down)      ConfigRecord    in which form it sends its latent interest (:mod:`clients.upload`)
+``request`` (up)       ArrayRecord     ``path``: the blocks of the path, one bit each; ``latent``: 64 float32, or what
+                                       a defence leaves of them
 ``network`` (down)     ArrayRecord     ``path``, and of each block in it what :mod:`models.coding` says: ``block.k``,
-                                       float32 weights, or in the precision of the device
+                                        float32 weights, or in the precision of the device
 ``install`` (down)     ArrayRecord     files to install (:mod:`clients.depot`), each by its digest: uint8
 ``measured`` (up)      MetricRecord    the device's own measurements, numbers only
 ``missing`` (up)       ConfigRecord    in place of an answer: what is not installed on the device's machine
@@ -47,7 +49,7 @@ from clients.fields import (
     check_digest,
     shown,
 )
-from models.backbones.base import DIM
+from clients.upload import PLAIN, UploadForm, read_latent
 from models.coding import BLOCK, Coding
 
 MODEL, REQUEST, NETWORK, MEASURED, REFUSED = "model", "request", "network", "measured", "refused"
@@ -112,7 +114,7 @@ class DeviceRequest:
     path: np.ndarray
     """``(L,)`` bool."""
     latent: np.ndarray
-    """``(64,)`` float32."""
+    """``(64,)`` float32; ``(0,)`` where the path alone was sent."""
     macs: int
     bits: int
     """Size of its arrays."""
@@ -142,19 +144,25 @@ class RequestRules:
     """What the extractors and the decision may take; None: anything."""
     macs_unasked: Collection[int] | None = None
     """What deciding to ask for nothing may take, likewise."""
+    upload: UploadForm = PLAIN
+    """In which form the latent interest comes."""
     probes: bool = False
     """Whether the simulator compares, so that it makes requests in the name of devices that do not ask."""
 
 
-def pack_request(path: np.ndarray, latent: np.ndarray, macs: int) -> dict[str, ArrayRecord | MetricRecord]:
-    """The records of a request: ``path`` ``(L,)`` bool, ``latent`` ``(64,)``."""
-    arrays = {"path": _packed(np.packbits(path, bitorder="little")), "latent": _packed(latent.astype(np.float32))}
+def pack_request(
+    path: np.ndarray, latent: np.ndarray, macs: int, form: UploadForm = PLAIN
+) -> dict[str, ArrayRecord | MetricRecord]:
+    """The records of a request: ``path`` ``(L,)`` bool, ``latent`` ``(64,)`` as the device gives it away."""
+    arrays = {"path": _packed(np.packbits(path, bitorder="little")), **form.pack(latent)}
     return {REQUEST: ArrayRecord(arrays), MEASURED: MetricRecord({"macs": macs})}
 
 
-def pack_probe(path: np.ndarray, latent: np.ndarray, macs: int) -> dict[str, ArrayRecord | MetricRecord]:
+def pack_probe(
+    path: np.ndarray, latent: np.ndarray, macs: int, form: UploadForm = PLAIN
+) -> dict[str, ArrayRecord | MetricRecord]:
     """A request that the simulator makes in the name of a device that asks for nothing; ``macs`` as of a decline."""
-    return {**pack_request(path, latent, macs), MEASURED: MetricRecord({"macs": macs, PROBE: 1})}
+    return {**pack_request(path, latent, macs, form), MEASURED: MetricRecord({"macs": macs, PROBE: 1})}
 
 
 def pack_decline(macs: int = 0) -> dict[str, MetricRecord]:
@@ -211,13 +219,14 @@ def read_request(reply: Message, rules: RequestRules) -> DeviceRequest | Decline
         return Decline(macs)
     _only(content, {REQUEST, MEASURED})
     arrays = content[REQUEST]
-    if not isinstance(arrays, ArrayRecord) or set(arrays) != {"path", "latent"}:
-        raise BadMessage(f"'{REQUEST}' must hold exactly the arrays path and latent")
+    if not isinstance(arrays, ArrayRecord) or set(arrays) != {"path", *rules.upload.arrays}:
+        names = " and ".join(["path", *sorted(rules.upload.arrays)])
+        raise BadMessage(f"'{REQUEST}' must hold exactly the arrays {names}")
     path = _path(arrays, rules.blocks)
     if rules.everything and not path.all():
         raise BadMessage(f"path leaves out blocks; the model knows networks of all {rules.blocks} alone")
-    latent = _array(arrays, "latent", np.dtype(np.float32), (DIM,))
-    if (largest := float(np.abs(latent).max())) > rules.latent:
+    latent = read_latent(arrays, rules.upload, _array)
+    if (largest := float(np.abs(latent).max(initial=0))) > rules.latent:
         raise BadMessage(f"latent holds {largest:g}, expected at most {rules.latent:g}")
     probe = isinstance(content[MEASURED], MetricRecord) and PROBE in content[MEASURED]
     if probe and not rules.probes:

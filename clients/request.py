@@ -20,8 +20,8 @@ def ask(batch: DeviceBatch, redraw: Redraw | None = None) -> list[Message]:
     part, (history, lengths) = batch.part, batch.history
     most = torch.tensor(
         [
-            budget.blocks_to_fetch(batch.installed, batch.context, length)
-            for budget, length in zip(batch.budgets, lengths.tolist(), strict=True)
+            budget.blocks_to_fetch(batch.installed, batch.context, length, config.upload.latent_bits)
+            for budget, length, config in zip(batch.budgets, lengths.tolist(), batch.configs, strict=True)
         ]
     )
     affordable = most >= (0 if part.controller is not None else batch.blocks)
@@ -35,13 +35,15 @@ def ask(batch: DeviceBatch, redraw: Redraw | None = None) -> list[Message]:
     paths, latents = wanted.path.numpy(), wanted.latent.numpy()
     records: list[Records] = []
     for row, policy in enumerate(batch.policies):
-        macs = part.request_macs(int(lengths[row]))
-        asks = policy is None or decide(policy, batch.configs[row].session, latents[row])
+        config, macs = batch.configs[row], part.request_macs(int(lengths[row]))
+        form = config.upload
+        asks = policy is None or decide(policy, config.session, latents[row])
         deciding = 0 if policy is None else policy.config.decision_macs(0 if asks else macs)
         answer: Records = pack_decline(deciding)
+        given = form.protected(latents[row], config.seed, config.device, config.session)
         if affordable[row] and asks:
-            answer = pack_request(paths[row], latents[row], macs + deciding)
+            answer = pack_request(paths[row], given, macs + deciding, form)
         elif affordable[row] and policy is not None and policy.config.compare:
-            answer = pack_probe(paths[row], latents[row], deciding)
+            answer = pack_probe(paths[row], given, deciding, form)
         records.append(answer)
     return batch.replies(records)

@@ -13,9 +13,10 @@ from clients.decision import POLICY, PolicyConfig
 from clients.evaluation import EVALUATION, Evaluation
 from clients.fields import SESSION_FIELDS, BadMessage, check
 from clients.stream import STREAM, TYPES, pack_stream, pack_types, read_types
+from clients.upload import PLAIN, UPLOAD, UploadForm
 
 SESSION = "session"
-SIMULATED = frozenset({SESSION, STREAM, TYPES, BUDGET, POLICY, EVALUATION})
+SIMULATED = frozenset({SESSION, STREAM, TYPES, BUDGET, POLICY, EVALUATION, UPLOAD})
 """The records of a session config."""
 
 
@@ -37,6 +38,8 @@ class SessionConfig:
     """By what it decides whether to adapt; None: it always does, and remembers nothing."""
     evaluation: Evaluation = field(default_factory=Evaluation)
     """What the simulator measures besides."""
+    upload: UploadForm = PLAIN
+    """In which form it sends its latent interest."""
 
     def records(self) -> dict[str, ArrayRecord | ConfigRecord]:
         """As it travels from the simulation to the device."""
@@ -51,6 +54,8 @@ class SessionConfig:
             records[TYPES] = pack_types(self.types)
         if self.policy is not None:
             records[POLICY] = self.policy.record()
+        if self.upload != PLAIN:
+            records[UPLOAD] = self.upload.record()
         return records
 
     @staticmethod
@@ -65,4 +70,5 @@ class SessionConfig:
             budget=Budget.of(message),
             policy=PolicyConfig.of(message),
             evaluation=Evaluation.of(message),
+            upload=UploadForm.of(message),
         )

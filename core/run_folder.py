@@ -23,6 +23,8 @@ from core.errors import Damaged, UserError
 CONFIG, SESSIONS, CHECKSUM, PARTS, WORLD = "config.toml", "sessions.parquet", "sessions.sha256", "parts", "world"
 NODES = "nodes"
 """Folder, below that of the world, of the SuperNodes that a command starts on this machine: one for each."""
+UPLOADS = "uploads.parquet"
+"""What requests told the cloud, where the run keeps it."""
 COVERAGE = "coverage.csv"
 """The file that counts the items recommended for each seed and method."""
 
@@ -31,6 +33,8 @@ _LEFT = re.compile(rf"{WORLD}|run\.log|{re.escape(locks.LOCK)}|{re.escape(locks.
 again."""
 _SEAL = re.compile(r"# sha256 of the lines below: ([0-9a-f]{64})\n")
 _AGAIN = "start the run's command again"
+PLAIN_UPLOADS = {"upload": "latent", "latent_clip": None, "latent_noise": None, "latent_bits": "32"}
+"""The options by which devices alter what they send, with the values that leave it as it is."""
 WORLD_FIX = f"delete the folder and {_AGAIN}, which writes it again"
 """What the user can do about devices' interactions that are damaged."""
 
@@ -167,9 +171,50 @@ class RunFolder:
         parts = [self.read_part(s, m, r) for s in seeds for m in methods for r in range(1, rounds + 1)]
         return pd.concat(parts, ignore_index=True)
 
-    def _facts(self, seed: int, method: str, server_round: int) -> dict[str, str]:
+    # -- what requests told the cloud --------------------------------------------------------------------------------
+
+    def save_uploads(self, seed: int, method: str, server_round: int, rows: pd.DataFrame) -> None:
+        """Write what the requests of one round told, beside its part."""
+        facts = self._facts(seed, method, server_round, "uploads of a round")
+        atomic.write(self._uploads_part(seed, method, server_round), sealed.pack_rows(rows, facts))
+
+    def has_uploads(self, seed: int, method: str, server_round: int, say: Callable[[str], None]) -> bool:
+        """Whether those of a round that has been played are there; if not, a line to ``say``."""
+        try:
+            self._read_uploads(seed, method, server_round)
+            return True
+        except Damaged as error:
+            say(f"{reason(error)}; round {server_round} of {method} is played again")
+            return False
+
+    def finish_uploads(self, seeds: list[int], methods: list[str], rounds: int) -> None:
+        """Write ``uploads.parquet`` from those of all rounds; :meth:`finish` is still to come."""
+        parts = [self._read_uploads(s, m, r) for s in seeds for m in methods for r in range(1, rounds + 1)]
+        rows = pd.concat(parts, ignore_index=True)
+        atomic.write(self.path / UPLOADS, sealed.pack_rows(rows, {"kind": "uploads", "run": self.identity}))
+
+    def uploads(self) -> pd.DataFrame:
+        """What the requests of the finished run told the cloud; see :data:`core.schema.UPLOADS`.
+
+        Raises :class:`UserError` if it kept nothing.
+        """
+        if not (self.path / UPLOADS).is_file():
+            raise UserError(f"{self.path} holds no {UPLOADS}: play it with --uploads into another folder")
+        fix = "play the run again into an empty folder"
+        return sealed.read_rows(self.path / UPLOADS, {"kind": "uploads", "run": self.identity}, fix)
+
+    def _uploads_part(self, seed: int, method: str, server_round: int) -> Path:
+        return self.part(seed, method, server_round).with_suffix(".uploads.parquet")
+
+    def _read_uploads(self, seed: int, method: str, server_round: int) -> pd.DataFrame:
+        facts = self._facts(seed, method, server_round, "uploads of a round")
+        return sealed.read_rows(
+            self._uploads_part(seed, method, server_round), facts, f"{_AGAIN}, which plays it again"
+        )
+
+    def _facts(self, seed: int, method: str, server_round: int, kind: str = "rows of a round") -> dict[str, str]:
         return {
-            "kind": "rows of a round",
+            "kind": kind,
             "run": self.identity,
             "seed": str(seed),
             "method": method,
@@ -229,6 +274,20 @@ def of_one_model(options: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The same options; raises :class:`UserError` for a run whose cloud trained again, where one model is needed."""
     if options.get("retrain"):
         raise UserError(f"{folder} was played with --retrain, by many versions of each model; play it without")
+    return options
+
+
+def as_extracted(options: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The same options; raises :class:`UserError` for a run whose devices altered what they sent, so that their
+    networks do not follow from their items alone."""
+    altered = [
+        f"--{name.replace('_', '-')}" for name, plain in PLAIN_UPLOADS.items() if options.get(name, plain) != plain
+    ]
+    if altered:
+        raise UserError(
+            f"{folder} was played with {' '.join(altered)}: its networks are made from altered requests, "
+            "and are not made again; play it without"
+        )
     return options
 
 

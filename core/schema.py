@@ -143,6 +143,27 @@ SESSIONS = (
 )  # fmt: skip
 """The columns of ``sessions.parquet``, in this order: it has one row per seed, method, device and session."""
 
+LATENT = tuple(f"latent_{k}" for k in range(64))
+"""The columns of a latent interest."""
+
+UPLOADS = (
+    Column("seed", "int64", _NUMBER, "seed of training and of the devices' draws"),
+    Column("device", "int32", _NUMBER, "number of the device, from 0"),
+    Column("method", "text", "text", "name of the method, as on the command line"),
+    Column("session", "int32", _NUMBER, "number of the session, from 0"),
+    Column("past", "int64", _COUNT, "interactions of the device before the session: when it asked"),
+    Column("path", "int64", _MASK, "the path that it asked for; bit 0 is the first block"),
+    *(
+        Column(
+            name, "float32", _NUMBER, "of the latent interest as the cloud read it; NaN where none was sent",
+            missing=True, signed=True,
+        )
+        for name in LATENT
+    ),
+)  # fmt: skip
+"""The columns of ``uploads.parquet`` (``--uploads``): a row per seed, method and request that arrived, in the order of
+rounds. They are no table of :data:`FILES`, whose columns have a line each in the documents."""
+
 SUMMARY = (
     Column("method", "text", "text", "name of the method"),
     Column("devices", "int64", _COUNT, "devices that played"),
@@ -389,6 +410,36 @@ POLICIES = (
 )  # fmt: skip
 """Of a comparison's ``policies.csv``: one row per setting and method that adapts."""
 
+PRIVACY = (
+    Column("run", "text", "text", "name of the run folder"),
+    Column("method", "text", "text", "name of the method"),
+    Column("defence", "text", "text", "what devices do against an attacker"),
+    Column("protocol", "text", "text", "of the run; the cloud knows the histories, the secret is the live stream"),
+    Column(
+        "measure", "text", "text",
+        "recall@1, @10, @50: of the new items among the last 1, 10, 50 live interactions, the share in a list as long; "
+        "membership, membership_matched: AUC of the new live items against all others, and against those of about the "
+        "same popularity, at a device's last request; hit@10, ndcg@10: of the next item; gender, age (below 35): AUC",
+    ),
+    Column(
+        "attack", "text", "text",
+        "popularity, cooccurrence (with the known history), history (the attacker without requests); upload (with one "
+        "request), uploads (with all so far); items (the items themselves are sent)",
+    ),
+    Column("value", "float64", _SHARE, "what the attack reaches, mean over attackers"),
+    Column("low", "float64", _SHARE, "lower end of its 95 % bootstrap interval over devices", missing=True),
+    Column("high", "float64", _SHARE, "upper end of its interval", missing=True),
+    Column("sd", "float64", _SHARE, "standard deviation over attackers; NaN of one", missing=True),
+    Column("attackers", "int64", _COUNT, "attackers, each trained with a seed of its own, times the seeds of the run"),
+    Column("devices", "int64", _COUNT, "devices of the run"),
+    Column("requests", "int64", _COUNT, "requests that arrived, over all seeds"),
+    Column("quality", "float64", _SHARE, "NDCG@10 of the method in this run"),
+    Column("bits_up", "float64", "bit", "bits of a request, mean"),
+    Column("epsilon_session", "float64", _NUMBER, "of the latent interest of one session, delta 1e-5", infinite=True),
+    Column("epsilon_run", "float64", _NUMBER, "of all requests of the device that made most", infinite=True),
+)  # fmt: skip
+"""Of ``privacy.csv``: what requests give away, one row per method, measure and attack."""
+
 FILES = {
     "sessions.parquet": SESSIONS,
     "summary.csv": SUMMARY,
@@ -399,6 +450,7 @@ FILES = {
     "paired.csv": PAIRED,
     "around.csv": CHANGE,
     "policies.csv": POLICIES,
+    "privacy.csv": PRIVACY,
 }
 """The columns of the tables of a run and of a comparison, by file."""
 

@@ -68,7 +68,7 @@ from torch import Tensor
 
 from clients import inference
 from clients.local_data import SessionEvents, Storage, recent, session_events
-from core.run_folder import RunFolder, finished_options, read_sessions
+from core.run_folder import RunFolder, as_extracted, finished_options, read_sessions
 from models.backbones.base import BlockWeights
 from models.checkpoint import Installed, check_model, load_device, load_mapper
 from models.device_part import DevicePart
@@ -110,7 +110,7 @@ def study(
     run: Path, devices: Sequence[int] | None = None, data_dir: Path | None = None, method: str = METHODS[0]
 ) -> Path:
     """Write the case study of a finished run; returns the file's path."""
-    options, folder = finished_options(run), RunFolder(run)
+    options, folder = as_extracted(finished_options(run), run), RunFolder(run)
     seed = int(options["seed"])
     if not model_path(folder, method, seed).exists():
         raise UserError(f"{run} has no model of {method} with seed {seed}; play it with --methods {method}")

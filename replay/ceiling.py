@@ -16,8 +16,6 @@ from pathlib import Path
 
 from core.cli import run as run_command
 
-METHODS = ("duet", "forward-ofa", "duet-plus", "forward-ofa-plus")
-
 
 def parser() -> argparse.ArgumentParser:
     """The options of the command."""
@@ -26,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     )
     found.add_argument("run", type=Path, help="folder of a finished run that played the method")
     found.add_argument(
-        "--method", action="append", choices=METHODS, help="may be repeated (default: those of them that the run has)"
+        "--method", action="append", help="may be repeated (default: all of the run whose cloud makes networks)"
     )
     found.add_argument(
         "--seed", action="append", type=int, help="may be repeated: which of the run's trainings (default: all)"
@@ -59,6 +57,8 @@ from core.errors import UserError
 from core.seeds import numpy_generator
 from replay import oracles
 from replay.counterfactual import PlayedSessions, chunks, partners
+from strategies.base import AdaptiveStrategy
+from strategies.registry import METHODS
 
 MEANINGS = {
     "own": "what its devices ask for",
@@ -101,6 +101,12 @@ def replay(run: Path, method: str, seed: int, sample: int, devices: int | None =
         frames.append(oracles.every_path(played, np.flatnonzero(np.isin(played.device_sessions[:, 0], some))))
     frames.append(oracles.tuned(played, some))
     return pd.concat(frames, ignore_index=True)
+
+
+def makes_networks(method: str) -> bool:
+    """Whether the cloud makes each device's network, by a model of the method's own."""
+    kind = METHODS.get(method)
+    return kind is not None and issubclass(kind, AdaptiveStrategy) and kind.cloud_model == method
 
 
 def compare(rows: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
@@ -173,9 +179,9 @@ def _run(given: argparse.Namespace) -> None:
             raise UserError(f"--{name} is {count}; it must be at least 1")
     run = load(given.run)
     seeds = given.seed or run.seeds
-    methods = given.method or [name for name in run.methods if name in METHODS]
+    methods = given.method or [name for name in run.methods if makes_networks(name)]
     if not methods:
-        raise UserError(f"{given.run} played no method that can be asked; play it with --methods {METHODS[-1]}")
+        raise UserError(f"{given.run} played no method whose cloud makes networks; play it with --methods duet-plus")
     base, tables, console = run.sessions[run.sessions["method"] == BASELINE], [], Console()
     for method in methods:
         rows = pd.concat(

@@ -25,7 +25,7 @@ from clients import inference
 from clients.local_data import Storage, recent, session_events
 from clients.measurements import path_bits
 from core.errors import UserError
-from core.run_folder import RunFolder, finished_options, of_one_model, read_sessions
+from core.run_folder import RunFolder, as_extracted, finished_options, of_one_model, read_sessions
 from core.seeds import numpy_generator
 from models.backbones.base import BlockWeights
 from models.checkpoint import check_model, load_device, load_mapper
@@ -45,7 +45,7 @@ class PlayedSessions:
         Raises :class:`UserError` if the run is not finished or does not hold the method's model, or if that makes no
         network for each device.
         """
-        options, folder = finished_options(run), RunFolder(run)
+        options, folder = as_extracted(finished_options(run), run), RunFolder(run)
         if version is None:
             options = of_one_model(options, run)
         model = model_path(folder, method, seed, version or 0)

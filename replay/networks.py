@@ -15,7 +15,7 @@ from torch import Tensor
 from clients import local_training
 from clients.local_data import SessionEvents, Storage, recent, session_events
 from core.errors import UserError
-from core.run_folder import RunFolder, read_config, read_sessions
+from core.run_folder import RunFolder, as_extracted, read_config, read_sessions
 from models.checkpoint import Installed, check_model, load_device, load_mapper
 from models.hypernetwork import generate
 from models.standalone import Standalone
@@ -89,6 +89,8 @@ def own_network(run: Path, device: int, session: int | None, method: str | None,
     check_model(file, method=models[method], seed=seed)
     RunFolder(run).check_world()
     storage, installed = Storage(run / "world"), load_device(file)
+    if installed.network is None:
+        as_extracted(options, run)
     path = [k for k in range(installed.part.backbone.blocks) if int(row["path"]) >> k & 1]
     memory = int(options["memory"])
     past = None if adapted is None else storage.before(device, adapted)

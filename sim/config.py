@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Literal, get_args, get_origin, get_type_hints
 
 import tomli_w
 import tyro
@@ -17,6 +17,9 @@ from core.errors import UserError, unknown
 from core.schema import ORACLES
 from sim.world.fingerprint import content, data_content
 from strategies.registry import METHODS
+
+if TYPE_CHECKING:
+    from clients.upload import UploadForm
 
 REFERENCES, OWN_REFERENCES = ("popular", "recent-popular", "cooccurrence"), ("own-recent", "own-frequent")
 """Methods without a network; those that rank what a device has seen need all items as candidates."""
@@ -101,6 +104,17 @@ class Config:
     compare_stale: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """measure every session of the methods that adapt with the network of the last adaptation and with a fresh one; the
     simulator's own measurement, at no cost to the devices"""
+    upload: Literal["latent", "path"] = "latent"
+    """what a request tells of the device beside its path: latent (the latent interest) or path (nothing; the cloud
+    makes the network from the mean interest of that path in the histories)"""
+    latent_clip: float | None = None
+    """devices scale a latent interest down to this norm before they send it"""
+    latent_noise: float | None = None
+    """devices add Gaussian noise to each of its numbers, of this standard deviation times --latent-clip"""
+    latent_bits: Literal["32", "8", "4"] = "32"
+    """bits of each number of a latent interest that is sent: 32, 8 or 4"""
+    uploads: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """keep what each request told the cloud in uploads.parquet of the folder, for python -m analysis.privacy"""
     backend: Literal["inprocess", "ray", "deployment"] = "inprocess"
     """inprocess, ray (Flower's Simulation Engine) or deployment (SuperLink and SuperNodes)"""
     supernodes: int | None = None
@@ -191,6 +205,14 @@ class Config:
                 f"--evaluate is '{self.evaluate}'; it must be full, or sampled:N with N from 1 to 1,000,000"
             )
         return int(count)
+
+    @property
+    def upload_form(self) -> "UploadForm":
+        """In which form devices send their latent interests."""
+        from clients.upload import UploadForm  # here, since --help needs no NumPy
+
+        clip, noise = self.latent_clip or 0.0, self.latent_noise or 0.0
+        return UploadForm(self.upload == "latent", clip, noise, int(self.latent_bits))
 
     @property
     def nodes(self) -> int | None:
@@ -298,6 +320,7 @@ class Config:
             if value is not None and value < 1:
                 raise UserError(f"--{option.replace('_', '-')} is {value}; it must be at least 1")
         self._check_policy()
+        self._check_upload()
         _ = self.sampled
         if self.columns is not None:
             from sim.data.columns import parse_option
@@ -320,6 +343,19 @@ class Config:
             if value is not None and value < 0:
                 raise UserError(f"--{option} is {value}; it must be at least 0")
         return self
+
+    def _check_upload(self) -> None:
+        for option in ("latent_clip", "latent_noise"):
+            value = getattr(self, option)
+            if value is not None and not value > 0:
+                raise UserError(f"--{option.replace('_', '-')} is {value}; it must be greater than 0")
+        if self.latent_noise is not None and self.latent_clip is None:
+            raise UserError("--latent-noise counts multiples of --latent-clip; give both")
+        altered = self.latent_clip is not None or self.latent_bits != "32"
+        if self.upload == "path" and altered:
+            raise UserError("--upload path sends no latent interest to clip or to put into bits; give one or the other")
+        if self.retrain is not None and (self.upload == "path" or self.latent_noise is not None):
+            raise UserError("--upload path and --latent-noise need one version of a model; leave out --retrain")
 
     def _check_policy(self) -> None:
         try:

@@ -63,7 +63,8 @@ def save_coverage(
 def _installed_bits(installed: Installed, computes: np.ndarray | None) -> int:
     if computes is None:
         return installed.bits
-    return round(sum(int((computes == bits).sum()) * installed.at(bits).bits for bits in BITS) / len(computes))
+    devices = {bits: int((computes == bits).sum()) for bits in BITS}
+    return round(sum(many * installed.at(bits).bits for bits, many in devices.items() if many) / len(computes))
 
 
 def clear_devices(run: RunFolder) -> None:

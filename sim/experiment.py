@@ -20,6 +20,7 @@ from core.errors import UserError
 from core.run_folder import RunFolder
 from core.seeds import numpy_generator
 from core.threads import one_thread
+from models.checkpoint import load_device
 from sim import data as datasets
 from sim.backends.messaging import register
 from sim.backends.population import Population
@@ -41,7 +42,8 @@ from sim.world.fleet import Fleet
 from sim.world.scenario import Scenario, load_scenario
 from sim.world.streams import SHORTEST, Streams, build_streams, eligible_users, fingerprint, save, split_instant
 from sim.world.versions import Versions, versions
-from strategies.base import DeviceSession
+from strategies.base import AdaptiveStrategy, DeviceSession, SessionStrategy
+from strategies.known_interests import KnownInterests
 from strategies.registry import METHODS
 from strategies.training.data import TrainingSet
 from strategies.training.loop import EpochRecord, keep_freed_memory
@@ -258,6 +260,8 @@ def execute(
             with one_thread():  # training takes as many as there are
                 play_all(config, run, world, device_sessions, population, display)
             rows = run.gather(config.seed_list, config.method_names, len(device_sessions))
+            if config.uploads:
+                run.finish_uploads(config.seed_list, config.method_names, len(device_sessions))
             save_coverage(run, rows, world.interactions.num_items, display.warn, bits)
             run.finish(rows)
             clear_devices(run)
@@ -292,6 +296,7 @@ def play_all(
                         for k in range(1, 1 if again is None else len(again))
                     ]
                     strategy = method(model, device_sessions, later)
+                    _teach_interests(strategy, config, world)
                     policy_setup = prepare_policy(
                         config,
                         run,
@@ -311,10 +316,26 @@ def play_all(
                         population,
                         run,
                         rows_of,
-                        Simulation(fleet, seed, policy_setup, evaluation, oracle=method.oracle),
+                        Simulation(
+                            fleet,
+                            seed,
+                            policy_setup,
+                            evaluation,
+                            oracle=method.oracle,
+                            upload=config.upload_form,
+                            keeps_uploads=config.uploads,
+                        ),
                         observers=[Interrupts(), work, *curves.playing(name, seed)],
                         say=display.warn,
                     )
+
+
+def _teach_interests(strategy: SessionStrategy, config: Config, world: World) -> None:
+    """Give the cloud what it knows of latent interests, where it has to estimate what devices do not send."""
+    form = config.upload_form
+    if isinstance(strategy, AdaptiveStrategy) and (form.noise or not form.latent):
+        part = load_device(strategy.model).part
+        strategy.known = KnownInterests(part, world.training, config.resolved_memory, form)
 
 
 def _records(log: pd.DataFrame) -> list[EpochRecord]:

@@ -84,6 +84,7 @@ def training_set(interactions: Interactions, streams: Streams, config: Config, u
         interactions.times[rows],
         None if types is None else types[rows],
         None if types is None else types[starts + history],
+        0 if types is None else int(types.max()),
     )
     if config.resolved_candidates == "unseen" and data.targets and not _new_items(data):
         raise UserError(

@@ -19,6 +19,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message
 from clients.evaluation import Evaluation
 from clients.messages import COMPARED, SAMPLED
 from clients.session_config import SessionConfig
+from clients.upload import PLAIN, UploadForm
 from core import atomic
 from core.errors import Damaged, UserError
 from core.run_folder import RunFolder, reason
@@ -28,7 +29,7 @@ from sim.backends.inprocess import InProcessGrid
 from sim.backends.population import Population
 from sim.observers.base import PlayObserver
 from sim.policy.setup import PolicySetup
-from sim.rows import RowMaker
+from sim.rows import RowMaker, upload_rows
 from sim.workers import can_fork, workers
 from sim.world.fleet import Fleet
 from sim.world.streams import Streams
@@ -59,6 +60,10 @@ class Simulation:
     """The devices' request policies; None: they ask before every session and remember nothing."""
     evaluation: Evaluation = field(default_factory=Evaluation)
     """What is measured beside the ranks among all candidates."""
+    upload: UploadForm = PLAIN
+    """In which form devices send their latent interests."""
+    keeps_uploads: bool = False
+    """Whether the run folder keeps what requests told the cloud."""
     oracle: bool = False
     """Whether devices are told the type of their user, which no device knows."""
 
@@ -78,6 +83,7 @@ class Simulation:
             budget=self.fleet.budget(one),
             policy=None if self.policy_setup is None else self.policy_setup.config(one),
             evaluation=self.evaluation,
+            upload=self.upload,
         )
 
     def files(self) -> dict[str, Path]:
@@ -181,14 +187,17 @@ def play(
                     strategy.recall(known)
                 stop_if_failing(played, strategy, run.log, population.home)
                 results += played
-                if not rows_of.whole_rounds:  # a row takes a tenth of the memory of a result
+                if not (rows_of.whole_rounds or simulation.keeps_uploads):  # a row is a tenth of a result
                     parts.append(rows_of(results, strategy.name, seed, more))
                     results = []
                 for observer in observers:
                     observer.on_wave(len(wave))
             if results:
+                results.sort(key=lambda result: result.device_session.device)
                 parts.append(rows_of(results, strategy.name, seed, more))
             rows = pd.concat(parts, ignore_index=True).sort_values("device", kind="stable", ignore_index=True)
+            if simulation.keeps_uploads:  # before the rows, whose part says that the round is done
+                run.save_uploads(seed, strategy.name, server_round, upload_rows(results, strategy.name, seed))
             if policy_setup is not None:
                 atomic.flush_all()  # rows on the disk without what the devices remember would be continued wrongly
             run.save_part(seed, strategy.name, server_round, rows)
@@ -235,6 +244,8 @@ def _played_before(
     seed, policy_setup = simulation.seed, simulation.policy_setup
     rounds = list(strategy.device_sessions)
     found = run.check_parts(seed, strategy.name, rounds, say)
+    if simulation.keeps_uploads:
+        found = [r for r in found if run.has_uploads(seed, strategy.name, r, say)]
     if policy_setup is None or len(found) == len(rounds):
         return set(found)
     try:
@@ -283,6 +294,7 @@ def play_wave(
         remembers=simulation.policy_setup is not None,
         compares=simulation.compares,
         sampled=simulation.evaluation.sampled > 0,
+        upload=simulation.upload,
         late=lambda one, asked: failures[one.node] == "late" or fleet.misses_deadline(one, asked.macs, asked.bits),
     )
     strategy.begin(wave, rules)

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 
 from clients.fields import QUALITY_FIELDS
+from clients.measurements import path_bits
 from core import schema
+from models.backbones.base import DIM
 from models.candidates import Candidates
 from sim.world.costs import Counts, cost, waits
 from sim.world.fleet import Fleet
@@ -101,6 +103,21 @@ class RowMaker:
             **({"version": device_session.version} if self.retrains else {}),
             "bits_installed": result.bits_installed,
         }
+
+
+def upload_rows(played: list[SessionResult], method: str, seed: int) -> pd.DataFrame:
+    """One row of ``uploads.parquet`` for each request that arrived; see :data:`core.schema.UPLOADS`."""
+    asked = [(one.device_session, one.request) for one in played if one.request is not None]
+    facts = [
+        (seed, device.device, method, device.session, device.past, int(path_bits(request.path[None])[0]))
+        for device, request in asked
+    ]
+    frame = pd.DataFrame(facts, columns=schema.names(schema.UPLOADS[: -len(schema.LATENT)]))
+    latents = np.full((len(asked), DIM), np.nan, dtype=np.float32)
+    for row, (_, request) in enumerate(asked):
+        latents[row, : len(request.latent)] = request.latent
+    frame[list(schema.LATENT)] = latents
+    return frame.astype(schema.dtypes(schema.UPLOADS))
 
 
 _QUALITY = {field.name: field.kind for field in QUALITY_FIELDS}

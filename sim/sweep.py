@@ -116,6 +116,7 @@ def _same(first: Config, second: Config, **leaving_out: Any) -> bool:
 
 
 def _borrow_rows(run: "RunFolder", done: "RunFolder", config: Config) -> None:
+    from sim.rows import upload_rows
 
     names = [name for name in config.method_names if not METHODS[name].adapts]
     if not names or run.part(config.seed, names[0], 1).exists():
@@ -125,6 +126,8 @@ def _borrow_rows(run: "RunFolder", done: "RunFolder", config: Config) -> None:
     for seed, name in itertools.product(config.seed_list, names):
         mine = rows[(rows["method"] == name) & (rows["seed"] == seed)]
         for session in mine["session"].unique().tolist():
+            if config.uploads:  # a method that does not adapt asks for nothing
+                run.save_uploads(seed, name, session + 1, upload_rows([], name, seed))
             run.save_part(seed, name, session + 1, mine[mine["session"] == session])
 
 

@@ -37,12 +37,14 @@ from clients.messages import (
     read_request,
     sent_path,
 )
+from clients.upload import PLAIN, UploadForm
 from models.arithmetic import BITS
 from models.checkpoint import device_file, load_device, load_mapper, read_header
 from models.cloud_models import Chooser
 from models.hypernetwork import AnyMapper, block_weights
 from models.misrecommendation import Detector
 from strategies.expectation import Counts, Expectation, Networks
+from strategies.known_interests import KnownInterests
 from strategies.training.learner import Learner
 
 log = logging.getLogger(__name__)
@@ -93,6 +95,8 @@ class SessionResult:
     """What was wrong, in one line, of a session that ended badly."""
     measured: Measured | None = None
     """What the device reported, or None when nothing valid came back."""
+    request: DeviceRequest | None = None
+    """What the device asked, as it arrived; None if it asked for nothing."""
     requested: bool = False
     late: bool = False
     """Whether its request came too late to be answered."""
@@ -119,6 +123,8 @@ class WaveRules:
     """Whether the stale network is compared with the fresh one in every session."""
     sampled: bool = False
     """Whether items are ranked among sampled candidates, too."""
+    upload: UploadForm = PLAIN
+    """In which form devices send their latent interests."""
     late: Callable[[DeviceSession, DeviceRequest], bool] = lambda device_session, request: False
     """Whether a request arrives too late."""
 
@@ -373,6 +379,8 @@ class AdaptiveStrategy(SessionStrategy):
     ) -> None:
         super().__init__(model, device_sessions, later)
         self._mapper: Callable[[Path], AnyMapper] = lru_cache(maxsize=VERSIONS_AT_ONCE)(load_mapper)
+        self.known: KnownInterests | None = None
+        """What the cloud knows of latent interests from its training, where it has to estimate what was not sent."""
         self.owed: dict[int, ArrayRecord] = {}
         self.remembered: dict[int, frozenset[int]] = {}
         """Paths of the networks that a device may have kept, as numbers; devices whose first session was played by an
@@ -413,7 +421,7 @@ class AdaptiveStrategy(SessionStrategy):
                 return
             result.probed = asked.probe
             if not asked.probe:
-                result.requested, result.bits_up = True, asked.bits
+                result.requested, result.bits_up, result.request = True, asked.bits, asked
                 result.late = self.rules.late(device_session, asked)
             if not result.late:
                 requests[device_session.node] = asked
@@ -428,8 +436,9 @@ class AdaptiveStrategy(SessionStrategy):
     def _answer(self, requests: dict[int, DeviceRequest], model: Path) -> None:
         """One pass of the model's mapper: block by block, for the devices whose path has the block and no others."""
         nodes, mapper = list(requests), self._mapper(model)
-        latent = torch.from_numpy(np.stack([requests[node].latent for node in nodes]))
         paths = torch.from_numpy(np.stack([requests[node].path for node in nodes]))
+        sent = np.stack([requests[node].latent for node in nodes])
+        latent = torch.from_numpy(sent if self.known is None else self.known.estimate(paths.numpy(), sent))
         generated = block_weights(mapper.choose if isinstance(mapper, Chooser) else mapper.block, latent)
         weights: list[dict[int, np.ndarray]] = [{} for _ in nodes]
         for k in range(self.blocks):
@@ -491,7 +500,8 @@ class AdaptiveStrategy(SessionStrategy):
         return RequestRules(
             self.blocks,
             everything=part.controller is None,
-            latent=part.latent_bound() * (1 + 1e-5),
+            latent=np.inf if self.rules.upload.noise else part.latent_bound() * (1 + 1e-5),
+            upload=self.rules.upload,
             macs=asked,
             macs_unasked=unasked,
             probes=self.rules.compares,

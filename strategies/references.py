@@ -120,7 +120,7 @@ def fit_cooccurrence(data: TrainingSet, candidates: Candidates) -> Fitted:
 def fit_cooccurrence_by_type(data: TrainingSet, candidates: Candidates) -> Fitted:
     """The same for the users of each type alone; one power for all types."""
     assert data.types is not None
-    tables = [_of_type(data, kind) for kind in range(1, int(data.types.max()) + 1)]
+    tables = [_of_type(data, kind) for kind in range(1, data.num_types + 1)]
     counts = sparse.vstack([next_item_counts(one) for one in tables]).tocsr()
     often = np.stack([count(one.items, data.num_items) for one in tables])
     found = _best_power(CooccurrenceByType, counts, often, data, candidates)

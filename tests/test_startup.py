@@ -44,7 +44,8 @@ def start(*words: str) -> tuple[str, set[str]]:
 
 
 def test_all_commands_are_known() -> None:
-    named = {"sim.run", "sim.train", "sim.data.statistics", "analysis.report", "analysis.compare", "analysis.reproduce"}
+    named = {"sim.run", "sim.train", "sim.data.statistics", "analysis.report", "analysis.compare", "analysis.privacy"}
+    named |= {"analysis.reproduce"}
     named |= {f"replay.{name}" for name in ("calibrate", "case_study", "export", "measure", "structure")}
     named |= {f"benchmarks.{name}" for name in ("budgets", "busy", "fuzz_messages", "ladder", "loading", "training")}
     assert named <= set(commands())

@@ -50,7 +50,7 @@ def run_federation(
         raise UserError("the command flwr is not installed: pip install 'flwr[simulation]'")
     with (
         tempfile.TemporaryDirectory(prefix="federation-") as name,
-        log_file.open("a", encoding="utf-8") as log,
+        log_file.open("a", encoding="utf-8", buffering=1) as log,  # the watcher writes to it, too
         terminated_like_interrupted(),
         ProcessGroup(Path(name)) as group,
     ):

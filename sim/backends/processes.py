@@ -130,8 +130,12 @@ def _watch(mark: str) -> None:
     end(mark)
     command, log = json.loads(told[-1]) if told else ([], "")
     if command:
+        # A command in Python must not end because the terminal's encoding lacks a character that it prints.
+        variables = {**os.environ, "PYTHONUTF8": "1"}
         with suppress(OSError, subprocess.TimeoutExpired), open(log, "ab") as file:
-            subprocess.run(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, timeout=LIMIT, check=False)
+            subprocess.run(
+                command, env=variables, stdin=subprocess.DEVNULL, stdout=file, stderr=file, timeout=LIMIT, check=False
+            )
     shutil.rmtree(mark, ignore_errors=True)
 
 

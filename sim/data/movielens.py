@@ -74,6 +74,35 @@ def load_ml10m(data_dir: Path | None = None) -> Interactions:
     return _load(_ML10M, data_dir)
 
 
+def load_ml1m_people(data_dir: Path | None = None) -> dict[str, tuple[str, int]]:
+    """Gender (``F`` or ``M``) and age of MovieLens-1M's users, by raw user id; an age is the lowest of its group.
+
+    Raises:
+        UserError: The files are nowhere and cannot be downloaded, are damaged, or hold a malformed line.
+    """
+    names = [_ML1M.download.file_name, f"{_ML1M.folder}/ratings.dat"]
+    path = locate(_ML1M.name, names, data_dir, home=_ML1M.home, download=_ML1M.download)
+    read = _from_zip if path.suffix == ".zip" else _from_folder
+    return parse_people(read(path, _ML1M.folder, "users.dat"))
+
+
+def parse_people(data: bytes) -> dict[str, tuple[str, int]]:
+    """Gender and age by user id.
+
+    Raises:
+        UserError: A line is not `UserID::Gender::Age::Occupation::Zip-code`; names the line.
+    """
+    found = {}
+    for number, line in enumerate(data.decode("latin-1").splitlines(), start=1):
+        user, gender, age = [*line.split("::"), "", "", ""][:3]
+        if not (user.isdecimal() and gender in ("F", "M") and age.isdecimal()):
+            raise UserError(
+                f"users.dat line {number}: expected UserID::Gender::Age::Occupation::Zip-code, found {line!r}"
+            )
+        found[user] = (gender, int(age))
+    return found
+
+
 def _load(release: _Release, data_dir: Path | None) -> Interactions:
     names = [release.download.file_name, f"{release.folder}/ratings.dat"]
     path = locate(release.name, names, data_dir, home=release.home, download=release.download)

@@ -21,6 +21,8 @@ class TrainingSet:
     """``(N,)`` from 1: the type of its user at each of ``items``; None where it is not known. Only oracles ask."""
     validation_types: np.ndarray | None = None
     """``(U,)``: the same of ``validation``."""
+    num_types: int = 0
+    """How many types the data set has; of some of them the histories may have no user."""
 
     @property
     def targets(self) -> int:

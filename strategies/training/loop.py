@@ -263,6 +263,7 @@ def cache_key(
         facts["parent"] = parent
     digest.update(json.dumps(facts, sort_keys=True).encode())
     known = [one for one in (data.times, data.types, data.validation_types) if counts and one is not None]
+    known += [np.array([data.num_types])] * bool(counts and data.num_types)
     for array in (data.offsets, data.items, data.validation, *known):
         digest.update(np.ascontiguousarray(array).astype(np.int64).tobytes())
     return digest.hexdigest()[:24]

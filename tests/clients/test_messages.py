@@ -49,7 +49,7 @@ def test_arrays_travel_as_flower_writes_them() -> None:
     theirs = ArrayRecord({name: Array(value.numpy()) for name, value in mine.items()})
     assert mine == theirs
     for record in (mine, theirs):
-        path, found = read_network(message(RecordDict({"network": record})), blocks=6, block_size=12)
+        path, found = read_network(message(RecordDict({"network": record})), blocks=6, coding=FloatCoding(12))
         assert path.tolist() == PATH.tolist()
         assert {k: value.tolist() for k, value in found.items()} == {
             0: weights.tolist(),

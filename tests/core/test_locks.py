@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +59,16 @@ def test_the_second_is_told_who_holds_the_folder_until_that_is_killed(
     with locks.held(tmp_path):
         assert json.loads((tmp_path / ".holder").read_text())["pid"] == os.getpid()
     assert not (tmp_path / ".holder").exists()
+
+
+def test_who_has_patience_gets_the_folder_once_it_is_left(
+    tmp_path: Path, started: list[subprocess.Popen[bytes]]
+) -> None:
+    process = holder(f"locks.held(Path({str(tmp_path)!r}))", started)
+    threading.Timer(0.5, process.kill).start()
+    with locks.held(tmp_path, patience=3600):
+        assert json.loads((tmp_path / ".holder").read_text())["pid"] == os.getpid()
+    assert process.wait() == -signal.SIGKILL
 
 
 def test_what_the_holder_starts_holds_it_with_the_holder(tmp_path: Path) -> None:

@@ -129,5 +129,5 @@ def test_ci_finds_the_test_command() -> None:
     after = text_of("README.md").partition("<!-- test command -->\n")[2].splitlines()
     assert after[0] == "```bash"
     assert after[1].startswith("python3 -m venv ")
-    assert after[1].endswith(" -m pytest")
+    assert after[1].endswith(" -m pytest -n 2")
     assert os.access(ROOT / ".ci" / "run", os.X_OK)

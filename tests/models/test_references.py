@@ -135,7 +135,7 @@ def two_types() -> TrainingSet:
     both = [1, 2, 3, 4, 3, 2, 1]
     data = training_set([*up, *down, both], [*([one[-1] % 12 + 1 for one in up]), *([3] * 13)], 12)
     types = np.repeat([1, 2, 1, 2], [12 * 30, 12 * 30, 4, 3])
-    return replace(data, types=types, validation_types=np.repeat([1, 2], [12, 13]))
+    return replace(data, types=types, validation_types=np.repeat([1, 2], [12, 13]), num_types=2)
 
 
 def test_tables_by_type_are_those_of_each_types_histories_alone() -> None:
@@ -174,6 +174,16 @@ def test_the_oracle_knows_the_next_item_where_one_table_for_all_does_not() -> No
     one = fit_cooccurrence(data, "all").reference.scores(pasts)
     assert one[0].argmax() == one[1].argmax()
     assert fit_cooccurrence_by_type(data, "all").valid_ndcg > fit_cooccurrence(data, "all").valid_ndcg
+
+
+def test_a_type_that_no_history_has_prefers_no_item() -> None:
+    """The histories of a few devices may lack a type that a device's user changes to."""
+    reference = fit_cooccurrence_by_type(replace(two_types(), num_types=3), "all").reference
+    assert reference.types == 3
+    pasts = seen_before([np.array([5])], np.array([1]))
+    assert reference.scores(pasts, torch.tensor([3])).tolist() == [[0.0] * 12]
+    known = fit_cooccurrence_by_type(two_types(), "all").reference
+    torch.testing.assert_close(reference.scores(pasts, torch.tensor([1])), known.scores(pasts, torch.tensor([1])))
 
 
 def test_the_key_of_a_counted_model_names_the_types() -> None:

@@ -201,7 +201,7 @@ def test_the_command_writes_its_table(
     played_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "120")
-    assert ceiling.main([str(played_run), "--sample", "3", "--out", str(tmp_path)]) == 0
+    assert ceiling.main([str(played_run), "--sample", "9", "--out", str(tmp_path)]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "the best path for each session *" in printed
     table = pd.read_csv(tmp_path / "ceiling.csv").set_index(["method", "network"])
@@ -211,7 +211,7 @@ def test_the_command_writes_its_table(
         assert table.loc[(method, "own"), "ndcg@10"] == pytest.approx(sums["ndcg"] / sums["events"], rel=1e-4)
     assert "path" not in table.loc["duet-plus"].index
     assert table.loc[("forward-ofa-plus", "path"), "own_delta_percent"] >= 0
-    assert table.loc[("forward-ofa-plus", "path"), "devices"] == 3
+    assert table.loc[("forward-ofa-plus", "path"), "devices"] == 9
     assert set(table.loc["forward-ofa-plus"].index) == set(ceiling.MEANINGS)
 
 

@@ -1,0 +1,75 @@
+"""The rows of an attack become a section of the report and a table; of several runs one figure."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis import privacy as command
+from analysis.report import build_report
+from analysis.run import load
+from analysis.sections import privacy
+from core import schema
+from core.errors import UserError
+from tests.support.fake_run import plausible_rows, write_run
+
+VALUES = {"popularity": 0.5, "cooccurrence": 0.55, "history": 0.6, "upload": 0.65, "uploads": 0.7, "items": 1.0}
+
+
+def attacked(folder: Path, defence: str, quality: float) -> Path:
+    write_run(folder, plausible_rows(devices=5))
+    rows = [
+        {
+            **{"run": folder.name, "method": "duet", "defence": defence, "protocol": "stream", "measure": measure},
+            **{"attack": attack, "value": value, "low": value - 0.01, "high": value + 0.01, "sd": 0.002},
+            **{"attackers": 3, "devices": 5, "requests": 20, "quality": quality, "bits_up": 2056.0},
+            **{"epsilon_session": float("inf"), "epsilon_run": float("inf")},
+        }
+        for measure in ("recall@10", "membership_matched", "gender")
+        for attack, value in VALUES.items()
+        if measure != "gender" or attack not in ("popularity", "cooccurrence")
+    ]
+    pd.DataFrame(rows)[schema.names(schema.PRIVACY)].to_csv(folder / "privacy.csv", index=False)
+    return folder
+
+
+def test_the_report_has_its_section(tmp_path: Path) -> None:
+    folder = attacked(tmp_path / "run", "none", 0.2)
+    found = privacy.section(load(folder))
+    assert found is not None
+    assert "AUC 0.700, without requests 0.600" in found.finding
+    assert "70.0 % of the last ten, without requests 60.0 %" in found.finding
+    first = found.tables[0].rows[0]
+    assert [cell.text for cell in first] == [
+        "DUET",
+        "none",
+        "last 10 items, recall",
+        *(f"{v:.4f}" for v in VALUES.values()),
+    ]
+    assert first[3].note == "0.4900 to 0.5100"
+    assert found.tables[0].rows[2][3].text == "–"
+    assert (folder / "figures" / "privacy.png").exists()
+    assert privacy.TITLE in build_report(folder).read_text(encoding="utf-8")
+    (folder / "privacy.csv").write_text("run,method\n1,2\n")
+    with pytest.raises(UserError, match="is damaged"):
+        privacy.section(load(folder))
+    (folder / "privacy.csv").unlink()
+    assert privacy.section(load(folder)) is None
+
+
+def test_several_runs_have_one_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [attacked(tmp_path / "plain", "none", 0.2), attacked(tmp_path / "path", "path alone", 0.19)]
+    command.compare(runs)
+    assert set(pd.read_csv(tmp_path / "privacy" / "privacy.csv")["defence"]) == {"none", "path alone"}
+    assert (tmp_path / "privacy" / "privacy.png").exists()
+    shown = capsys.readouterr().out
+    assert "DUET, defence: path alone" in shown
+    assert "delete it to attack the run again" in shown
+    with pytest.raises(UserError, match="--attackers is 0"):
+        command.compare(runs, 0)
+
+
+def test_a_run_without_uploads_is_refused(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", plausible_rows(devices=5))
+    with pytest.raises(UserError, match="play it with --uploads"):
+        command.compare([tmp_path / "run"])
