@@ -1,11 +1,12 @@
-"""Playing beside other work: with one thread, and with as many as the machine has processors.
+"""Playing beside other work: with one process and one thread, and with as many of either as there are processors.
 
     python -m benchmarks.busy
     python -m benchmarks.busy --devices 1000 --methods devicerec --out results/busy.csv
 
 The same trained models play the same sessions, alone and beside one busy process a processor, in turns; the table gives
-the median seconds of playing and their ratio to one thread alone. Half of the machine is the simulator's share beside
-so many. Rows that differ between any two of the runs end the benchmark.
+the median seconds of playing and their ratio to one process with one thread alone. Half of the machine is the
+simulator's share beside so many. A run plays in processes of one thread each; threads are here to be compared with.
+Rows that differ between any two of the runs end the benchmark.
 """
 
 import os
@@ -28,7 +29,7 @@ from sim.config import Config
 
 @dataclass(frozen=True)
 class Options:
-    """A small run that is played four ways."""
+    """A small run that is played six ways."""
 
     dataset: str = "synthetic"
     """as in sim.run"""
@@ -39,7 +40,7 @@ class Options:
     sessions: int = 2
     """sessions of each device"""
     repeats: int = 3
-    """times that each of the four ways is played"""
+    """times that each of the six ways is played"""
     out: Path | None = None
     """CSV file for the table"""
 
@@ -54,6 +55,7 @@ import torch
 import analysis
 from benchmarks.machine import cores
 from sim import experiment
+from sim import play as loop
 from sim.backends.launch import run_apps
 
 
@@ -67,8 +69,8 @@ def busy(processes: int) -> Iterator[None]:
         yield
 
 
-def play(config: Config, threads: int) -> tuple[float, pd.DataFrame]:
-    """Seconds of playing with so many threads, and the rows; models are trained or found in the cache before."""
+def play(config: Config, processes: int, threads: int) -> tuple[float, pd.DataFrame]:
+    """Seconds of playing with so many processes or threads, and the rows; models are trained or in the cache before."""
     seconds = []
 
     @contextmanager
@@ -80,6 +82,8 @@ def play(config: Config, threads: int) -> tuple[float, pd.DataFrame]:
 
     with (
         patch.object(experiment, "one_thread", timed),  # it surrounds the playing
+        patch.object(loop, "processors", lambda: processes),
+        patch.object(loop, "WORTH_A_PROCESS", 1),  # however small the run is
         patch.object(analysis, "build_report"),
     ):
         run_apps(
@@ -95,7 +99,7 @@ def play(config: Config, threads: int) -> tuple[float, pd.DataFrame]:
 
 
 def measure(options: Options, scratch: Path) -> pd.DataFrame:
-    """One row for each number of threads and of busy processes."""
+    """One row for each number of processes, of threads and of busy processes."""
     config = Config(
         dataset=options.dataset,
         devices=options.devices,
@@ -104,26 +108,28 @@ def measure(options: Options, scratch: Path) -> pd.DataFrame:
         epochs=1,
         quiet=True,
     )
-    ways = [(threads, others) for others in (0, cores()) for threads in (1, cores())]
-    seconds: dict[tuple[int, int], list[float]] = {way: [] for way in ways}
-    _, first = play(replace(config, out=scratch / "first"), 1)  # trains
+    ours = dict.fromkeys([(1, 1), (1, cores()), (cores(), 1)])
+    ways = [(*mine, others) for others in (0, cores()) for mine in ours]
+    seconds: dict[tuple[int, int, int], list[float]] = {way: [] for way in ways}
+    _, first = play(replace(config, out=scratch / "first"), 1, 1)  # trains
     for repeat in range(options.repeats):
-        for threads, others in ways:
-            out = scratch / f"{threads}-{others}-{repeat}"
+        for processes, threads, others in ways:
+            out = scratch / f"{processes}-{threads}-{others}-{repeat}"
             with busy(others):
-                taken, rows = play(replace(config, out=out), threads)
-            seconds[threads, others].append(taken)
+                taken, rows = play(replace(config, out=out), processes, threads)
+            seconds[processes, threads, others].append(taken)
             pd.testing.assert_frame_equal(rows, first, check_exact=True)
     medians = {way: statistics.median(taken) for way, taken in seconds.items()}
     return pd.DataFrame(
         {
+            "processes": processes,
             "threads": threads,
             "busy_processes": others,
-            "seconds": round(medians[threads, others], 3),
-            "device_sessions_per_second": round(len(first) / medians[threads, others], 1),
-            "times_one_thread_alone": round(medians[threads, others] / medians[1, 0], 2),
+            "seconds": round(medians[processes, threads, others], 3),
+            "device_sessions_per_second": round(len(first) / medians[processes, threads, others], 1),
+            "times_one_thread_alone": round(medians[processes, threads, others] / medians[1, 1, 0], 2),
         }
-        for threads, others in ways
+        for processes, threads, others in ways
     )
 
 

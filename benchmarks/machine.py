@@ -1,9 +1,11 @@
 """The machine at hand: how many processors it has, and how fast it multiplies matrices."""
 
-import os
-
 import torch
 from torch.utils.benchmark import Timer
+
+from core.threads import processors as cores
+
+__all__ = ["cores", "product_rate"]
 
 SIZE = 2_048
 """Rows and columns: products this large run at full rate, and take a few tenths of a second on one core."""
@@ -15,8 +17,3 @@ def product_rate(precision: torch.dtype, seconds: float) -> float:
     names = {"left": left, "right": right, "out": torch.empty_like(left)}
     timer = Timer("torch.mm(left, right, out=out)", globals=names, num_threads=torch.get_num_threads())
     return SIZE**3 / min(timer.blocked_autorange(min_run_time=seconds).times)
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -97,9 +97,11 @@ def _call(handler: BatchHandler, messages: list[Message], contexts: list[Context
         return [_batch(handler, message, context) for message, context in zip(messages, contexts, strict=True)]
     except depot.NotInstalled as error:
         missing = list(error.digests)
+    depots = [depot.depot(context) for context in contexts]
+    answers = {folder: depot.pack_missing(folder, missing) for folder in set(depots)}
     return [
-        Message(RecordDict(dict(depot.pack_missing(depot.depot(context), missing))), reply_to=message)
-        for message, context in zip(messages, contexts, strict=True)
+        Message(RecordDict(dict(answers[folder])), reply_to=message)
+        for message, folder in zip(messages, depots, strict=True)
     ]
 
 

@@ -14,13 +14,15 @@ fit, and if it does not, the session is not served.
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from flwr.app import ConfigRecord, Message
 
 from clients.fields import BUDGET_FIELDS, BadMessage, check
 from models.arithmetic import BITS
-from models.backbones.base import DIM
+from models.backbones.base import DIM, Backbone
 from models.checkpoint import Installed
 from models.shared.plain import Footprint, footprint
 from models.shared.specialised import SpecialisedNetwork
@@ -54,17 +56,17 @@ class Budget:
 
     def record(self) -> ConfigRecord:
         """As it travels from the simulation to the device."""
-        return ConfigRecord({field.name: field.kind(getattr(self, field.name)) for field in BUDGET_FIELDS})
+        return _record(self)
 
     @staticmethod
     def of(message: Message) -> "Budget":
         """The record that came with a message, checked; no limits without one."""
         if BUDGET not in message.content:
             return Budget()
-        budget = Budget(**check(BUDGET, message.content[BUDGET], BUDGET_FIELDS))
-        if budget.bits not in BITS:
-            raise BadMessage(f"bits is {budget.bits}, expected 32, 16 or 8")
-        return budget
+        record = message.content[BUDGET]
+        if isinstance(record, ConfigRecord) and not any(isinstance(value, list) for value in record.values()):
+            return _read(tuple(record.items()), tuple(map(type, record.values())))
+        return _checked(record)
 
     @property
     def seconds(self) -> float:
@@ -125,6 +127,25 @@ class Budget:
         return NOTHING_FITS
 
 
+@lru_cache(maxsize=4096)
+def _record(budget: Budget) -> ConfigRecord:
+    """One record for all devices that can afford the same; nobody changes what travels."""
+    return ConfigRecord({field.name: field.kind(getattr(budget, field.name)) for field in BUDGET_FIELDS})
+
+
+@lru_cache(maxsize=4096)
+def _read(items: tuple[tuple[str, Any], ...], kinds: tuple[type, ...]) -> Budget:
+    """The budget in a record of these items; ``kinds`` are their types, as 1, 1.0 and True are one key of a cache."""
+    return _checked(ConfigRecord(dict(items)))
+
+
+def _checked(record: object) -> Budget:
+    budget = Budget(**check(BUDGET, record, BUDGET_FIELDS))
+    if budget.bits not in BITS:
+        raise BadMessage(f"bits is {budget.bits}, expected 32, 16 or 8")
+    return budget
+
+
 def _downwards(installed: Installed) -> range:
     return range(installed.part.backbone.blocks, -1, -1)
 
@@ -133,7 +154,11 @@ def _own(installed: Installed, context: int, blocks: int) -> Footprint:
     """Of that many blocks a device got or trained for itself: all their weights are its own; or the most that they take
     made of an installed network."""
     backbone = installed.part.backbone
-    path = np.arange(backbone.blocks) < blocks
     if isinstance(installed.network, SpecialisedNetwork):
-        return installed.network.footprint(backbone, context, path)
-    return footprint(backbone, context, path)
+        return installed.network.footprint(backbone, context, np.arange(backbone.blocks) < blocks)
+    return _plain(backbone, context, blocks)
+
+
+@lru_cache(maxsize=64)
+def _plain(backbone: Backbone, context: int, blocks: int) -> Footprint:
+    return footprint(backbone, context, np.arange(backbone.blocks) < blocks)

@@ -49,8 +49,14 @@ def own_folder(context: Context) -> Path | None:
 
 def depot(context: Context) -> str:
     """The folder of what is installed on the machine of this node."""
-    folder = own_folder(context)
-    return str(folder / INSTALLED if folder is not None else _temporary())
+    named = context.node_config.get(DEVICE_DIR) or os.environ.get(FOLDER_VARIABLE)
+    return _below(str(named)) if named else str(_temporary())
+
+
+@lru_cache(maxsize=64)
+def _below(folder: str) -> str:
+    """The depot in a folder of devices."""
+    return str(Path(folder) / INSTALLED)
 
 
 def model(folder: str, digest: str) -> Installed:

@@ -176,14 +176,16 @@ def check(name: str, record: object, fields: Sequence[Field]) -> dict[str, Any]:
     """
     if not isinstance(record, ConfigRecord | MetricRecord):
         raise BadMessage(f"'{name}' holds arrays, expected numbers")
+    told = dict(record.items())
     expected = [field.name for field in fields]
-    if missing := [key for key in expected if key not in record]:
+    if missing := [key for key in expected if key not in told]:
         raise BadMessage(f"'{name}' lacks {', '.join(missing)}")
-    if extra := sorted(set(record) - set(expected)):
+    if len(told) > len(expected):
+        extra = sorted(set(told) - set(expected))
         raise BadMessage(f"'{name}' holds {shown(extra[0])}, which the protocol does not name")
     for field in fields:
-        field.check(record[field.name])
-    return {key: record[key] for key in expected}
+        field.check(told[field.name])
+    return {key: told[key] for key in expected}
 
 
 def check_name(name: str, value: str) -> None:

@@ -125,12 +125,20 @@ def rerank(
     keep: Tensor | None,
     units: Tensor | None = None,
     beside: Beside | None = None,
+    shared: bool = False,
 ) -> Quality:
-    """Play a session with each device's own network.
+    """Play a session with each device's own network, or with one that they share.
 
-    ``weights``, ``keep`` and ``units`` as in :meth:`models.backbones.base.Backbone.encode`.
+    ``weights``, ``keep`` and ``units`` as in :meth:`models.backbones.base.Backbone.encode`. With ``shared`` weights
+    nothing is computed for the places of the batch in which no prediction is.
     """
-    states = part.backbone.encode(events.windows, weights, keep=keep, units=units)[:, :, -1][events.targets > 0]
+    windows, real = events.windows, events.targets > 0
+    if shared and bool(real.any()):
+        windows, units = windows[real].unsqueeze(1), None if units is None else units[real].unsqueeze(1)
+        keep = None if keep is None else keep.repeat_interleave(real.sum(1), dim=0)
+        states = part.backbone.encode(windows, weights, keep=keep, units=units)[:, 0, -1]
+    else:
+        states = part.backbone.encode(windows, weights, keep=keep, units=units)[:, :, -1][real]
     return judge(events, lambda some: part.backbone.score(states[some]), beside)
 
 

@@ -49,15 +49,17 @@ def tune(
     past: list[np.ndarray],
     keep: Tensor | None = None,
     candidates: Candidates = "all",
+    cut: SessionEvents | None = None,
 ) -> Tuned:
     """Fine-tune ``network`` (each block ``(1, block_size)``) on each device's past items.
 
-    ``keep`` ``(D, L)`` bool are the blocks that each device runs, and trains; None: all of them. The loss of a device
+    ``keep`` ``(D, L)`` bool are the blocks that each device runs, and trains; None: all of them. ``cut`` is what
+    :func:`training_windows` gives for ``past``, where the caller has it. The loss of a device
     is the mean over its own targets and devices share no weight, so a device's result does not depend on which others
     are trained beside it.
     """
     backbone = part.backbone
-    windows, targets, seen = training_windows(past, backbone.context, candidates=candidates)
+    windows, targets, seen = cut or training_windows(past, backbone.context, candidates=candidates)
     devices = len(past)
     keep = torch.ones(devices, backbone.blocks, dtype=torch.bool) if keep is None else keep
     macs = training_macs(part, windows, targets, keep.sum(dim=1).numpy())

@@ -52,8 +52,7 @@ def report(
     records: list[Records] = []
     for row in range(len(batch)):
         ok = bool(served[row])
-        plain = footprint(batch.part.backbone, batch.context, paths[row])
-        taken = plain if footprints is None else footprints[row]
+        taken = footprint(batch.part.backbone, batch.context, paths[row]) if footprints is None else footprints[row]
         measured: dict[str, Any] = {
             "events": int(quality.events[row]),
             **{name: kind(values[row]) for name, kind, values in sums},

@@ -33,6 +33,7 @@ several devices, one message carries theirs (:mod:`clients.batch_messages`).
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -60,6 +61,8 @@ from models.delivery import NUMBERS, decode, encode
 MODEL, REQUEST, NETWORK, MEASURED, REFUSED = "model", "request", "network", "measured", "refused"
 CODE = "code"
 """In place of the network, where devices make it of a code."""
+_NUMPY = "numpy.ndarray"
+"""Flower's ``stype`` of an array in NumPy's own format."""
 PROBE = PROBE_FIELD.name
 """Accompanies what is no request of the device but a measurement of the simulator's (``--compare-stale``)."""
 COMPARED = tuple(field.name for field in COMPARED_FIELDS)
@@ -159,7 +162,7 @@ def pack_request(
     path: np.ndarray, latent: np.ndarray, macs: int, form: UploadForm = PLAIN
 ) -> dict[str, ArrayRecord | MetricRecord]:
     """The records of a request: ``path`` ``(L,)`` bool, ``latent`` ``(64,)`` as the device gives it away."""
-    arrays = {"path": Array(np.packbits(path, bitorder="little")), **form.pack(latent)}
+    arrays = {"path": _packed(np.packbits(path, bitorder="little")), **form.pack(latent)}
     return {REQUEST: ArrayRecord(arrays), MEASURED: MetricRecord({"macs": macs})}
 
 
@@ -245,10 +248,10 @@ def read_request(reply: Message, rules: RequestRules) -> DeviceRequest | Decline
 def pack_network(path: np.ndarray, weights: dict[int, np.ndarray], coding: Coding | None = None) -> ArrayRecord:
     """The network of one device: ``weights[k]`` for each block ``k`` in its path, as ``coding`` sends it; as it is
     without one."""
-    arrays = {"path": Array(np.packbits(path, bitorder="little"))}
+    arrays = {"path": _packed(np.packbits(path, bitorder="little"))}
     for k, block in weights.items():
         sent = {BLOCK: block} if coding is None else coding.pack(block)
-        arrays.update({f"{name}.{k}": Array(value) for name, value in sent.items()})
+        arrays.update({f"{name}.{k}": _packed(value) for name, value in sent.items()})
     return ArrayRecord(arrays)
 
 
@@ -366,6 +369,21 @@ def _path(record: ArrayRecord, blocks: int) -> np.ndarray:
     return bits[:blocks].astype(bool)
 
 
+def _packed(value: np.ndarray) -> Array:
+    """What ``Array(value)`` gives, without NumPy's writing of the same header again and again."""
+    content = np.ascontiguousarray(value)
+    data = b"".join((_header(content.dtype.str, content.shape), content.data))
+    return Array(content.dtype.name, content.shape, _NUMPY, data)
+
+
+@lru_cache(maxsize=256)
+def _header(dtype: str, shape: tuple[int, ...]) -> bytes:
+    """The bytes before the numbers in NumPy's format of such an array."""
+    empty = np.empty(shape, np.dtype(dtype))
+    content = Array(empty).data
+    return content[: len(content) - empty.nbytes]
+
+
 def _array(record: ArrayRecord, name: str, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
     """An array of that type and shape whose numbers are finite."""
     told = record[name]
@@ -373,8 +391,12 @@ def _array(record: ArrayRecord, name: str, dtype: np.dtype, shape: tuple[int, ..
         raise BadMessage(f"{name} is {shown(told.dtype)} {shown(told.shape)}, expected {dtype.name} {shape}")
     if len(told.data) > 1024 + int(np.prod(shape)) * dtype.itemsize:  # NumPy's header is far shorter
         raise BadMessage(f"{name} has {len(told.data)} bytes, too many for {dtype.name} {shape}")
+    header = _header(dtype.str, shape)
     try:
-        value = np.asarray(told.numpy())
+        if told.stype == _NUMPY and told.data.startswith(header):
+            value = np.frombuffer(told.data, dtype, int(np.prod(shape)), len(header)).reshape(shape)
+        else:
+            value = np.asarray(told.numpy())
     except Exception as error:  # the bytes are the sender's, and what they raise is NumPy's choice
         raise BadMessage(f"{name} cannot be read: {shown(str(error))}") from error
     if value.dtype != dtype or value.shape != shape:

@@ -1,5 +1,6 @@
-"""How many threads PyTorch computes with."""
+"""How many threads PyTorch computes with, and how many processors there are."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,3 +19,8 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

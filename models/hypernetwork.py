@@ -28,6 +28,8 @@ from models.shared.mixed import PrecisionMapper
 HEAD_SCALE = 0.1 / DIM
 """Standard deviation of a fresh head's matrix."""
 RANK = 16
+CACHED = 8
+"""Devices whose low-rank changes of a layer are made at once: with 64 x 192 numbers, 400 kB."""
 
 
 class Mapper(nn.Module):
@@ -95,13 +97,23 @@ class LowRankBases(nn.Module):
         return [size for _, outputs in self.shapes for size in (RANK, outputs)]
 
     def fold(self, k: int, code: Tensor) -> Tensor:
-        """Weights ``(D, block_size)`` of block ``k`` with the codes ``(D, C)``: gains and shifts of each layer."""
-        parts, pieces = [], code.split(self.pieces, dim=1)
+        """Weights ``(D, block_size)`` of block ``k`` with the codes ``(D, C)``: gains and shifts of each layer.
+
+        Each number goes to its place as soon as it is made, for a few devices at a time, so that what lies between the
+        two products and the place stays in the processor's cache.
+        """
+        out, place, pieces = code.new_empty(len(code), len(self.base[k])), 0, code.split(self.pieces, dim=1)
         for j, (matrix, bias) in enumerate(self.unpack(self.base[k].unsqueeze(0))):
-            i = k * len(self.shapes) + j
-            change = (self.down[i] * pieces[2 * j].unsqueeze(1)) @ self.up[i]
-            parts += [(matrix + change).flatten(1), bias + pieces[2 * j + 1]]
-        return torch.cat(parts, dim=1)
+            i, end = k * len(self.shapes) + j, place + matrix.numel()
+            gains, shift, up = pieces[2 * j], pieces[2 * j + 1], self.up[i].unsqueeze(0)
+            for start in range(0, len(code), CACHED):
+                inner = self.down[i] * gains[start : start + CACHED].unsqueeze(1)
+                count = len(inner)
+                made = torch.baddbmm(matrix.expand(count, -1, -1), inner, up.expand(count, -1, -1))
+                out[start : start + count, place:end] = made.flatten(1)
+            out[:, end : end + bias.numel()] = bias + shift
+            place = end + bias.numel()
+        return out
 
     def fold_macs(self, blocks: int) -> int:
         """Multiply-accumulates of folding the codes of so many blocks of one device."""

@@ -115,7 +115,7 @@ def study(
     seed = int(options["seed"])
     if not model_path(folder, method, seed).exists():
         raise UserError(f"{run} has no model of {method} with seed {seed}; play it with --methods {method}")
-    interactions = data.load(options["dataset"], data_dir, columns=options.get("columns"))
+    interactions = data.load(options["dataset"], data_dir, columns=options.get("columns"), users=options["devices"])
     folder.check_world()
     storage = Storage(folder.world)
     begins = first_versions(run, method, seed, len(storage.offsets) - 1)

@@ -46,7 +46,7 @@ from strategies.base import AdaptiveStrategy, DeviceSession, SessionStrategy
 from strategies.known_interests import KnownInterests
 from strategies.registry import METHODS
 from strategies.training.data import TrainingSet
-from strategies.training.loop import EpochRecord
+from strategies.training.loop import EpochRecord, keep_freed_memory
 
 STOPPING = 90.0
 """Seconds in which Flower ends a ServerApp that was told to stop: with its next heartbeat but one, 30 s each."""
@@ -66,8 +66,23 @@ class World:
     """Of the cloud models, where the cloud trains again."""
 
 
-def prepare(config: Config) -> tuple[RunFolder, World]:
-    """Check the options against the data, make the run folder and the devices' own disks in it."""
+def load_data(config: Config) -> Interactions:
+    """The data set of a run."""
+    return datasets.load(
+        config.dataset,
+        config.data_dir,
+        columns=config.columns,
+        ties=config.ties,
+        seed=config.seed,
+        users=config.devices,
+    )
+
+
+def prepare(config: Config, interactions: Interactions | None = None) -> tuple[RunFolder, World]:
+    """Check the options against the data, make the run folder and the devices' own disks in it.
+
+    ``interactions`` is what :func:`load_data` gave, where another run of the same data has called it before.
+    """
     config.check()
     if config.tensorboard:
         check_tensorboard()
@@ -75,9 +90,8 @@ def prepare(config: Config) -> tuple[RunFolder, World]:
     drift = load_drift(config.drift)
     _check_precision(config, scenario)
     run = open_run(config)
-    interactions = datasets.load(
-        config.dataset, config.data_dir, columns=config.columns, ties=config.ties, seed=config.seed
-    )
+    if interactions is None:
+        interactions = load_data(config)
     instant = split_instant(interactions) if config.split == "time" else None
     able = eligible_users(interactions, config.protocol, instant)
     if config.devices > len(able):
@@ -248,6 +262,7 @@ def execute(
             device_sessions = sessions_by_round(
                 world.streams, population.addresses, config.resolved_candidates, world.versions, bits
             )
+            keep_freed_memory()  # training has done it; where all models were in the cache, nothing has
             with one_thread():  # training takes as many as there are
                 play_all(config, run, world, device_sessions, population, display)
             rows = run.gather(config.seed_list, config.method_names, len(device_sessions))

@@ -1,12 +1,16 @@
 """The loop: one Flower round plays one session of every device that has one left.
 
-Devices go in waves, so that the networks of one wave exist at a time, not those of all devices.
+Devices go in waves, so that the networks of one wave exist at a time, not those of all devices. On the in-process grid
+a wave is played in groups, and long runs hand these to as many processes as there are processors (:mod:`sim.workers`).
+Which devices are played together does not depend on how many there are, and so the rows do not.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,11 +23,14 @@ from clients.upload import PLAIN, UploadForm
 from core import atomic
 from core.errors import Damaged, UserError
 from core.run_folder import RunFolder, reason
+from core.threads import processors
 from models.candidates import Candidates
+from sim.backends.inprocess import InProcessGrid
 from sim.backends.population import Population
 from sim.observers.base import PlayObserver
 from sim.policy.setup import PolicySetup
 from sim.rows import RowMaker, upload_rows
+from sim.workers import can_fork, workers
 from sim.world.fleet import Fleet
 from sim.world.streams import Streams
 from sim.world.versions import Versions
@@ -33,6 +40,10 @@ log = logging.getLogger(__name__)
 
 WAVE = 256
 """Devices whose networks are alive at once: with six blocks of SASRec, 128 MB."""
+GROUP = 64
+"""Devices of a wave that the in-process grid plays together: as many as it hands to the devices' app at once."""
+WORTH_A_PROCESS = 512
+"""Device-sessions for which one more process takes less time than it costs, which is some tenths of a second."""
 TIMEOUT = 600.0
 """Seconds to wait for each chunk of a wave (:func:`sim.backends.messaging.exchange`)."""
 TOLERATED = 0.01
@@ -136,35 +147,86 @@ def play(
     Raises :class:`UserError` if too many devices of a wave failed; its round is not saved.
     """
     seed, policy_setup = simulation.seed, simulation.policy_setup
+    more = (*COMPARED * simulation.compares, *SAMPLED * (simulation.evaluation.sampled > 0))
     played_before = _played_before(strategy, population, run, simulation, say)
-    for server_round, device_sessions in strategy.device_sessions.items():
-        if server_round in played_before:
-            rows = run.read_part(seed, strategy.name, server_round)
+    left = {r: sessions for r, sessions in strategy.device_sessions.items() if r not in played_before}
+
+    def perform(task: Task) -> tuple[list[SessionResult], Mapping[int, Any]]:
+        """Play a group, in this process or in one forked from it."""
+        population.provide(task.files)
+        strategy.recall(task.known)
+        results = play_wave(strategy, population, task.server_round, task.group, simulation)
+        return results, strategy.known([one.node for one in task.group])
+
+    def tasks(rounds: Iterable[int]) -> Iterator[Task]:
+        """The groups of these rounds; what a round needs is installed before its first."""
+        for server_round in rounds:
+            first_of_each = {one.version: one for one in reversed(left[server_round])}.values()
+            files = dict(map(strategy.device_file, first_of_each)) | simulation.files()
+            population.install(files, TIMEOUT)
+            for wave in _waves(left[server_round]):
+                for group in _groups(wave, population):
+                    yield Task(server_round, group, files, strategy.known([one.node for one in group]))
+
+    with workers(perform, _processes(population, simulation, sum(map(len, left.values())))) as perform_all:
+        ahead = perform_all(tasks(left)) if policy_setup is None else iter(())
+        for server_round, device_sessions in strategy.device_sessions.items():
+            if server_round in played_before:
+                rows = run.read_part(seed, strategy.name, server_round)
+                for observer in observers:
+                    observer.on_round(rows, fresh=False)
+                continue
+            # What devices remember of a round lies on the disk before the next round is played.
+            performed = ahead if policy_setup is None else perform_all(tasks([server_round]))
+            results: list[SessionResult] = []
+            parts: list[pd.DataFrame] = []
+            for wave in _waves(device_sessions):
+                played: list[SessionResult] = []
+                for found, known in islice(performed, len(_groups(wave, population))):
+                    played += found
+                    strategy.recall(known)
+                stop_if_failing(played, strategy, run.log, population.home)
+                results += played
+                if not (rows_of.whole_rounds or simulation.keeps_uploads):  # a row is a tenth of a result
+                    parts.append(rows_of(results, strategy.name, seed, more))
+                    results = []
+                for observer in observers:
+                    observer.on_wave(len(wave))
+            if results:
+                results.sort(key=lambda result: result.device_session.device)
+                parts.append(rows_of(results, strategy.name, seed, more))
+            rows = pd.concat(parts, ignore_index=True).sort_values("device", kind="stable", ignore_index=True)
+            if simulation.keeps_uploads:  # before the rows, whose part says that the round is done
+                run.save_uploads(seed, strategy.name, server_round, upload_rows(results, strategy.name, seed))
+            if policy_setup is not None:
+                atomic.flush_all()  # rows on the disk without what the devices remember would be continued wrongly
+            run.save_part(seed, strategy.name, server_round, rows)
             for observer in observers:
-                observer.on_round(rows, fresh=False)
-            continue
-        first_of_each = {one.version: one for one in reversed(device_sessions)}.values()
-        population.install(dict(map(strategy.device_file, first_of_each)) | simulation.files(), TIMEOUT)
-        results: list[SessionResult] = []
-        # Devices with one version go together, so that few versions are open at a time.
-        for wave in _waves(sorted(device_sessions, key=lambda one: one.version)):
-            played = play_wave(strategy, population, server_round, wave, simulation)
-            stop_if_failing(played, strategy, run.log, population.home)
-            results += played
-            for observer in observers:
-                observer.on_wave(len(wave))
-        results.sort(key=lambda result: result.device_session.device)
-        sampled = simulation.evaluation.sampled > 0
-        rows = rows_of(results, strategy.name, seed, (*COMPARED * simulation.compares, *SAMPLED * sampled))
-        if simulation.keeps_uploads:  # before the rows, whose part says that the round is done
-            run.save_uploads(seed, strategy.name, server_round, upload_rows(results, strategy.name, seed))
-        if policy_setup is not None:
-            atomic.flush_all()  # rows on the disk without what the devices remember of them would be continued wrongly
-        run.save_part(seed, strategy.name, server_round, rows)
-        for observer in observers:
-            observer.on_round(rows, fresh=True)
+                observer.on_round(rows, fresh=True)
     if policy_setup is not None:
         population.forget(policy_setup.state, TIMEOUT)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A group of devices that play a session together, and what the process has to know that plays them."""
+
+    server_round: int
+    group: list[DeviceSession]
+    files: Mapping[str, Path]
+    """What is installed on them, by digest."""
+    known: Mapping[int, Any]
+    """What the cloud knows of them, see :meth:`strategies.base.SessionStrategy.known`."""
+
+
+def _processes(population: Population, simulation: Simulation, device_sessions: int) -> int:
+    """How many processes play so many device-sessions."""
+    grid = population.grid
+    if not isinstance(grid, InProcessGrid) or not can_fork():
+        return 1
+    if simulation.policy_setup is not None and not grid.remembers_on_disk:
+        return 1
+    return max(1, min(processors(), device_sessions // WORTH_A_PROCESS))
 
 
 def _played_before(
@@ -271,6 +333,13 @@ def stop_if_failing(
     )
 
 
-def _waves(device_sessions: list[DeviceSession]) -> Iterator[list[DeviceSession]]:
-    for start in range(0, len(device_sessions), WAVE):
-        yield device_sessions[start : start + WAVE]
+def _waves(device_sessions: list[DeviceSession]) -> list[list[DeviceSession]]:
+    """Devices with one version go together, so that few versions are open at a time."""
+    ordered = sorted(device_sessions, key=lambda one: one.version)
+    return [ordered[start : start + WAVE] for start in range(0, len(ordered), WAVE)]
+
+
+def _groups(wave: list[DeviceSession], population: Population) -> list[list[DeviceSession]]:
+    """The devices of a wave that are played together: on Flower's own grids, where messages wait, all of them."""
+    size = GROUP if isinstance(population.grid, InProcessGrid) else len(wave)
+    return [wave[start : start + size] for start in range(0, len(wave), size)]

@@ -24,9 +24,13 @@ class RowMaker:
         self.fleet, self.retrains = fleet, retrains
         self.repeats = fleet.streams.session_repeats * (candidates == "unseen")
         self.phases = session_phase(fleet.streams)
+        self.whole_rounds = fleet.scenario.cloud.requests_per_second is not None
+        """Whether a row depends on the others of its round, which meet it in the cloud's queue."""
 
     def __call__(self, played: list[SessionResult], method: str, seed: int, more: Sequence[str] = ()) -> pd.DataFrame:
-        """One row a device-session of a round; where measurements are missing it is not served and has no hits.
+        """One row for each device-session of a round, or of a part of one unless :attr:`whole_rounds`.
+
+        Where measurements are missing it is not served and has no hits.
 
         ``more`` names measurements that only some runs have: the quality with the stale and with the fresh network, or
         among sampled candidates.

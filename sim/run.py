@@ -24,11 +24,12 @@ from sim.sweep import borrow, split
 
 if TYPE_CHECKING:
     from core.run_folder import RunFolder
+    from sim.data.interactions import Interactions
     from sim.experiment import World
 
 
-def main(config: Config, earlier: Sequence[Config] = ()) -> None:
-    """Run, then print the table; ``earlier`` are finished runs of the same sweep."""
+def main(config: Config, earlier: Sequence[Config] = (), interactions: "Interactions | None" = None) -> None:
+    """Run, then print the table; ``earlier`` are finished runs of the same sweep, and ``interactions`` its data."""
     from rich.console import Console
 
     import analysis
@@ -37,7 +38,7 @@ def main(config: Config, earlier: Sequence[Config] = ()) -> None:
     if config.superlink is not None:
         _play_elsewhere(config.check(), config.superlink)
         return
-    run, world = prepare(config)
+    run, world = prepare(config, interactions)
     with run.held():
         _play(run, world, config, earlier)
     Console().print(analysis.terminal_table(analysis.load(run.path)))
@@ -94,11 +95,15 @@ def play_sweep(configs: list[Config], out: Path | None) -> None:
     from rich.console import Console
 
     from analysis import compare
+    from sim.experiment import load_data
     from sim.run_folder import open_run
 
+    interactions: Interactions | None = None  # of all runs: a sweep has one data set
     for number, config in enumerate(configs):
         if not open_run(config).reported:
-            main(config, configs[:number])
+            if interactions is None and config.superlink is None:
+                interactions = load_data(config)
+            main(config, configs[:number], interactions)
     folders = [config.folder for config in configs]
     page, table = compare.comparison(folders, out and out.expanduser().absolute() / "comparison")
     Console().print(table)

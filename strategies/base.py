@@ -7,11 +7,11 @@ and collects what it measured. What a method does not override, it does not do.
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -64,7 +64,7 @@ engine: ``failed`` (the device's program raised an exception or refused a messag
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DeviceSession:
     """A device that plays a session in this round."""
 
@@ -87,7 +87,7 @@ class DeviceSession:
     """What the device computes in: so is what it has installed, and what is sent to it."""
 
 
-@dataclass
+@dataclass(slots=True)
 class SessionResult:
     """What happened in one device-session."""
 
@@ -247,6 +247,19 @@ class SessionStrategy(Strategy):
         """Say what this is, in Flower's log."""
         log.info("%s: %d blocks, model %s", self.title, self.blocks, self.model.name)
 
+    # -- between waves ---------------------------------------------------------------------------------------------
+
+    def known(self, nodes: Iterable[int]) -> Mapping[int, Any]:
+        """What the cloud knows of these devices from their earlier sessions, by node; nothing by default.
+
+        Waves may be played by copies of the strategy in other processes. What a method carries from one wave to
+        another, it gives here and takes in :meth:`recall`; anything else that a wave leaves behind may be lost.
+        """
+        return {}
+
+    def recall(self, known: Mapping[int, Any]) -> None:
+        """Take what :meth:`known` gave in another process."""
+
     # -- for methods -----------------------------------------------------------------------------------------------
 
     @property
@@ -292,12 +305,15 @@ class SessionStrategy(Strategy):
     def _send(self, action: str, network: Callable[[SessionResult], ArrayRecord | None]) -> list[Message]:
         """A message to each device whose session is not over; note what they have to answer."""
         messages = []
+        models: dict[str, ConfigRecord] = {}  # one record for all devices that have the same model
         for result in self.open.values():
             if result.status is not None:
                 continue
             device_session, record = result.device_session, network(result)
             digest, _ = self.device_file(device_session)
-            content = RecordDict({MODEL: ModelConfig(digest, self.context, self.history_length).record()})
+            if digest not in models:
+                models[digest] = ModelConfig(digest, self.context, self.history_length).record()
+            content = RecordDict({MODEL: models[digest]})
             if record is not None:
                 content[CODE if self.delivery.how == "code" else NETWORK] = record
                 result.sent = sent_path(record)
@@ -390,7 +406,15 @@ class AdaptiveStrategy(SessionStrategy):
     def begin(self, device_sessions: list[DeviceSession], rules: WaveRules | None = None) -> None:
         super().begin(device_sessions, rules)
         self.owed = {}
-        self.remembered.update((one.node, frozenset()) for one in device_sessions if one.session == 0 or one.installs)
+        if self.rules.remembers:
+            first = [one.node for one in device_sessions if one.session == 0 or one.installs]
+            self.remembered.update(dict.fromkeys(first, frozenset()))
+
+    def known(self, nodes: Iterable[int]) -> Mapping[int, Any]:
+        return {node: self.remembered[node] for node in nodes if node in self.remembered}
+
+    def recall(self, known: Mapping[int, Any]) -> None:
+        self.remembered.update(known)
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -507,6 +531,8 @@ class AdaptiveStrategy(SessionStrategy):
 
     def _read_report(self, result: SessionResult, reply: Message) -> None:
         super()._read_report(result, reply)
+        if not self.rules.remembers:
+            return
         if result.sent is not None and not result.probed:  # it has filed this one, and forgets the others
             self.remembered[result.device_session.node] = frozenset({result.sent})
 

@@ -62,8 +62,8 @@ def tune_and_play(
     part, network = batch.part, batch.installed.network
     assert network is not None
     candidates = batch.installed.candidates
-    windows, targets, _ = local_training.training_windows(batch.past, part.backbone.context, candidates=candidates)
-    planned = local_training.training_macs(part, windows, targets, paths.sum(axis=1))
+    cut = local_training.training_windows(batch.past, part.backbone.context, candidates=candidates)
+    planned = local_training.training_macs(part, cut.windows, cut.targets, paths.sum(axis=1))
     able = np.array(
         [
             budget.fits(footprint(part.backbone, batch.context, path), int(once))
@@ -75,7 +75,8 @@ def tune_and_play(
     keep = torch.from_numpy(paths[rows])
     tuned: list[Tensor] = []
     if rows:
-        trained = local_training.tune(part, network, [batch.past[row] for row in rows], keep, candidates)
+        known = cut if len(rows) == len(batch) else None  # of fewer devices there may be fewer windows
+        trained = local_training.tune(part, network, [batch.past[row] for row in rows], keep, candidates, known)
         tuned = trained.weights
         for place in np.flatnonzero(trained.diverged).tolist():
             device, session = batch.devices[rows[place]], batch.configs[rows[place]].session

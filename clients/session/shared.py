@@ -42,7 +42,7 @@ def _play(batch: DeviceBatch, wanted: np.ndarray, spent: np.ndarray) -> list[Mes
     paths = wanted & served[:, None]
     units = network.units(batch.part, events.windows)
     quality = inference.rerank(
-        batch.part, events, lambda k, rows: network[k], torch.from_numpy(paths), units, batch.beside
+        batch.part, events, lambda k, rows: network[k], torch.from_numpy(paths), units, batch.beside, shared=True
     )
     if units is not None:
         taken = [

@@ -20,6 +20,7 @@ from flwr.supercore.exit import add_exit_handler
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
+from clients.folders import DEVICE_DIR
 from core.seeds import derive
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,9 @@ class InProcessGrid(Grid):
     node_config : what every node finds in ``context.node_config`` beside its number.
     """
 
+    one_machine = True
+    """Whether what is installed for one node is installed for all."""
+
     def __init__(
         self,
         client_app: ClientApp,
@@ -73,7 +77,7 @@ class InProcessGrid(Grid):
         self._partitions = {derive(seed, "node", index): index for index in range(num_devices)}
         if len(self._partitions) != num_devices:
             raise ValueError(f"seed {seed} gives two devices the same node id; take another seed")
-        self._contexts: dict[int, Context] = {}
+        self._states: dict[int, RecordDict] = {}
         self._waiting: dict[str, Message] = {}
         self._sent = 0
         self.set_run(Run.create_empty(derive(seed, "run")))
@@ -84,6 +88,11 @@ class InProcessGrid(Grid):
         TaskIdentity.run_id = run.run_id
         TaskIdentity.task_id = 1
         TaskIdentity.node_id = SUPERLINK_NODE_ID
+
+    @property
+    def remembers_on_disk(self) -> bool:
+        """Whether devices keep their states in a folder, where other processes find them, and not in this one."""
+        return bool(self._node_config.get(DEVICE_DIR))
 
     @property
     def run(self) -> Run:
@@ -163,7 +172,8 @@ class InProcessGrid(Grid):
             except Exception:
                 log.info("a batch of %d messages failed; trying them one by one", len(messages), exc_info=True)
             else:
-                self._contexts.update((context.node_id, context) for context in contexts)
+                for context in contexts:
+                    self._keep(context)
                 return replies
         return [self._execute_one(message) for message in messages]
 
@@ -182,13 +192,20 @@ class InProcessGrid(Grid):
             reason = f"{type(error).__name__}: {error}"
             return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
         if not reply.has_error():
-            self._contexts[context.node_id] = context
+            self._keep(context)
         return reply
+
+    def _keep(self, context: Context) -> None:
+        """Keep a device's state; one that holds nothing takes no memory."""
+        if len(context.state):
+            self._states[context.node_id] = context.state
+        else:
+            self._states.pop(context.node_id, None)
 
     def _open(self, message: Message) -> Context:
         """The context for one message. Its state is a copy, kept only if the message is answered."""
         node_id = message.metadata.dst_node_id
-        kept = self._contexts.get(node_id)
+        kept = self._states.get(node_id)
         return Context(
             run_id=self._run.run_id,
             node_id=node_id,
@@ -197,7 +214,7 @@ class InProcessGrid(Grid):
                 PARTITION_ID_KEY: self._partitions[node_id],
                 NUM_PARTITIONS_KEY: len(self._partitions),
             },
-            state=RecordDict() if kept is None else _copy(kept.state),
+            state=RecordDict() if kept is None else _copy(kept),
             run_config=self._run_config.copy(),
         )
 

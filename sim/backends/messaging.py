@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
@@ -14,6 +14,8 @@ from core.errors import UserError
 log = logging.getLogger(__name__)
 
 REGISTER = "query.register"
+AT_ONCE = 4096
+"""Nodes that are asked the same at once."""
 SETTLED = 5.0
 """Seconds without a new node after which no more are expected."""
 
@@ -30,24 +32,31 @@ def register(grid: Grid, num_devices: int, supernodes: int | None = None, timeou
     they do not, if a node fails to answer or two have the same number.
     """
     nodes = _wait_for_nodes(grid, num_devices, supernodes, timeout)
-    answers = exchange(grid, [Message(RecordDict(), node, REGISTER) for node in nodes], timeout)
     numbers: dict[int, int] = {}
-    for node, replies in answers.items():
-        try:
-            if len(replies) != 1:
-                raise BadMessage(f"{len(replies) or 'no'} answers")
-            record = content_of(replies[0]).metric_records["device"]
-        except (BadMessage, DeviceFault) as error:
-            raise UserError(
-                f"node {node} did not register: {error}; is this package installed on its machine? Mend that, and the "
-                "same command continues"
-            ) from None
-        if "partition" in record:
-            numbers[node] = int(record["partition"])  # type: ignore[arg-type]
+    for some in slices(nodes):
+        answers = exchange(grid, [Message(RecordDict(), node, REGISTER) for node in some], timeout)
+        for node, replies in answers.items():
+            try:
+                if len(replies) != 1:
+                    raise BadMessage(f"{len(replies) or 'no'} answers")
+                record = content_of(replies[0]).metric_records["device"]
+            except (BadMessage, DeviceFault) as error:
+                raise UserError(
+                    f"node {node} did not register: {error}; is this package installed on its machine? Mend that, and "
+                    "the same command continues"
+                ) from None
+            if "partition" in record:
+                numbers[node] = int(record["partition"])  # type: ignore[arg-type]
     if len(set(numbers.values())) < len(numbers):
         raise UserError(f"of {len(nodes)} nodes two have the same number: give each its own partition-id")
     last = max(numbers.values(), default=0) + 1
     return sorted(nodes, key=lambda node: (numbers.get(node, last), node))
+
+
+def slices(nodes: list[int]) -> Iterator[list[int]]:
+    """Some nodes after the other, so that not the messages of all nodes are alive at once."""
+    for start in range(0, len(nodes), AT_ONCE):
+        yield nodes[start : start + AT_ONCE]
 
 
 def _wait_for_nodes(grid: Grid, num_devices: int, supernodes: int | None, timeout: float) -> list[int]:

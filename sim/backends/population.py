@@ -20,7 +20,8 @@ from clients.batch_messages import pack_batch, read_error, unpack_batch
 from clients.fields import BadMessage
 from clients.messages import RAISED, DeviceFault, check_answers, content_of
 from core.errors import UserError
-from sim.backends.messaging import exchange
+from sim.backends.inprocess import InProcessGrid
+from sim.backends.messaging import exchange, slices
 
 log = logging.getLogger(__name__)
 
@@ -91,14 +92,19 @@ class Population:
             return
         self._files.update(fresh)
         wanted = RecordDict({depot.WANTED: depot.pack_wanted(fresh)})
-        for node, why in self._ask(INSTALL, wanted, timeout).items():
+        asked = self.nodes[:1] if isinstance(self.grid, InProcessGrid) and self.grid.one_machine else self.nodes
+        for node, why in self._ask(INSTALL, wanted, timeout, asked).items():
             names = ", ".join(path.name for path in fresh.values())
             raise UserError(f"node {node} cannot install {names}: {why}; mend that, and the same command continues")
+
+    def provide(self, files: Mapping[str, Path]) -> None:
+        """Have these files, by their digests, for machines that turn out to lack one."""
+        self._files.update(files)
 
     def forget(self, state: str, timeout: float | None) -> None:
         """Have the devices forget what they keep under this name; what goes wrong is noted in the log."""
         content = RecordDict({"state": ConfigRecord({"state": state})})
-        for node, why in self._ask(FORGET, content, timeout).items():
+        for node, why in self._ask(FORGET, content, timeout, self.nodes).items():
             log.warning("node %d has not forgotten %s: %s", node, state, why)
 
     def remember(self, state: str, session: int, adapted: Mapping[int, int], timeout: float | None) -> dict[int, str]:
@@ -124,11 +130,14 @@ class Population:
         problems = {d: _problem(replies[address]) for d, address in enumerate(self.addresses)}
         return {device: why for device, why in problems.items() if why is not None}
 
-    def _ask(self, kind: str, content: RecordDict, timeout: float | None) -> dict[int, str]:
-        """Send the same to every node; what was wrong, by node."""
-        messages = [Message(RecordDict(dict(content)), node, kind) for node in self.nodes]
-        problems = {node: _problem(replies) for node, replies in self._provided(messages, timeout).items()}
-        return {node: why for node, why in problems.items() if why is not None}
+    def _ask(self, kind: str, content: RecordDict, timeout: float | None, nodes: list[int]) -> dict[int, str]:
+        """Send the same to each of these nodes; what was wrong, by node."""
+        found: dict[int, str] = {}
+        for some in slices(nodes):
+            messages = [Message(RecordDict(dict(content)), node, kind) for node in some]
+            problems = {node: _problem(replies) for node, replies in self._provided(messages, timeout).items()}
+            found.update((node, why) for node, why in problems.items() if why is not None)
+        return found
 
     # -- files -----------------------------------------------------------------------------------------------------
 

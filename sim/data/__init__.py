@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DATASETS", "load"]
 
-DATASETS: "Registry[Callable[[Path | None], Interactions]]" = Registry(
+DATASETS: "Registry[Callable[..., Interactions]]" = Registry(
     {
         "synthetic": "sim.data.synthetic:load_synthetic",
         "ml1m": "sim.data.movielens:load_ml1m",
@@ -24,6 +24,8 @@ DATASETS: "Registry[Callable[[Path | None], Interactions]]" = Registry(
     }
 )
 """The loaders by the names of their data sets, imported when they are used."""
+GENERATED = "synthetic"
+"""The data set whose loader also takes how many users it has at least."""
 
 
 def load(
@@ -33,6 +35,7 @@ def load(
     columns: str | None = None,
     ties: str = "file",
     seed: int = 0,
+    users: int = 0,
 ) -> "Interactions":
     """Load a data set by name, or a file by path.
 
@@ -43,21 +46,22 @@ def load(
             indices from 0; None where they have usual names.
         ties: Order of the rows of one user with equal times: ``file``, as they come, or ``shuffled``.
         seed: Of that shuffling.
+        users: At least so many where the data set is generated; others have those that they have.
 
     Raises:
         UserError: The name is unknown, or the data set cannot be had or read.
     """
     from core.seeds import numpy_generator
 
-    interactions = _load(dataset, data_dir, columns)
+    interactions = _load(dataset, data_dir, columns, users)
     return interactions.shuffle_ties(numpy_generator(seed, "ties")) if ties == "shuffled" else interactions
 
 
-def _load(dataset: str, data_dir: Path | None, columns: str | None) -> "Interactions":
+def _load(dataset: str, data_dir: Path | None, columns: str | None, users: int) -> "Interactions":
     if dataset in DATASETS:
         if columns is not None:
             raise UserError(f"--columns is for files; the columns of {dataset} are known, leave it out")
-        return DATASETS[dataset](data_dir)
+        return DATASETS[dataset](data_dir, users) if dataset == GENERATED else DATASETS[dataset](data_dir)
     from sim.data.table import SUFFIXES, load_table
 
     if dataset.lower().endswith(SUFFIXES):

@@ -37,6 +37,8 @@ _NOUNS = (
     "Season", "Shadow", "Signal", "Station", "Stranger", "Summer", "Theatre", "Tide", "Tower", "Voyage", "Witness",
 )  # fmt: skip
 
+BLOCK = 20_000
+"""Users beyond the first ones that are generated at once, so that memory grows with what is kept alone."""
 FAVOURITES = (0.5, 0.3, 0.2)  # shares of a user's favourite genres in the interest
 
 _DAY = 86_400
@@ -131,6 +133,19 @@ def _draw(random: np.random.Generator, cumulative: np.ndarray) -> np.ndarray:
     return (cumulative < random.random((len(cumulative), 1))).sum(axis=1)
 
 
+def _draw_films(random: np.random.Generator, cumulative: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The same as ``_draw(random, cumulative[rows])``, found by halving: 9 comparisons a draw in place of 288."""
+    drawn, columns = random.random((len(rows), 1))[:, 0], cumulative.shape[1]
+    flat, begin = cumulative.reshape(-1), rows * columns
+    below = np.zeros(len(rows), dtype=np.int64)
+    step = 1 << (columns.bit_length() - 1)
+    while step:
+        place = np.minimum(below + step, columns)
+        below = np.where(flat[begin + place - 1] < drawn, place, below)
+        step //= 2
+    return below
+
+
 def _choose(
     random: np.random.Generator,
     catalogue: _Catalogue,
@@ -142,32 +157,59 @@ def _choose(
 ) -> np.ndarray:
     """(U,) the next film of each user: one that follows on from the last film, or a popular one of the mood."""
     ring = catalogue.ring
-    step = _draw(random, np.tile(np.cumsum(recipe.spread), (len(last), 1))) - len(recipe.spread) // 2
+    step = _draw(random, np.broadcast_to(np.cumsum(recipe.spread), (len(last), len(recipe.spread))))
+    step -= len(recipe.spread) // 2
     stride = (2 * types + 1) * ring // (2 * recipe.types)
     following = last - last % ring + (last + stride + step) % ring
     follows = may_follow & (random.random(len(last)) < recipe.follow)
-    return np.where(follows, following, _draw(random, catalogue.cumulative[types, mood]))
+    films = catalogue.cumulative.reshape(-1, catalogue.cumulative.shape[2])
+    return np.where(follows, following, _draw_films(random, films, types * len(GENRES) + mood))
 
 
-def load_synthetic(data_dir: Path | None = None) -> Interactions:
-    """The embedded data set, always the same; no folder is looked at."""
-    return generate(0)
+def load_synthetic(data_dir: Path | None = None, users: int = 0) -> Interactions:
+    """The embedded data set, always the same; no folder is looked at. It has at least so many ``users``."""
+    return generate(0, users=users)
 
 
-def generate(seed: int, recipe: Recipe = Recipe()) -> Interactions:
+def generate(seed: int, recipe: Recipe = Recipe(), users: int = 0) -> Interactions:
     """Generate a data set.
 
     Args:
         seed: Everything is derived from it.
         recipe: Sizes and strengths.
+        users: At least so many; those beyond the recipe's come after them and change nothing of them.
 
     Returns:
         The interactions; `change_points` holds, for each user, the row of the first interaction after the change of
         interest and type, or -1; `types` the type of the user, from 1, at each interaction.
     """
     catalogue = _catalogue(numpy_generator(seed, "synthetic", "catalogue"), recipe)
-    random = numpy_generator(seed, "synthetic", "users")
-    users, longest = recipe.users, recipe.longest
+    blocks = [_generate_users(numpy_generator(seed, "synthetic", "users"), catalogue, recipe, recipe.users)]
+    for first in range(recipe.users, users, BLOCK):
+        random = numpy_generator(seed, "synthetic", "users", first)
+        blocks.append(_generate_users(random, catalogue, recipe, min(BLOCK, users - first)))
+    lengths, items, times, change_points, in_force = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    return Interactions(
+        name="synthetic",
+        offsets=np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
+        items=items,
+        times=times,
+        user_ids=[f"user{user}" for user in range(len(lengths))],
+        item_ids=["", *(f"film{item}" for item in range(1, len(catalogue.titles) + 1))],
+        item_titles=["", *catalogue.titles],
+        genre_names=list(GENRES),
+        genres=np.concatenate((np.zeros((1, len(GENRES)), dtype=bool), catalogue.genres)),
+        change_points=change_points,
+        types=in_force,
+    )
+
+
+def _generate_users(
+    random: np.random.Generator, catalogue: _Catalogue, recipe: Recipe, users: int
+) -> tuple[np.ndarray, ...]:
+    """Of so many users: lengths (U,), items and times of all of them one after the other (N,), change points (U,), and
+    the type in force at each interaction (N,)."""
+    longest = recipe.longest
     lengths = random.integers(recipe.shortest, longest + 1, size=users)
     change_points = _change_points(random, lengths, recipe)
     interests = _interests(random, catalogue, users)
@@ -202,16 +244,4 @@ def generate(seed: int, recipe: Recipe = Recipe()) -> Interactions:
         played[:, step], times[:, step], in_force[:, step] = chosen, clock, types[side, everyone] + 1
 
     inside = np.arange(longest) < lengths[:, None]
-    return Interactions(
-        name="synthetic",
-        offsets=np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
-        items=(played[inside] + 1).astype(np.int32),
-        times=times[inside],
-        user_ids=[f"user{user}" for user in range(users)],
-        item_ids=["", *(f"film{item}" for item in range(1, len(catalogue.titles) + 1))],
-        item_titles=["", *catalogue.titles],
-        genre_names=list(GENRES),
-        genres=np.concatenate((np.zeros((1, len(GENRES)), dtype=bool), catalogue.genres)),
-        change_points=change_points,
-        types=in_force[inside],
-    )
+    return lengths, (played[inside] + 1).astype(np.int32), times[inside], change_points, in_force[inside]

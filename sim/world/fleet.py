@@ -1,6 +1,7 @@
 """The simulated devices themselves: of which kind each is, and how it fares in each of its sessions."""
 
 import math
+from functools import lru_cache
 from typing import cast
 
 import numpy as np
@@ -29,6 +30,7 @@ class Fleet:
         )
         self.events = streams.session_ends - streams.session_starts
         self.longest = int(self.events.max())
+        self._budget = lru_cache(maxsize=4096)(self._of_tier)
 
     def index(self, device_session: DeviceSession) -> int:
         """The index of a device-session among all sessions of the streams."""
@@ -45,6 +47,8 @@ class Fleet:
     def failure(self, device_session: DeviceSession) -> Status:
         """What the scenario lets happen to a device in a session; what it asks for is late only if it asks."""
         failures = self.scenario.failures
+        if failures.dropout == failures.late == failures.vanish == 0:
+            return "ok"
         draw = uniform(self.seed, "failure", device_session.device, device_session.session)
         for status, likely in (("dropped", failures.dropout), ("late", failures.late), ("vanished", failures.vanish)):
             if draw < likely:
@@ -69,11 +73,15 @@ class Fleet:
 
     def budget(self, device_session: DeviceSession) -> Budget:
         """What a device can afford in a session: its ceilings in its own counts, and its energy costs."""
-        tier = self.tier(device_session)
+        return self._budget(int(self.tiers[device_session.device]), self.factor(device_session))
+
+    def _of_tier(self, number: int, factor: float) -> Budget:
+        """Of a device of a tier that has this share of its effective compute."""
+        tier = self.scenario.tiers[number]
         limits = self.scenario.limits(tier)
         memory = min(tier.memory_mbyte, limits.model_mbyte or math.inf)
         seconds = math.inf if limits.latency_ms is None else limits.latency_ms / 1e3
-        rate = tier.flops * self.factor(device_session) / FLOPS_PER_MAC
+        rate = tier.flops * factor / FLOPS_PER_MAC
         return Budget(
             macs=seconds * rate,
             model_bits=memory * 8e6,

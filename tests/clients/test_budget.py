@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from flwr.app import Message, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
 from clients import inference
 from clients.budget import BUDGET, NOTHING_FITS, Budget
+from clients.fields import BadMessage
 from clients.messages import Decline, RequestRules, pack_decline, read_request
 from models.backbones.sasrec import SASRec
 from models.checkpoint import Installed
@@ -45,6 +46,15 @@ def on_device(delivery: str = "weights") -> Installed:
 
 def fetch(budget: Budget) -> int:
     return budget.blocks_to_fetch(on_device(), CONTEXT, items=50)
+
+
+@pytest.mark.parametrize("wrong", [1, True, [1.0], "1.0"])
+def test_a_budget_of_another_type_is_refused_though_an_equal_one_was_read(wrong: object) -> None:
+    told = Budget(macs=1.0)
+    assert Budget.of(Message(RecordDict({BUDGET: told.record()}), dst_node_id=1, message_type="train")) == told
+    record = ConfigRecord({**told.record(), "macs": wrong})  # type: ignore[dict-item]
+    with pytest.raises(BadMessage, match=f"macs is of type {type(wrong).__name__}, expected float"):
+        Budget.of(Message(RecordDict({BUDGET: record}), dst_node_id=1, message_type="train"))
 
 
 def test_each_ceiling_alone_by_hand() -> None:

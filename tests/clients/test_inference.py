@@ -110,6 +110,23 @@ def test_a_sum_does_not_depend_on_the_longest_session_of_the_batch() -> None:
         assert float(alone.ndcg[0]) == float(together.ndcg[d])
 
 
+def test_a_shared_network_gives_the_same_without_the_places_that_hold_no_prediction() -> None:
+    """Devices with sessions of different lengths and with different paths in the network."""
+    model, rng = part(), np.random.default_rng(3)
+    shared = StaticModel(model.backbone, torch.Generator().manual_seed(0)).eval().requires_grad_(False)
+    sessions = [rng.integers(1, 51, size=int(rng.integers(1, 10))) for _ in range(20)]
+    events = session_events(sequences(20), sessions, 4, "unseen")
+    keep = torch.from_numpy(rng.random((20, 3)) < 0.6)
+    assert not keep.all(dim=0).any()
+    given = model, events, lambda k, rows: shared.block(k), keep
+    whole, packed = inference.rerank(*given), inference.rerank(*given, shared=True)
+    assert torch.equal(packed.ranks, whole.ranks)
+    assert len(whole.ranks.unique()) > 10
+    assert all(torch.equal(packed.sums[name], mine) for name, mine in whole.sums.items())
+    nothing = session_events([np.array([5, 6])], [np.array([5])], 4, "unseen")
+    assert inference.rerank(model, nothing, given[2], keep[:1], shared=True).events.tolist() == [0]
+
+
 def test_the_fallback_passes_over_what_the_device_has_seen() -> None:
     model = part()
     model.popularity[:] = torch.arange(51)

@@ -42,6 +42,22 @@ def test_a_request_is_64_floats_and_one_byte_of_path() -> None:
     assert (asked.macs, asked.bits) == (7, 64 * 32 + 8)
 
 
+def test_arrays_travel_as_flower_writes_them() -> None:
+    """Whoever reads them with Flower's own means finds the same, and what Flower has written is read."""
+    weights = np.arange(12, dtype=np.float32) - 5
+    mine = pack_network(PATH, {0: weights, 2: weights[::-1], 3: weights * 2})
+    theirs = ArrayRecord({name: Array(value.numpy()) for name, value in mine.items()})
+    assert mine == theirs
+    for record in (mine, theirs):
+        path, found = read_network(message(RecordDict({"network": record})), blocks=6, coding=FloatCoding(12))
+        assert path.tolist() == PATH.tolist()
+        assert {k: value.tolist() for k, value in found.items()} == {
+            0: weights.tolist(),
+            2: weights[::-1].tolist(),
+            3: (weights * 2).tolist(),
+        }
+
+
 def arrays(**changes: np.ndarray) -> Callable[[RecordDict], None]:
     def change(content: RecordDict) -> None:
         for name, value in changes.items():

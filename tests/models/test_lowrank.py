@@ -7,7 +7,7 @@ from torch import Tensor
 from models.backbones.base import Backbone, Layers
 from models.backbones.nextitnet import NextItNet
 from models.backbones.sasrec import SASRec
-from models.hypernetwork import RANK, LowRankMapper
+from models.hypernetwork import CACHED, RANK, LowRankMapper
 
 
 def made(kind: type[Backbone]) -> tuple[Backbone, LowRankMapper]:
@@ -43,6 +43,15 @@ def test_a_fresh_mapper_changes_nothing() -> None:
     mapper = LowRankMapper(SASRec(30, 2, 5, generator), generator)
     made = mapper.block(1, torch.randn(3, 64, generator=generator))
     torch.testing.assert_close(made, mapper.base[1].expand(3, -1))
+
+
+@torch.no_grad()
+def test_a_network_does_not_depend_on_how_many_are_made_at_once() -> None:
+    _, mapper = made(SASRec)
+    latent = torch.randn(2 * CACHED + 3, 64, generator=torch.Generator().manual_seed(1))
+    alone = torch.cat([mapper.block(1, one) for one in latent.split(1)])
+    torch.testing.assert_close(mapper.block(1, latent), alone)
+    assert not torch.allclose(alone[0], alone[-1], atol=1e-2)
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ import pytest
 
 from sim.data import load
 from sim.data.interactions import Interactions
-from sim.data.synthetic import GENRES, Recipe, generate
+from sim.data.synthetic import GENRES, Recipe, _draw, _draw_films, generate
 from sim.world.streams import build_streams, eligible_users, session_phase
 
 RING = Recipe().items_per_genre
@@ -55,6 +55,28 @@ def test_is_always_the_same_and_quick() -> None:
     assert time.process_time() - start < 2
     assert first.digest() == load("synthetic").digest()
     assert first.digest() != generate(1).digest()
+
+
+def test_more_users_come_after_the_first_ones_and_change_nothing_of_them(data: Interactions) -> None:
+    more = load("synthetic", users=700)
+    rows = len(data.items)
+    assert (more.num_users, load("synthetic", users=5).num_users) == (700, 600)
+    for name in ("items", "times"):
+        assert np.array_equal(getattr(more, name)[:rows], getattr(data, name))
+    assert np.array_equal(more.offsets[:601], data.offsets)
+    assert np.array_equal(more.change_points[:600], data.change_points)
+    assert more.user_ids[-1] == "user699"
+    assert len({tuple(items) for items in sequences(more)}) == 700
+
+
+def test_drawing_by_halving_is_drawing() -> None:
+    random = np.random.default_rng(3)
+    cumulative = np.cumsum(random.random((7, 288)) ** 8, axis=1)
+    cumulative /= cumulative[:, -1:]
+    rows = random.integers(7, size=5000)
+    one, other = np.random.default_rng(4), np.random.default_rng(4)
+    assert np.array_equal(_draw(one, cumulative[rows]), _draw_films(other, cumulative, rows))
+    assert one.random() == other.random()
 
 
 def test_times_come_in_sittings_days_apart(data: Interactions) -> None:

@@ -60,6 +60,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
 class Observed(InProcessGrid):
     """Notes every message, and may change what the nodes answer."""
 
+    one_machine = False  # each node is asked, as on Flower's own grids
+
     def __init__(self, nodes: int, change: Callable[[Message, Message], Message | None] | None = None) -> None:
         super().__init__(app, nodes)
         self.pairs: list[tuple[str, RecordDict, RecordDict]] = []

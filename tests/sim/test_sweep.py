@@ -8,7 +8,7 @@ import pytest
 import analysis
 from core.errors import UserError
 from core.run_folder import RunFolder
-from sim import play, run
+from sim import data, play, run
 from sim.config import Config
 from sim.policy import setup
 from sim.sweep import Sweep, split
@@ -107,16 +107,18 @@ def test_a_run_of_a_sweep_has_the_rows_it_would_have_alone(
     assert (first.ndcg != second.ndcg).any()
 
 
-def test_thresholds_and_detectors_are_made_once_for_all_drifts(
+def test_data_thresholds_and_detectors_are_made_once_for_all_drifts(
     options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
     real = setup.train_detector
     monkeypatch.setattr(setup, "train_detector", lambda *given: calls.append("detector") or real(*given))
     monkeypatch.setattr(setup, "calibrate", lambda *given: calls.append("threshold") or 0.5)
+    load = data.load
+    monkeypatch.setattr(data, "load", lambda *given, **more: calls.append("data") or load(*given, **more))
     chosen = ["--drift", "natural", "--drift", "abrupt", "--policy", "mrd"]
     assert call([*options, *chosen, "--request-rate", "0.2", "--request-rate", "0.4"], monkeypatch) == 0
-    assert sorted(calls) == ["detector", "threshold", "threshold"]
+    assert sorted(calls) == ["data", "detector", "threshold", "threshold"]
     assert (tmp_path / "sweep" / "abrupt-0.4" / "policies" / "0-forward-ofa.json").exists()
 
 

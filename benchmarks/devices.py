@@ -1,0 +1,257 @@
+"""How many devices play: device-sessions a second and peak memory by the number of devices, beside Flower's own engine.
+
+    python -m benchmarks.devices
+    python -m benchmarks.devices --sizes 1000,10000 --methods devicerec --repeats 1 --ray 0 --out devices.csv
+
+Each measurement is a run of its own in a process of its own: the embedded data set with so many users, untrained models
+(speed depends on sizes alone), and the run's own loop. What is timed is the playing. A line appears once it is
+measured, and the file holds all lines so far, so that Ctrl-C loses one measurement. Beside it Flower's Simulation
+Engine (`--backend ray`) plays the same apps at a size that it can do.
+"""
+
+import concurrent.futures
+import multiprocessing
+import os
+import resource
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import tyro
+
+from core.cli import run as run_command
+from core.errors import UserError, unknown
+from sim.config import Config
+from strategies.registry import METHODS
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure how fast devices play, and in how much memory."""
+
+    sizes: str = "1000,10000,100000,1000000"
+    """numbers of devices, separated by commas"""
+    methods: str = "devicerec,forward-ofa-plus"
+    """as in sim.run"""
+    sessions: int = 2
+    """most sessions of each device"""
+    repeats: int = 3
+    """times that each is measured; the table has medians"""
+    ray: int = 200
+    """devices that Flower's own engine plays, and this one beside it; 0: none"""
+    out: Path | None = None
+    """CSV file with a line for each measurement"""
+
+    @property
+    def device_counts(self) -> list[int]:
+        """The sizes."""
+        return [int(size) for size in self.sizes.split(",")]
+
+    @property
+    def method_names(self) -> list[str]:
+        """The methods."""
+        return [name.strip() for name in self.methods.split(",")]
+
+    def check(self) -> "Options":
+        """Raise :class:`UserError` for the first option that cannot be."""
+        for name in self.method_names:
+            if name not in METHODS:
+                raise UserError(unknown("method", name, METHODS))
+        for size in self.sizes.split(","):
+            if not size.strip().isdigit() or int(size) < 1:
+                raise UserError(f"--sizes {self.sizes}: {size!r} is no number of devices")
+        for option in ("sessions", "repeats"):
+            if getattr(self, option) < 1:
+                raise UserError(f"--{option} is {getattr(self, option)}; it must be at least 1")
+        if self.out is not None and not self.out.parent.is_dir():
+            raise UserError(f"--out {self.out}: there is no folder {self.out.parent}")
+        return self
+
+
+if __name__ == "__main__":  # a wrong option and --help need none of the imports below, which take seconds
+    tyro.cli(Options, description=__doc__)
+
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+import analysis
+from sim import experiment, model_cache
+from sim.backends.launch import run_apps
+from strategies.training.data import TrainingSet
+from strategies.training.learner import Learner, Recipe
+from strategies.training.loop import EpochRecord, Trained, popularity_ranks
+
+MEGABYTE = 2**20
+
+
+def measure(options: Options, method: str, devices: int, backend: str) -> dict[str, Any]:
+    """Play a run and measure its playing; has to be called in a process of its own, for the sake of its peak memory."""
+    found: dict[str, Any] = {}
+    real = experiment.play
+
+    def timed(strategy: Any, population: Any, run: Any, rows_of: Any, simulation: Any, **rest: Any) -> None:
+        before = _memory("VmRSS")
+        _forget_peak()
+        started, busy = time.perf_counter(), _processor_seconds()
+        real(strategy, population, run, rows_of, simulation, **rest)
+        seconds, busy = time.perf_counter() - started, _processor_seconds() - busy
+        peak, child = _memory("VmHWM"), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+        count = sum(map(len, strategy.device_sessions.values()))
+        inside = backend == "inprocess"
+        found.update(
+            device_sessions=count,
+            seconds=seconds,
+            per_second=count / seconds,
+            processor_seconds=busy if inside else np.nan,  # Ray's processes are not children of this one
+            per_processor_second=count / busy if inside else np.nan,
+            start_mb=before / MEGABYTE,
+            peak_mb=peak / MEGABYTE,
+            worker_peak_mb=child / MEGABYTE if inside else np.nan,
+            bytes_a_device=(peak - before) / devices,
+        )
+
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["SIM_CACHE_DIR"] = f"{scratch}/cache"  # untrained models are for nobody else
+        config = Config(
+            devices=devices,
+            methods=method,
+            references="none",
+            sessions=options.sessions,
+            epochs=1,
+            backend=backend,  # type: ignore[arg-type]
+            quiet=True,
+            out=Path(scratch) / "run",
+        )
+        with (
+            patch.object(experiment, "play", timed),
+            patch.object(model_cache, "train", untrained),
+            patch.object(analysis, "build_report"),
+            patch.object(experiment, "save_coverage"),
+        ):
+            run_apps(
+                backend,
+                "sim.server:app",
+                "clients.app:app",
+                num_nodes=config.nodes or devices,
+                run_config=replace(config, supernodes=config.nodes).to_flat(),
+                seed=config.seed,
+                log_file=Path(scratch) / "log",
+                device_dir=Path(scratch) / "devices",
+            )
+    return {"method": method, "backend": backend, "devices": devices, **found}
+
+
+def untrained(
+    learner: Learner, model: nn.Module, data: TrainingSet, recipe: Recipe, *, checkpoint: Path, **rest: object
+) -> Trained:
+    """Stand in for :func:`strategies.training.loop.train`: the model stays as it was built; ``rest`` is not needed."""
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    model.eval()
+    model.device_part.popularity.copy_(popularity_ranks(data))  # type: ignore[union-attr, operator]
+    return Trained([EpochRecord(1, 0.0, 0.0, 0.0, 0.0)], best_epoch=1)
+
+
+def _processor_seconds() -> float:
+    """Of this process and of those that it has waited for."""
+    both = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return sum(one.ru_utime + one.ru_stime for one in both)
+
+
+def _memory(name: str) -> float:
+    """Bytes of this process, by the name of the line in Linux's table; NaN on other systems."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return float("nan")
+    (line,) = (line for line in status.read_text().splitlines() if line.startswith(f"{name}:"))
+    return int(line.split()[1]) * 1024
+
+
+def _forget_peak() -> None:
+    """Let the peak begin anew: what loading the data took for a moment is not the devices'."""
+    place = Path("/proc/self/clear_refs")
+    if place.exists():
+        place.write_text("5")
+
+
+def benchmark(options: Options) -> pd.DataFrame:
+    """All measurements, one row each, which are printed and written as they come."""
+    plan = [(method, devices, "inprocess") for devices in options.device_counts for method in options.method_names]
+    if options.ray:
+        beside = [(method, options.ray, backend) for method in options.method_names for backend in ("inprocess", "ray")]
+        plan = [*beside, *plan]
+    rows: list[dict[str, Any]] = []
+    try:
+        for method, devices, backend in plan:
+            for _ in range(options.repeats):
+                rows.append(_in_a_process(options, method, devices, backend))
+                print(_line(rows[-1]), flush=True)
+                if options.out is not None:
+                    pd.DataFrame(rows).to_csv(options.out, index=False, float_format="%.5g")
+    except KeyboardInterrupt:
+        if not rows:
+            raise
+        print("interrupted; the table has what was measured", file=sys.stderr)
+    return pd.DataFrame(rows)
+
+
+def _in_a_process(options: Options, method: str, devices: int, backend: str) -> dict[str, Any]:
+    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(measure, options, method, devices, backend).result()
+
+
+def _line(row: dict[str, Any]) -> str:
+    return (
+        f"{row['method']}, {row['backend']}, {row['devices']:,} devices: {row['device_sessions']:,} device-sessions, "
+        f"{row['per_second']:,.0f} a second, {row['per_processor_second']:,.0f} a processor second, "
+        f"{row['start_mb']:,.0f} MB before, {row['peak_mb']:,.0f} MB at most"
+    )
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """Medians over the repeats, and how many times as fast the in-process grid is as Ray at the size of both."""
+    keys = ["method", "backend", "devices"]
+    found = rows.groupby(keys, sort=False).median().reset_index()
+    ray = found[found["backend"] == "ray"].set_index(["method", "devices"])["per_second"]
+    places = list(zip(found["method"], found["devices"], strict=True))
+    return found.assign(
+        times_ray=[rate / ray.get(place, np.nan) for rate, place in zip(found["per_second"], places, strict=True)]
+    )
+
+
+def fits(found: pd.DataFrame) -> list[str]:
+    """For each method how time grows with the device-sessions, and memory with the devices."""
+    lines = []
+    for method, mine in found[found["backend"] == "inprocess"].groupby("method", sort=False):
+        mine = mine.drop_duplicates("devices").sort_values("devices")
+        if len(mine) < 2:
+            continue
+        sessions = np.log(mine["device_sessions"])
+        wall, busy = (np.polyfit(sessions, np.log(mine[name]), 1)[0] for name in ("seconds", "processor_seconds"))
+        slope = np.polyfit(mine["devices"], (mine["peak_mb"] - mine["start_mb"]) * MEGABYTE, 1)[0]
+        lines.append(
+            f"{method}: seconds grow with the device-sessions to the power of {wall:.2f} (processor seconds "
+            f"{busy:.2f}); memory beyond data and models by {slope:,.0f} bytes a device"
+        )
+    return lines
+
+
+def main() -> int:
+    """Exit status: 0 done, 2 for what the user can mend."""
+    options = tyro.cli(Options, description=__doc__)
+    return run_command(lambda: _run(options.check()))
+
+
+def _run(options: Options) -> None:
+    found = summary(benchmark(options))
+    print(found.to_string(index=False, float_format="{:,.1f}".format))
+    print(*fits(found), sep="\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
