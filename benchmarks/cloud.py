@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import tyro
@@ -55,9 +56,9 @@ import torch
 
 from benchmarks.machine import SIZE
 from core.threads import one_thread
-from models.backbones.base import DIM
+from models.backbones.base import DIM, BlockWeights
 from models.backbones.sasrec import SASRec
-from models.hypernetwork import AnyMapper, LowRankMapper, Mapper, block_weights
+from models.hypernetwork import LowRankMapper, Mapper, block_weights
 
 COPIED = 64 * 2**20
 """Bytes of the copy that gives the memory rate: more than any cache holds."""
@@ -73,14 +74,20 @@ def spent(work: Callable[[], object], seconds: float) -> float:
     return min(times)
 
 
-def bytes_moved(mapper: AnyMapper, batch: int) -> int:
+def bytes_moved(mapper: Mapper | LowRankMapper, batch: int) -> int:
     """What making a batch of networks has to move: each is written, and the mapper's numbers are read once."""
     written = batch * sum(base.numel() for base in mapper.base)
     return 4 * (written + sum(weights.numel() for weights in mapper.parameters()))
 
 
+def make_all(weights: BlockWeights, blocks: int) -> None:
+    """Make every block for every device of the batch."""
+    for k in range(blocks):
+        weights(k, None)
+
+
 @torch.inference_mode()
-def run_round(mappers: list[AnyMapper], options: Options) -> pd.DataFrame:
+def run_round(mappers: list[Mapper | LowRankMapper], options: Options) -> pd.DataFrame:
     """Measure the limits and every mapper with every batch once: one row a mapper and batch."""
     left, right = torch.randn(SIZE, SIZE), torch.randn(SIZE, SIZE)
     source = torch.ones(COPIED // 4)
@@ -92,7 +99,7 @@ def run_round(mappers: list[AnyMapper], options: Options) -> pd.DataFrame:
         for batch in options.batches:
             latent = torch.randn(batch, DIM).tanh()
             weights = block_weights(mapper.block, latent)
-            taken = spent(lambda weights=weights: [weights(k, None) for k in range(options.blocks)], options.seconds)
+            taken = spent(partial(make_all, weights, options.blocks), options.seconds)
             computing = batch * mapper.macs(options.blocks) / matrix_rate
             moving = bytes_moved(mapper, batch) / memory_rate
             rows.append(
@@ -114,7 +121,7 @@ def benchmark(options: Options) -> pd.DataFrame:
     """Medians over the rounds, one row a mapper and batch."""
     generator = torch.Generator().manual_seed(0)
     backbone = SASRec(1, options.blocks, 10, generator)
-    mappers: list[AnyMapper] = [kind(backbone, generator).eval() for kind in (Mapper, LowRankMapper)]
+    mappers: list[Mapper | LowRankMapper] = [kind(backbone, generator).eval() for kind in (Mapper, LowRankMapper)]
     with one_thread():
         rounds = [run_round(mappers, options) for _ in range(options.rounds)]
     return pd.concat(rounds).groupby(["mapper", "batch"], sort=False).median().reset_index()

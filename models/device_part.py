@@ -61,11 +61,11 @@ class Extractor(nn.Module):
 
     def _step_by_step(self, embedded: Tensor, lengths: Tensor, start: Tensor | None) -> Tensor:
         """The same with the products in :attr:`arithmetic`."""
-        gru, product = self.gru, self.arithmetic.product
+        product, own = self.arithmetic.product, dict(self.gru.named_parameters())
         state = embedded.new_zeros(len(embedded), DIM) if start is None else start
-        given = product(embedded, gru.weight_ih_l0.T, gru.bias_ih_l0)
+        given = product(embedded, own["weight_ih_l0"].T, own["bias_ih_l0"])
         for t in range(int(lengths.max())):
-            known = product(state, gru.weight_hh_l0.T, gru.bias_hh_l0)
+            known = product(state, own["weight_hh_l0"].T, own["bias_hh_l0"])
             (reset, keep, new), (r, z, n) = given[:, t].chunk(3, 1), known.chunk(3, 1)
             keep = torch.sigmoid(keep + z)
             after = (1 - keep) * torch.tanh(new + torch.sigmoid(reset + r) * n) + keep * state

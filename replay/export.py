@@ -164,7 +164,8 @@ def _integer_product(rows: Any, columns: Any) -> Any:
     from onnx import TensorProto
     from onnxscript import opset18 as op
 
-    left, right = op.Cast(rows, to=TensorProto.INT8), op.Cast(columns, to=TensorProto.INT8)
+    left: Any = op.Cast(rows, to=TensorProto.INT8)
+    right: Any = op.Cast(columns, to=TensorProto.INT8)
     return op.Cast(op.MatMulInteger(left, right), to=TensorProto.FLOAT)
 
 

@@ -134,13 +134,15 @@ def _weights(
 ) -> list[Tensor]:
     """Of each block in ``path``, ``(1, block_size)``, made from the items ``past`` that the device had interacted with
     when it adapted; None: it never did, and runs what was installed."""
-    part, network = installed.part, installed.network
+    part = installed.part
     keep = torch.tensor([[k in path for k in range(part.backbone.blocks)]])
     if installed.fetches:
         assert past is not None
         history, lengths = recent([past], memory)
         made = generate(part, load_mapper(file, delivery), history, lengths, keep)
         return [made(k, None) for k in path]
+    network = installed.network
+    assert network is not None
     if action in TRAINS and past is not None and path:
         tuned = local_training.tune(part, network, [past], keep, installed.candidates).weights
         return [tuned[k] for k in path]

@@ -343,7 +343,7 @@ def _teach_interests(strategy: SessionStrategy, config: Config, world: World) ->
     form = config.upload_form
     if isinstance(strategy, AdaptiveStrategy) and (form.noise or not form.latent):
         part = load_device(strategy.model).part
-        strategy.known = KnownInterests(part, world.training, config.resolved_memory, form)
+        strategy.known_interests = KnownInterests(part, world.training, config.resolved_memory, form)
 
 
 def _records(log: pd.DataFrame) -> list[EpochRecord]:

@@ -117,6 +117,7 @@ class FullRank(PlusLearner):
         assert isinstance(low_rank, AdaptiveModel)
         model = AdaptiveModel(low_rank.device_part.backbone, generator, controller=False, structure="path")
         assert isinstance(model.mapper, Mapper)
+        assert isinstance(low_rank.mapper, LowRankMapper)
         with torch.no_grad():
             for base, head, known in zip(model.mapper.base, model.mapper.heads, low_rank.mapper.base, strict=True):
                 base.copy_(known)

@@ -396,7 +396,7 @@ class AdaptiveStrategy(SessionStrategy):
     ) -> None:
         super().__init__(model, device_sessions, later, delivery)
         self._mapper: Callable[[Path], AnyMapper] = lru_cache(maxsize=VERSIONS_AT_ONCE)(load_mapper)
-        self.known: KnownInterests | None = None
+        self.known_interests: KnownInterests | None = None
         """What the cloud knows of latent interests from its training, where it has to estimate what was not sent."""
         self.owed: dict[int, ArrayRecord] = {}
         self.remembered: dict[int, frozenset[int]] = {}
@@ -458,7 +458,7 @@ class AdaptiveStrategy(SessionStrategy):
         coder = mapper if isinstance(mapper, LowRankMapper) and self.delivery.how == "code" else None
         make = mapper.choose if isinstance(mapper, Chooser) else mapper.block
         paths, sent = (np.stack([getattr(requests[node], name) for node in nodes]) for name in ("path", "latent"))
-        latents = torch.from_numpy(sent if self.known is None else self.known.estimate(paths, sent))
+        latents = torch.from_numpy(sent if self.known_interests is None else self.known_interests.estimate(paths, sent))
         given = [
             dict.fromkeys(np.flatnonzero(path).tolist(), latent) for path, latent in zip(paths, latents, strict=True)
         ]

@@ -99,7 +99,7 @@ def finding(run: Run, frame: pd.DataFrame) -> str:
     wide = _wide(frame[frame["measure"] == "membership_matched"]).dropna(subset=["history", "uploads"])
     if wide.empty:
         return ""
-    one = wide.loc[(wide["uploads"] - wide["history"]).idxmax()]
+    one = wide.iloc[int((wide["uploads"] - wide["history"]).to_numpy().argmax())]
     recall = _wide(frame[(frame["measure"] == "recall@10") & (frame["method"] == one["method"])]).iloc[0]
     return (
         f"From all requests of {run.title(str(one['method']))} an attacker tells an item of the live stream from "

@@ -35,7 +35,10 @@ def shadow(knowledge: Knowledge, part: DevicePart, reference: Reference, seed: i
     rng = numpy_generator(seed, "shadow requests")
     everybody = np.arange(len(training.offsets) - 1)
     users = np.sort(rng.permutation(everybody)[:USERS])
-    known, live, following, owner = [], [], [], []
+    known: list[np.ndarray] = []
+    live: list[np.ndarray] = []
+    following: list[int] = []
+    owner: list[int] = []
     for user in users.tolist():
         rows = slice(int(training.offsets[user]), int(training.offsets[user + 1]))
         items, times = training.items[rows], training.times[rows]
@@ -115,7 +118,7 @@ def recorded(knowledge: Knowledge, part: DevicePart, reference: Reference, metho
         following.append(0 if again else int(now[0]))
     blocks = part.backbone.blocks
     paths = (mine["path"].to_numpy()[:, None] >> np.arange(blocks)) % 2 == 1
-    latents = mine[[name for name in mine if name.startswith("latent_")]].to_numpy(np.float32)
+    latents = mine[[name for name in mine.columns if str(name).startswith("latent_")]].to_numpy(np.float32)
     return Observed(
         known=known,
         known_codes=extracted(part, known, config.resolved_memory),
