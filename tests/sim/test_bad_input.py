@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from sim.config import Config
-from tests.support.runs import call
+from tests.support.runs import call, write_csv
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -18,7 +18,6 @@ pytestmark = pytest.mark.usefixtures("own_cache")
         (["--methods", "fedavg"], "unknown method 'fedavg'"),
         (["--drift", "earthquake"], "unknown drift"),
         (["--dataset", "missing.csv"], "missing.csv"),
-        (["--devices", "100000"], "only"),
         (["--context", "0"], "--context is 0"),
         (["--session-length", "0"], "--session-length is 0"),
         (["--scenario", "moon"], "unknown scenario"),
@@ -38,6 +37,18 @@ def test_bad_input_is_one_line_exit_2_and_nothing_half_written(
     assert call([*arguments, "--out", str(tmp_path / "out")], monkeypatch) == 2
     error = capsys.readouterr().err
     assert why in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_more_devices_than_the_data_have_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a file; the generated data set grows with the devices."""
+    arguments = ["--dataset", str(write_csv(tmp_path / "data.csv")), "--devices", "100000"]
+    assert call([*arguments, "--out", str(tmp_path / "out")], monkeypatch) == 2
+    error = capsys.readouterr().err
+    assert "only" in error
     assert len(error.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
 
