@@ -35,6 +35,14 @@ class RunGroup(Played):
     sessions: pd.DataFrame
 
     @property
+    def coverage(self) -> pd.DataFrame | None:  # type: ignore[override]
+        """That of its runs, a seed and method once; None where one of them has none."""
+        known = [run.coverage for run in self.runs if run.coverage is not None]
+        if len(known) < len(self.runs):
+            return None
+        return pd.concat(known, ignore_index=True).drop_duplicates(["seed", "method"], ignore_index=True)
+
+    @property
     def options(self) -> dict[str, Any]:
         """The options of its first run."""
         return self.runs[0].options

@@ -61,7 +61,8 @@ def test_a_comparison_writes_them_where_deliveries_differ(folders: list[Path], t
     assert len(table) == 6
     assert (tmp_path / "out" / "figures" / "deliveries.png").exists()
     assert "How a network comes to its device" in page.read_text(encoding="utf-8")
-    same = [folders[0], write_run(tmp_path / "other", plausible_rows(devices=12, methods=METHODS), context=20)]
+    rows = plausible_rows(devices=12, methods=METHODS)
+    same = [folders[0], write_run(tmp_path / "other", rows, methods=METHODS, context=20)]
     other = compare(same, tmp_path / "same")
     assert not (tmp_path / "same" / "deliveries.csv").exists()
     assert "How a network comes to its device" not in other.read_text(encoding="utf-8")

@@ -8,6 +8,7 @@ import pytest
 from flwr.app import Context, RecordDict
 
 from clients.device_state import DeviceState, PendingDecision, StoredNetwork
+from clients.faults import without_paths
 from clients.state_store import forget, open_store
 from core.errors import Damaged
 
@@ -108,11 +109,12 @@ def test_a_state_is_the_one_that_a_killed_run_goes_on_with_or_is_refused(
         memory.check(2, 0)
 
 
-def test_a_damaged_file_is_named_without_its_folder(tmp_path: Path) -> None:
+def test_a_damaged_file_is_named_and_a_reply_leaves_its_folder_out(tmp_path: Path) -> None:
     context = Context(1, 1, {"device-dir": str(tmp_path)}, RecordDict(), {})
     memory = DeviceState(open_store(context, "0-duet", 3))
     memory.save_network(kept(1))
     (path,) = tmp_path.rglob("network-1.safetensors")
     path.write_bytes(path.read_bytes()[:-3])
-    with pytest.raises(Damaged, match=r"^network-1\.safetensors is damaged"):
+    with pytest.raises(Damaged, match=r"network-1\.safetensors is damaged") as damaged:
         memory.check(2, 1)
+    assert without_paths(str(damaged.value)).startswith("network-1.safetensors is damaged")  # what a reply says

@@ -119,7 +119,7 @@ def test_the_note_of_several_devices_is_the_union_of_their_lists(tmp_path: Path)
 @pytest.mark.parametrize(
     ("record", "why"),
     [
-        ({"sampled": 0, "lists": "../elsewhere"}, "lists is '../elsewhere', expected letters, digits and hyphens"),
+        ({"sampled": 0, "lists": "../elsewhere"}, "lists is 'elsewhere', expected letters, digits and hyphens"),
         ({"sampled": -1, "lists": ""}, "sampled is -1"),
         ({"sampled": 10}, "'evaluation' lacks lists"),
     ],

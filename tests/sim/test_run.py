@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 import analysis
 from clients import request
 from clients.app import app as client_app
+from clients.upload import UploadForm
 from models.checkpoint import load_device
 from sim import play, run
 from sim.backends.inprocess import InProcessGrid
@@ -115,8 +116,8 @@ def test_a_device_that_breaks_the_protocol_costs_its_own_session_only(
     run.main(config)
     honest = request.pack_request
 
-    def leaky(path: np.ndarray, latent: np.ndarray, macs: int) -> dict[str, object]:
-        records = honest(path, latent, macs)
+    def leaky(path: np.ndarray, latent: np.ndarray, macs: int, form: UploadForm) -> dict[str, object]:
+        records = honest(path, latent, macs, form)
         if macs == leaky.victim:  # type: ignore[attr-defined]
             request = records["request"]
             assert isinstance(request, ArrayRecord)
