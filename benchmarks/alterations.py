@@ -135,5 +135,5 @@ def alter_envelope(reply: Message, random: Random) -> tuple[list[Message], str]:
     return [changed], kind
 
 
-DUE = {"error": "failed", "refusal": "failed", "none": "lost", "unknown node": "lost"}
+DUE = {"error": "lost", "refusal": "failed", "none": "lost", "unknown node": "lost"}
 """Statuses of the sessions whose reply has another envelope; the others are rejected."""
