@@ -240,7 +240,7 @@ def test_ray_may_run_a_device_on_another_machine_the_next_time(tmp_path: Path) -
     """Every call runs on the next of three machines, whichever node it is for."""
 
     class Wandering(InProcessGrid):
-        calls = 0
+        calls, one_machine = 0, False
 
         def _open(self, message: Message) -> Context:
             context = super()._open(message)

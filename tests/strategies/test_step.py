@@ -30,6 +30,7 @@ def batch() -> Batch:
 def stepper(method: str, recipe: Recipe = RECIPE) -> Stepper:
     learner = METHODS[method].learner()
     generator = torch_generator(0, "test")
+    torch.manual_seed(0)  # PyTorch's own layers draw their first weights from it
     model = learner.build(Sizes("sasrec", 60, 2, 10).build(generator), generator).train()
     take = Stepper(learner, model, recipe)
     take.seed(0, 1)
