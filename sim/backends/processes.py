@@ -55,6 +55,8 @@ class ProcessGroup:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         end(self._mark)
         for process in self._started.values():
+            if process.poll() is None:
+                process.kill()  # nothing that was started here outlives the block, whatever became of its mark
             process.wait()
         self._watcher.communicate()  # closes the pipe
 
@@ -107,8 +109,9 @@ def end(mark: str) -> None:
     while (found := set(_marked(mark))) and time.monotonic() < deadline + PATIENCE:
         late = time.monotonic() > deadline
         for process in found if late else found - asked:
-            with suppress(psutil.Error):
-                process.send_signal(signal.SIGKILL if late else signal.SIGTERM)
+            # Not psutil's send_signal: it takes a process for another one when the system's clock has been set.
+            with suppress(OSError):
+                os.kill(process.pid, signal.SIGKILL if late else signal.SIGTERM)
         asked |= found
         time.sleep(0.1)
 
