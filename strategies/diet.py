@@ -58,8 +58,7 @@ def noisy_latent(model: SpecialisedModel, batch: Batch, generator: torch.Generat
     """Latent interest of each window ``(B, 64)``; in training with dropout of items and of its own numbers."""
     part, history = model.device_part, batch.history
     if model.training:
-        lost = torch.rand(history.shape, generator=generator) < HISTORY_DROPOUT
-        history = history.masked_fill(lost.to(history.device), 0)
+        history = history.masked_fill(batch.lost(HISTORY_DROPOUT, generator), 0)
     latent = part.latent(part.embed_history(history), batch.lengths, None)
     return dropout(latent, INTEREST_DROPOUT, model.training)
 

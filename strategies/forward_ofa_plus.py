@@ -182,8 +182,7 @@ class PlusLearner(Learner):
 
     def history(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """What the extractors read in training, ``(B, m)``: the history without some of its items."""
-        lost = torch.rand(batch.history.shape, generator=generator) < self.history_dropout
-        return batch.history.masked_fill(lost.to(batch.history.device), 0)
+        return batch.history.masked_fill(batch.lost(self.history_dropout, generator), 0)
 
     def lesson(self, latent: Tensor, batch: Batch) -> Tensor:
         """What the latent interests ``(B, 64)``, or of two runs ``(2 B, 64)``, add to the loss beside the targets."""

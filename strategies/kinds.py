@@ -58,9 +58,8 @@ class KindsLearner(PlusLearner):
         self.certainty = (1 - entropy / math.log(KINDS)).clamp(min=0)
 
     def history(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        lost = torch.rand(batch.history.shape, generator=generator) < self.history_dropout
-        changed = change_interest(batch.history, batch.lengths, CHANGED, generator)
-        return changed.masked_fill(lost.to(changed.device), 0)
+        lost = batch.lost(self.history_dropout, generator)
+        return change_interest(batch.history, batch.lengths, CHANGED, generator).masked_fill(lost, 0)
 
     def lesson(self, latent: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy of the users' kinds, in proportion to their certainty."""

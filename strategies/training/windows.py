@@ -63,6 +63,10 @@ class Batch:
             None if self.users is None else self.users[rows],
         )
 
+    def lost(self, share: float, generator: torch.Generator) -> Tensor:
+        """Draw which items of the histories dropout takes, ``(B, m)`` bool: each with probability ``share``."""
+        return (torch.rand(self.history.shape, generator=generator) < share).to(self.history.device)
+
     @cached_property
     def bearing(self) -> tuple[Tensor, Tensor, Seen | None, Spread | None]:
         """Where there is a target ``(B, n)`` bool, those ``N`` targets ``(N,)``, and of each what was seen before it
