@@ -84,9 +84,9 @@ def exchange(
     """Send at most one message to each node and collect what the nodes reply.
 
     Returns one entry per message, node id -> its replies, in the order of the messages, whatever order the replies
-    came in: one reply, which may carry an Error of the node's own, or none where the message or its reply was lost or
-    the network reports it as such. A node that breaks the protocol may have sent more, or the answer to something else:
-    that is for the receiver to judge. Replies of nodes that were not asked are left out.
+    came in: one reply, which may carry an Error, of the node's own or of the network's in its place (unavailable,
+    expired), or none where nothing came in time. A node that breaks the protocol may have sent more, or the answer to
+    something else: that is for the receiver to judge. Replies of nodes that were not asked are left out.
 
     ``timeout`` (seconds) is for each chunk of ``chunk`` messages. Flower's Simulation Engine rescans every
     stored message for every node, so small chunks are faster there and keep fewer payloads in memory.
@@ -97,14 +97,17 @@ def exchange(
 
     def send() -> None:
         asked = {message.metadata.dst_node_id for message in pending}
-        for reply in grid.send_and_receive(pending, timeout=timeout):
+        replies = list(grid.send_and_receive(pending, timeout=timeout))
+        told = {message.metadata.message_id: message for message in pending}  # sending gives them their ids
+        for reply in replies:
+            message = told.get(reply.metadata.reply_to_message_id)
+            if reply.has_error() and reply.metadata.src_node_id not in asked and message is not None:
+                reply = Message(reply.error, reply_to=message)  # the network's, which comes from no node
             node = reply.metadata.src_node_id
             if node in asked:
                 outcome[node].append(reply)
                 if reply.has_error():  # with all that the engine says of it, of which other lines have a part
                     log.warning("node %d: %s", node, reply.error.reason)
-            elif reply.has_error():  # one of the network's own (unavailable, expired), which is no reply at all
-                log.warning("a node did not reply: %s", reply.error.reason)
             else:
                 log.warning("ignored a reply from node %d, which was not asked", node)
         pending.clear()

@@ -1,11 +1,14 @@
 """Backend `ray`: Flower's Simulation Engine, a pool of Ray actors on this machine or on a cluster."""
 
 import ctypes
+import gc
 import logging
 import os
 import threading
+import time
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from flwr.app import Context, Message
@@ -23,6 +26,12 @@ log = logging.getLogger(__name__)
 
 _PATIENCE = 600.0
 """Seconds to wait for a part of the run that was told to stop, on a machine with other work."""
+_WIND_DOWN = 60.0
+"""Seconds that Flower has to end by itself once the ServerApp has; then its actors are killed."""
+_ANSWER = 300.0
+"""Seconds that each machine of a cluster has to answer; Ray needs some tens of them to notice that one is gone."""
+_POLL = 1.0
+"""Seconds between two looks at a cluster."""
 _STARTS = 5
 """Times that Ray is started: beside other work a node may need more than the 30 seconds that Ray waits for it."""
 
@@ -57,6 +66,8 @@ class _WatchedServerApp(ServerApp):
         self._thread: threading.Thread | None = None
         self._stopped = False
         self.finished = False
+        self.over = threading.Event()
+        """Set when the ServerApp has ended, however it did."""
         self.error: BaseException | None = None
 
     def __call__(self, grid: Grid, context: Context) -> None:
@@ -69,11 +80,13 @@ class _WatchedServerApp(ServerApp):
         except BaseException as error:  # raised again by `run`, in the caller's thread
             if not self._stopped:
                 self.error = error
+        finally:
+            self.over.set()
 
     def stop(self) -> None:
         """Raise KeyboardInterrupt in the ServerApp if it is still running, and wait for it to end."""
         self._stopped = True
-        if self._thread is not None and self._thread.is_alive() and not self.finished:
+        if self._thread is not None and self._thread.is_alive() and not self.over.is_set():
             # It sleeps and polls in Python, where an exception set from outside arrives within a poll.
             ctypes.pythonapi.PyThreadState_SetAsyncExc(
                 ctypes.c_ulong(self._thread.ident or 0), ctypes.py_object(KeyboardInterrupt)
@@ -122,6 +135,7 @@ def _simulate(
             failures.append(error)
         finally:
             ended.set()
+            watched.over.set()
 
     # An interrupt inside `run_simulation` shuts Ray down under messages that are still being computed, and their
     # threads then wait for ever. So it runs in a thread that signals do not reach, and an interrupt here ends the
@@ -130,16 +144,73 @@ def _simulate(
     with terminated_like_interrupted():  # Ray answers SIGTERM by killing its processes and then aborting this one
         simulation.start()
         try:
-            ended.wait()
-        finally:
+            watched.over.wait()
+        except BaseException:
             watched.stop()
-            ended.wait(_PATIENCE)
+            raise
+        finally:
+            if not ended.wait(_WIND_DOWN):
+                _kill_actors()
+                ended.wait(_PATIENCE)
     if watched.error is not None:
         raise watched.error
     if failures:
         raise failures[0]
     if not watched.finished:
         raise RuntimeError("Flower's Simulation Engine ended without running the ServerApp")
+
+
+def _kill_actors() -> None:
+    """Kill the actors of this process.
+
+    Flower waits for the answer of each without a limit. One that has no machine gives none: its machine died before it
+    was there, or another program has the processors.
+    """
+    import ray
+
+    for found in gc.get_objects():  # Flower keeps them where nobody else can ask for them
+        if isinstance(found, ray.actor.ActorHandle):
+            with suppress(Exception):  # Flower is ending Ray meanwhile
+                ray.kill(found)
+
+
+def _wait_for_machines() -> None:
+    """Return when every machine of the cluster has run something, or Ray has noticed that it is gone.
+
+    Flower makes an actor for each processor of the machines that Ray knows. Ray takes some tens of seconds to notice
+    that one has died, and in these an actor for it would be waited for until the run's time is up.
+
+    Raises UserError if a machine does neither.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    nothing = ray.remote(num_cpus=0, max_retries=0)(lambda: None)  # a machine imports none of our code for it
+    asked: dict[ray.ObjectRef, str] = {}
+    answered: set[str] = set()
+    deadline, why = time.monotonic() + _ANSWER, ""
+    while True:
+        machines = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+        left = machines.keys() - answered
+        if not left:
+            return
+        if time.monotonic() > deadline:
+            names = ", ".join(sorted(machines[node] for node in left))
+            raise UserError(
+                f"of the Ray cluster {os.environ['RAY_ADDRESS']} the machine {names} has not answered within "
+                f"{_ANSWER:g} s{why}: stop Ray there, or mend it, and the same command continues"
+            )
+        for node in left - set(asked.values()):
+            where = NodeAffinitySchedulingStrategy(node, soft=False)
+            asked[nothing.options(scheduling_strategy=where).remote()] = node
+        for answer in ray.wait(list(asked), timeout=_POLL)[0]:
+            node = asked.pop(answer)
+            try:
+                ray.get(answer)
+                answered.add(node)
+            except ray.exceptions.RayError as error:  # it has just died, or cannot start a process
+                why = f" ({' '.join(str(error).split())[:200]})"
+                time.sleep(_POLL)
 
 
 def _start_ray(num_nodes: int, device_dir: Path | None) -> None:
@@ -166,9 +237,11 @@ def _start_ray(num_nodes: int, device_dir: Path | None) -> None:
                     log_to_driver=False,
                     runtime_env={"env_vars": variables},
                 )
-                return
+                break
             except Exception as error:
                 if "timed out during startup" not in str(error) or start == _STARTS:
                     raise
                 log.warning("Ray has not started (%s); it is started again", error)
                 ray.shutdown()
+    if size is None:
+        _wait_for_machines()

@@ -61,7 +61,7 @@ def test_a_device_that_the_engine_lost_stops_the_run_and_the_same_command_contin
     with monkeypatch.context() as patch:
         unavailable(kind, patch)
         with pytest.raises(
-            UserError, match=r"1 of 12 devices .* Forward-OFA, device 3 .*session 0: lost: .*run\.log"
+            UserError, match=r"1 of 12 devices .* Forward-OFA, device 3 .*session 0: lost: .*heartbeat.*run\.log"
         ) as stop:
             run.main(bad)
     assert "\n" not in str(stop.value)

@@ -9,6 +9,7 @@ from flwr.clientapp import ClientApp
 from flwr.server.superlink.linkstate.utils import create_message_error_unavailable_res_message
 
 from clients.batch_app import BatchClientApp
+from clients.messages import DeviceLost, content_of
 from core.errors import UserError
 from sim.backends.inprocess import InProcessGrid
 from sim.backends.messaging import exchange, register
@@ -291,11 +292,17 @@ def test_a_node_that_the_network_reports_unavailable_is_lost() -> None:
     nodes = register(grid, 4, timeout=1)
     for away in ([2], [0, 3]):
         grid.away = frozenset(nodes[d] for d in away)
+        why = "Node Unavailable" if len(away) == 1 else "Reply Message Unavailable"
         outcome = exchange(grid, [order(node, -1 if node == nodes[1] else 1) for node in nodes], timeout=1)
-        assert [d for d, node in enumerate(nodes) if not outcome[node]] == away
         assert all(reply.metadata.src_node_id == node for node, answers in outcome.items() for reply in answers)
-        assert outcome[nodes[1]][0].has_error()  # the device's own error is its answer
-    with pytest.raises(UserError, match="did not register: no answers"):
+        for d, node in enumerate(nodes):
+            (reply,) = outcome[node]
+            if d in away:
+                with pytest.raises(DeviceLost, match=why):
+                    content_of(reply)
+            else:
+                assert reply.has_error() == (d == 1)  # the device's own error is its answer
+    with pytest.raises(UserError, match=f"node ({nodes[0]}|{nodes[3]}) did not register: .*{why}"):
         register(grid, 4, timeout=1)
 
 
