@@ -9,14 +9,16 @@ import uuid
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import psutil
 import pytest
-from flwr.app import Context, RecordDict
+from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
-from flwr.serverapp import ServerApp
+from flwr.serverapp import Grid, ServerApp
 from hypothesis import given
 from hypothesis import strategies as st
+from ray.exceptions import RayError
 
 from core import interrupts
 from core.errors import UserError
@@ -139,6 +141,110 @@ def test_ray_is_started_again_where_a_busy_machine_let_it_time_out(monkeypatch: 
         with pytest.raises(Exception, match=r"timed out|no memory"):
             ray._start_ray(1, None)
     assert len(starts) == 3 + 5 + 1
+
+
+class Nodes:
+    """A cluster of Ray whose machines answer or not; functions in place of Ray's."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, silent: set[str], noticed: float, failing: set[str]) -> None:
+        """``silent`` machines are dead, which Ray says from its look ``noticed`` on; ``failing`` raise once."""
+        self.silent, self.noticed, self.failing, self.looks = silent, noticed, failing, 0
+        monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6390")
+        monkeypatch.setattr(ray, "_POLL", 0.0)
+        for name in ("nodes", "remote", "wait", "get"):
+            monkeypatch.setattr(f"ray.{name}", getattr(self, name))
+
+    def nodes(self) -> list[dict[str, object]]:
+        self.looks += 1
+        return [
+            {"NodeID": 56 * n, "NodeManagerAddress": n, "Alive": n not in self.silent or self.looks < self.noticed}
+            for n in ("a", "b", "c")
+        ]
+
+    def remote(self, **told: object) -> Callable[[object], "Nodes"]:
+        assert told == {"num_cpus": 0, "max_retries": 0}
+        return lambda function: self
+
+    def options(self, scheduling_strategy) -> Mock:  # type: ignore[no-untyped-def]
+        assert not scheduling_strategy.soft
+        return Mock(remote=lambda: scheduling_strategy.node_id[0])
+
+    def wait(self, asked: list[str], timeout: float) -> tuple[list[str], list[str]]:
+        done = [node for node in asked if node not in self.silent][:1]
+        return done, [node for node in asked if node not in done]
+
+    def get(self, node: str) -> None:
+        if node in self.failing:
+            self.failing.discard(node)
+            raise RayError(f"{node} cannot\nstart a process")
+
+
+def test_a_machine_of_a_cluster_that_has_just_died_is_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An actor of Flower's that was made for it would never answer."""
+    cluster = Nodes(monkeypatch, silent={"b"}, noticed=6, failing={"c"})
+    ray._wait_for_machines()
+    assert cluster.looks == 6
+    cluster = Nodes(monkeypatch, silent=set(), noticed=0, failing=set())
+    ray._wait_for_machines()
+    assert cluster.looks == 4  # each of three answered once
+
+
+def test_a_machine_of_a_cluster_that_neither_answers_nor_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    Nodes(monkeypatch, silent={"b"}, noticed=float("inf"), failing={"a"})
+    monkeypatch.setattr(ray, "_ANSWER", 0.05)
+    with pytest.raises(UserError, match=r"^of the Ray cluster 10.0.0.1:6390 the machine b has .* \(a cannot start a"):
+        ray._wait_for_machines()
+
+
+def test_ray_ends_where_flower_would_wait_for_ever_for_an_actor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for each message that is out, in threads that keep the process alive; here it is a function."""
+    killed = threading.Event()
+    monkeypatch.setattr(ray, "_start_ray", lambda nodes, folder: None)
+    monkeypatch.setattr(ray, "_WIND_DOWN", 0.01)
+    monkeypatch.setattr(ray, "_kill_actors", killed.set)
+
+    def engine(app: ServerApp, *args: object, **kwargs: object) -> None:
+        app(InProcessGrid(ClientApp(), 1), Context(1, 0, {}, RecordDict(), {}))
+        killed.wait()
+
+    monkeypatch.setattr(ray, "run_simulation", engine)
+    with pytest.raises(UserError, match=r"^the 'path' is wrong: ü$"):
+        ray.run(server_app, ClientApp(), num_nodes=1, run_config={"end": "mistake"})
+    assert killed.is_set()
+
+
+@pytest.mark.xdist_group("network")
+@pytest.mark.slow
+def test_ray_ends_though_another_program_has_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray as real
+
+    class Holder:
+        def there(self) -> bool:
+            return True
+
+    holders = []
+
+    def start(nodes: int, folder: Path | None) -> None:
+        real.init(num_cpus=1, include_dashboard=False, configure_logging=False, log_to_driver=False)
+        holders.append(real.remote(num_cpus=1)(Holder).remote())
+        assert real.get(holders[0].there.remote())
+
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        wait_until(lambda: bool(list(grid.get_node_ids())))
+        (node,) = grid.get_node_ids()
+        replies = list(grid.send_and_receive([Message(RecordDict(), node, "train")], timeout=4))
+        raise UserError(f"{len(replies)} answers")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "_start_ray", start)
+    monkeypatch.setattr(ray, "_WIND_DOWN", 1.0)
+    threads = set(threading.enumerate())
+    with pytest.raises(UserError, match=r"^0 answers$"):
+        ray.run(app, client_app, num_nodes=1, run_config={"broken-device": -1})
+    assert not [thread for thread in threading.enumerate() if thread not in threads and not thread.daemon]
 
 
 @pytest.mark.parametrize(

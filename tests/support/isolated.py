@@ -7,8 +7,8 @@ One line a case: what was done, and whether the rows are those of the in-process
 1 if one of them is not as :data:`CASES` says. Needs Linux and root.
 """
 
+import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -40,6 +40,8 @@ POLICY = "drift:0.1"
 """DeviceRec remembers nothing all the same."""
 BIN = Path(sys.executable).parent
 RAY_PORT, LINK_PORT = 6390, 8123
+STOPPED, COMPLETED = "finished:stopped", "finished:completed"
+"""Flower's words for what became of a run."""
 WITHOUT_REPORT = """
 import sys, analysis
 from sim import run
@@ -55,7 +57,7 @@ def small(folder: Path, **options: object) -> Config:
     return Config(
         dataset=str(write_csv(folder / "data.csv")), devices=12, methods="devicerec,forward-ofa", references="none",
         blocks=2, context=5, memory=8, epochs=1, sessions=3, session_length=4, quiet=True, out=folder / "run",
-        **options,  # type: ignore[arg-type]
+        **options,
     ).absolute()  # fmt: skip
 
 
@@ -106,6 +108,17 @@ def until_filed(config: Config, rounds: int, process: "subprocess.Popen[bytes]",
     """Wait until the run has filed so many rounds; raises AssertionError if it ends before."""
     parts = config.folder / "parts"
     wait_until(lambda: len(list(parts.glob("*.parquet"))) >= rounds or process.poll() is not None)
+    assert process.poll() is None, log.read_text()[-3000:]
+
+
+def until_filed_again(config: Config, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Wait until this process has filed a round; raises AssertionError if the run ends before."""
+    parts, began = config.folder / "parts", time.time_ns()
+
+    def filed() -> bool:
+        return any(part.stat().st_mtime_ns > began for part in parts.glob("*.parquet"))
+
+    wait_until(lambda: filed() or process.poll() is not None)
     assert process.poll() is None, log.read_text()[-3000:]
 
 
@@ -197,10 +210,12 @@ class Federation:
         """For commands that use the connection."""
         return environment(FLWR_HOME=str(self.home))
 
-    def runs(self) -> str:
-        """What `flwr list` says about the runs of the SuperLink."""
-        words = [str(BIN / "flwr"), "list", "--runs", "three"]
-        return subprocess.run(words, env=self.variables, check=False, capture_output=True, text=True).stdout
+    def runs(self) -> list[str]:
+        """The status of each run that the SuperLink has had, by `flwr list`."""
+        words = [str(BIN / "flwr"), "list", "three", "--format", "json"]
+        told = subprocess.run(words, env=self.variables, check=True, capture_output=True, text=True).stdout
+        runs = sorted(json.loads(told[told.index("{") :])["runs"], key=lambda run: str(run["pending-at"]))
+        return [str(run["status"]) for run in runs]
 
 
 @contextmanager
@@ -277,6 +292,20 @@ def loopback(folder: Path, **options: object) -> str:
     return same_as_reference(config, folder)
 
 
+def moved(folder: Path, **options: object) -> str:
+    """Killed under each backend once it has filed a round there, continued under the next, and ended in-process."""
+    config = replace(small(folder, **options), methods="finetune,forward-ofa", sessions=6)
+    log = folder / "out"
+    for backend in ("inprocess", "ray", "deployment"):
+        here = replace(config, backend=backend, supernodes=None if backend == "inprocess" else 2)
+        with started(command(here), log, environment()) as process:
+            until_filed_again(here, process, log)
+            process.kill()
+            process.wait()
+    assert play(command(config), log, environment()) == 0, last_line(log)
+    return same_as_reference(config, folder)
+
+
 def supernodes(folder: Path, **options: object) -> str:
     """Three SuperNodes that share nothing, with TLS and authentication; killed after a round, and started again."""
     config = small(folder, backend="deployment", superlink="three", supernodes=3, **options)
@@ -285,30 +314,27 @@ def supernodes(folder: Path, **options: object) -> str:
         play_killed_and_again(config, 1, folder / "out", federation.variables)
         files = [installed(node.disk() / "tmp" / "devices") for node in federation.nodes]
         assert files == [1, 1, 1], f"files installed: {files}"
-        return f"{same_as_reference(config, folder)}; {_statuses(federation)}"
+        runs = federation.runs()
+        assert runs == [STOPPED, COMPLETED], runs
+        return f"{same_as_reference(config, folder)}; runs on the SuperLink: {', '.join(runs)}"
 
 
-def _statuses(federation: Federation) -> str:
-    found = re.findall(r"(finished:\w+|running|pending|starting)", federation.runs())
-    return f"runs on the SuperLink: {found}"
-
-
-def actors() -> list[psutil.Process]:
-    """The processes of Ray that run devices, on whichever of these machines."""
+def processes_of(name: str) -> list[psutil.Process]:
+    """The processes whose command has this name in it, on whichever of these machines."""
     found = []
     for process in psutil.process_iter():
         try:
-            if "ClientAppActor" in " ".join(process.cmdline()):
+            if name in " ".join(process.cmdline()):
                 found.append(process)
         except psutil.Error:
             continue
     return found
 
 
-def until_busy(found: Callable[[], list[psutil.Process]], process: "subprocess.Popen[bytes]") -> psutil.Process:
-    """The first of these processes that computes."""
+def until_busy(name: str, process: "subprocess.Popen[bytes]") -> psutil.Process:
+    """The first process of this name that computes."""
     while process.poll() is None:
-        for one in found():
+        for one in processes_of(name):
             try:
                 before = sum(one.cpu_times()[:2])
                 time.sleep(0.1)
@@ -325,7 +351,7 @@ def dead_actor(folder: Path) -> str:
     log = folder / "out"
     with started(command(config), log, environment()) as process:
         until_filed(config, 1, process, log)
-        victim = until_busy(actors, process)
+        victim = until_busy("ClientAppActor", process)
         victim.kill()
         began = time.monotonic()
         status = process.wait()
@@ -334,6 +360,23 @@ def dead_actor(folder: Path) -> str:
     if status:
         assert status == 2, told
         assert play(command(config), log, environment()) == 0, last_line(log)
+    return f"{told}; {same_as_reference(config, folder)}"
+
+
+def dead_process(folder: Path) -> str:
+    """A process that a SuperNode has started for a message is killed while it computes."""
+    config = small(folder, backend="deployment", supernodes=2)
+    config = replace(config, methods="forward-ofa", sessions=2)
+    log = folder / "out"
+    with started(command(config), log, environment()) as process:
+        until_filed(config, 1, process, log)
+        until_busy("flwr-clientapp", process).kill()
+        began = time.monotonic()
+        status = process.wait()
+        took = time.monotonic() - began
+    told = f"exit status {status} {took:.0f} s later: {last_line(log)}"
+    assert status == 2, told
+    assert play(command(config), log, environment()) == 0, last_line(log)
     return f"{told}; {same_as_reference(config, folder)}"
 
 
@@ -387,10 +430,11 @@ def interrupted(folder: Path) -> str:
             began = time.monotonic()
             status = process.wait()
             took = time.monotonic() - began
-        told = f"exit status {status} {took:.0f} s later; {_statuses(federation)}"
+        told = f"exit status {status} {took:.0f} s later; the run on the SuperLink: {', '.join(federation.runs())}"
         assert status == 130, told
-        assert "running" not in told, told
+        assert federation.runs() == [STOPPED], told
         assert play(command(config), log, federation.variables) == 0, last_line(log)
+        assert federation.runs() == [STOPPED, COMPLETED], federation.runs()
         return f"{told}; {same_as_reference(config, folder)}"
 
 
@@ -399,9 +443,12 @@ CASES: dict[str, Callable[[Path], str]] = {
     "raylets-policy": partial(raylets, policy=POLICY),
     "loopback": loopback,
     "loopback-policy": partial(loopback, policy=POLICY),
+    "moved": moved,
+    "moved-policy": partial(moved, policy=POLICY),
     "supernodes": supernodes,
     "supernodes-policy": partial(supernodes, policy=POLICY),
     "dead-actor": dead_actor,
+    "dead-process": dead_process,
     "dead-raylet": dead_raylet,
     "dead-supernode": dead_supernode,
     "interrupted": interrupted,
