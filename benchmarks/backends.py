@@ -2,11 +2,12 @@
 
     python -m benchmarks.backends                             # 200 devices on each backend
     python -m benchmarks.backends --devices 1000 --supernodes 4 --backends deployment
-    git worktree add ../before 13682da && python -m benchmarks.backends --tree ../before
+    git worktree add ../before 13682da && python -m benchmarks.backends --before ../before --backends inprocess ray
 
 Each backend plays the same made-up devices by the main command of the ``--tree``, with a method that sends two
 messages a device-session: the request, and the network. A round is measured from the moment at which the rows of the
 one before are filed to that at which its own are, so that starting, training and installing are no part of it.
+With ``--before`` the sources of two trees are measured in turn, so that other work on the machine meets both.
 """
 
 import os
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import tyro
@@ -34,8 +36,14 @@ class Options:
     """Flower's nodes (default: that of sim.run; a tree that knows no such option has one for each device)"""
     rounds: int = 3
     """rounds that are measured; one more is played"""
+    repeats: int = 1
+    """times that everything is played"""
     tree: Path = Path(__file__).parents[1]
     """the sources to measure: this checkout, or one of another commit"""
+    before: Path | None = None
+    """a checkout of another commit, measured in turn with it"""
+    out: Path | None = None
+    """a CSV file, to which a row a run is appended"""
     runs: Path | None = None
     """where runs go, for a look at their logs (default: a temporary folder)"""
 
@@ -89,26 +97,26 @@ def write_data(path: Path, devices: int, sessions: int) -> None:
     pd.DataFrame(rows).to_csv(path, index=False)
 
 
-def command(options: Options, backend: str, data: Path, out: Path) -> list[str]:
-    """``sim.run`` of the tree, without the report at the end."""
+def command(options: Options, tree: Path, backend: str, data: Path, out: Path) -> list[str]:
+    """``sim.run`` of a tree, without the report at the end."""
     words = [sys.executable, "-c", PLAY, "--dataset", str(data), "--devices", str(options.devices)]
     words += ["--methods", METHOD, "--sessions", str(options.rounds + 1), "--session-length", "5"]
     words += ["--epochs", "1", "--patience", "1", "--backend", backend, "--out", str(out), "--quiet"]
-    known = (options.tree / "sim" / "config.py").read_text(encoding="utf-8")
+    known = (tree / "sim" / "config.py").read_text(encoding="utf-8")
     words += ["--references", "none"] if "references:" in known else []
     words += ["--candidates", "all"] if "candidates:" in known else []
     shared = options.supernodes is not None and "supernodes:" in known and backend != "inprocess"
     return [*words, "--supernodes", str(options.supernodes)] if shared else words
 
 
-def measure(options: Options, backend: str, data: Path, folder: Path) -> Measured:
+def measure(options: Options, tree: Path, backend: str, data: Path, folder: Path) -> Measured:
     """Play once; raises CalledProcessError if the run fails."""
     out, log = folder / backend, folder / f"{backend}.txt"
-    words = command(options, backend, data, out)
-    environment = {**os.environ, "PYTHONPATH": str(options.tree.resolve()), "SIM_CACHE_DIR": str(folder / "cache")}
+    words = command(options, tree, backend, data, out)
+    environment = {**os.environ, "PYTHONPATH": str(tree.resolve()), "SIM_CACHE_DIR": str(folder / "cache")}
     began, filed = time.perf_counter(), list[float]()
     with log.open("wb") as file:
-        process = subprocess.Popen(words, cwd=options.tree, env=environment, stdout=file, stderr=file)
+        process = subprocess.Popen(words, cwd=tree, env=environment, stdout=file, stderr=file)
         while process.poll() is None:
             there = (out / "parts" / f"0-{METHOD}-{len(filed) + 1:05d}.parquet").exists()
             if there:
@@ -127,29 +135,49 @@ def measure(options: Options, backend: str, data: Path, folder: Path) -> Measure
 
 def main(options: Options) -> None:
     """Measure each backend and print one line for it."""
-    machine = f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.0f}"
-    print(f"{options.devices} devices, {options.rounds} rounds, {machine}", flush=True)
-    print(f"{'backend':<12}{'messages/s':>12}{'s a round':>12}{'s before':>10}  rows", flush=True)
-    first: Measured | None = None
+    print(f"{options.devices} devices, {options.rounds} rounds, {os.cpu_count()} processors", flush=True)
+    heading = f"{'tree':<9}{'backend':<12}{'messages/s':>12}{'s a round':>12}{'s before':>10}{'load':>6}  rows"
+    print(heading, flush=True)
+    trees = [options.tree] if options.before is None else [options.tree, options.before]
+    first: dict[Path, Measured] = {}
     with tempfile.TemporaryDirectory(prefix="backends-") as temporary:
         folder = (options.runs or Path(temporary)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
-        write_data(folder / "data.csv", options.devices, options.rounds + 1)
-        for backend in options.backends:
-            words = command(options, backend, folder / "data.csv", folder)
-            if backend == "deployment" and "--supernodes" not in words and _one_each(options):
-                print(f"{backend:<12}one process a device: at most {MOST_PROCESSES} of them, not {options.devices}")
+        data = folder / "data.csv"
+        write_data(data, options.devices, options.rounds + 1)
+        for repeat, backend, tree in product(range(options.repeats), options.backends, trees):
+            commit = commit_of(tree)
+            if backend == "deployment" and _one_each(options, tree):
+                print(f"{commit:<9}{backend:<12}one process a device: at most {MOST_PROCESSES}, not {options.devices}")
                 continue
-            found = measure(options, backend, folder / "data.csv", folder)
-            first = first or found
-            same = "equal" if found.rows.equals(first.rows) else "DIFFERENT"
-            second = f"{np.median(found.rounds):>12.2f}{found.start:>10.0f}"
-            print(f"{backend:<12}{found.rate:>12.1f}{second}  {len(found.rows)}, {same}", flush=True)
+            load = os.getloadavg()[0]
+            mine = folder / str(repeat) / commit
+            mine.mkdir(parents=True, exist_ok=True)
+            found = measure(options, tree, backend, data, mine)
+            same = "equal" if found.rows.equals(first.setdefault(tree, found).rows) else "DIFFERENT"
+            numbers = f"{found.rate:>12.1f}{np.median(found.rounds):>12.2f}{found.start:>10.0f}{load:>6.1f}"
+            print(f"{commit:<9}{backend:<12}{numbers}  {len(found.rows)}, {same}", flush=True)
+            if options.out is not None:
+                nodes = options.supernodes if "--supernodes" in command(options, tree, backend, data, mine) else None
+                row = {
+                    "commit": commit, "backend": backend, "devices": options.devices, "supernodes": nodes,
+                    "repeat": repeat, "messages_per_s": found.rate, "round_s": np.median(found.rounds),
+                    "before_s": found.start, "load": load, "rows": len(found.rows), "same_rows": same == "equal",
+                }  # fmt: skip
+                options.out.parent.mkdir(parents=True, exist_ok=True)
+                pd.DataFrame([row]).round(4).to_csv(options.out, mode="a", header=not options.out.exists(), index=False)
 
 
-def _one_each(options: Options) -> bool:
-    """Whether the tree starts a SuperNode for each device."""
-    known = (options.tree / "sim" / "config.py").read_text(encoding="utf-8")
+def commit_of(tree: Path) -> str:
+    """The commit that a tree is of, in short; "unknown" where it is no clone."""
+    words = ["git", "-C", str(tree), "rev-parse", "--short", "HEAD"]
+    told = subprocess.run(words, check=False, capture_output=True, text=True)
+    return told.stdout.strip() or "unknown"
+
+
+def _one_each(options: Options, tree: Path) -> bool:
+    """Whether the tree would start more SuperNodes than it can, one for each device."""
+    known = (tree / "sim" / "config.py").read_text(encoding="utf-8")
     return "supernodes:" not in known and options.devices > MOST_PROCESSES
 
 
