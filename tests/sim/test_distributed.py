@@ -10,18 +10,8 @@ from pathlib import Path
 import pytest
 
 from sim.config import Config
-from tests.support.isolated import (
-    POLICY,
-    command,
-    environment,
-    federation_of,
-    installed,
-    play,
-    play_killed_and_again,
-    ray_cluster,
-    reference,
-    small,
-)
+from tests.support.clusters import environment, federation_of, installed, ray_cluster
+from tests.support.isolated import POLICY, command, play, play_killed_and_again, reference, small
 from tests.support.machines import possible
 from tests.support.runs import sessions, without_report
 
