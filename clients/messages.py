@@ -212,6 +212,8 @@ def content_of(reply: Message) -> RecordDict:
     if reply.has_error():
         lines = _COLOURS.sub("", str(reply.error.reason or "")).strip().splitlines() or ["no reason given"]
         if reply.error.code not in _OF_PROGRAM:
+            if _EXCEPTION.match(lines[0]):
+                lines[-1] = lines[-1].removesuffix("'>")
             raise DeviceLost(
                 _line(_EXCEPTION.sub(r"\1: ", lines[0])) + (f" ... {_line(lines[-1])}" if lines[1:] else "")
             )
@@ -345,7 +347,7 @@ def _line(text: str) -> str:
 
 _COLOURS = re.compile("\x1b\\[[0-9;]*m")
 _EXCEPTION = re.compile(r"^<class '(?:\w+\.)*([\w()]+)'>:<'")
-"""How Flower begins the reason of an error."""
+"""How Flower begins the reason of an error, which it ends with ``'>``."""
 
 
 def _only(content: RecordDict, names: set[str]) -> None:

@@ -131,7 +131,7 @@ def test_an_error_reply_is_a_fault_and_no_breach_of_the_protocol(reason: str, sa
 
 DIED = (
     "<class 'ray.exceptions.ActorDiedError'>:<'The actor died unexpectedly before finishing this task.\n"
-    "\tclass_name: ClientAppActor\nThe actor is dead because its worker process has died."
+    "\tclass_name: ClientAppActor\nThe actor is dead because its worker process has died.'>"
 )
 
 
@@ -142,6 +142,11 @@ DIED = (
             ErrorCode.UNKNOWN,
             DIED,
             "ActorDiedError: The actor died .* task. ... The actor is dead because its worker .* died.",
+        ),
+        (
+            ErrorCode.UNKNOWN,
+            "<class 'ray.exceptions.ActorUnavailableError'>:<'closed'>",
+            "ActorUnavailableError: closed",
         ),
         (ErrorCode.NODE_UNAVAILABLE, "no heartbeat", "no heartbeat"),
         (ErrorCode.CLIENT_APP_CRASHED, "", "no reason given"),
