@@ -42,6 +42,8 @@ from tests.support.same_rows import differences
 
 POLICY = "drift:0.1"
 """DeviceRec remembers nothing all the same."""
+CACHE = "SIM_CACHE_DIR"
+"""Each case has a cache of its own, by which its processes are known, too."""
 WITHOUT_REPORT = """
 import sys, analysis
 from sim import run
@@ -174,11 +176,12 @@ def supernodes(folder: Path, **options: object) -> str:
 
 
 def processes_of(name: str) -> list[psutil.Process]:
-    """The processes whose command has this name in it, on whichever of these machines."""
+    """The processes of this case, on whichever of its machines, whose command has this name in it."""
     found = []
     for process in psutil.process_iter():
         try:
-            if name in " ".join(process.cmdline()):
+            mine = process.environ().get(CACHE) == os.environ[CACHE]
+            if mine and name in " ".join(process.cmdline()):
                 found.append(process)
         except psutil.Error:
             continue
@@ -338,7 +341,7 @@ def main(names: list[str]) -> int:
     wrong = 0
     for name in names or list(CASES):
         folder = Path(tempfile.mkdtemp(prefix=f"isolated-{name}-"))
-        os.environ["SIM_CACHE_DIR"] = str(folder / "cache")
+        os.environ[CACHE] = str(folder / "cache")
         began = time.monotonic()
         try:
             told = CASES[name](folder)
