@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 out="${1:-runs/backends}"
 before="${2:-../before}"
 [ -d "$before" ] || git worktree add --detach "$before" 13682da
-python -m benchmarks.backends --before "$before" --backends inprocess ray --repeats 3 --out "$out/backends.csv"
-python -m benchmarks.backends --before "$before" --backends deployment --devices 8 --rounds 2 \
+python -m benchmarks.backends --before "$before" --backends inprocess ray --repeats 2 --out "$out/backends.csv"
+python -m benchmarks.backends --before "$before" --backends deployment --devices 4 --rounds 2 \
     --out "$out/backends.csv"
 python -m benchmarks.backends --backends deployment --devices 1000 --supernodes 4 --rounds 2 --out "$out/backends.csv"

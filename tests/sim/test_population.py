@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -14,6 +13,7 @@ from flwr.app import ArrayRecord, Context, Error, Message, RecordDict
 
 from clients import depot
 from clients.app import app
+from clients.batch_messages import pack_batch, unpack_batch
 from core.errors import UserError
 from core.run_folder import RunFolder
 from core.schema import ORACLES
@@ -98,19 +98,28 @@ def texts(content: RecordDict) -> list[str]:
     return found
 
 
+def contents(content: RecordDict) -> list[RecordDict]:
+    """What a message tells each of its devices, and what it tells the node of them all."""
+    if "batch" not in content:
+        return [content]
+    own = {name: record for name, record in content.items() if name not in ("batch", "contents")}
+    return [RecordDict(own), *unpack_batch(RecordDict({name: content[name] for name in ("batch", "contents")}))]
+
+
 def walk(grid: Observed, root: str) -> Counter[str]:
     """Check every record of every message; how many there were of each kind."""
     seen: Counter[str] = Counter()
     for kind, down, up in grid.pairs:
         category = kind if kind.startswith("query") else kind.partition(".")[0]
         for content, allowed in ((down, DOWN[category]), (up, UP[category])):
-            names = {re.sub(r"^\d+\.", "", name) for name in content}
-            assert names <= allowed | {"batch"}, (kind, names)
-            for text in texts(content):
-                assert os.sep not in text, (kind, text)
-                assert root not in text
-                assert ".safetensors" not in text
-            seen.update(names)
+            for one in contents(content):
+                assert set(one) <= allowed, (kind, set(one))
+                for text in texts(one):
+                    assert os.sep not in text, (kind, text)
+                    assert root not in text
+                    assert ".safetensors" not in text
+                seen.update(set(one))
+            seen.update({"batch"} & set(content))
     return seen
 
 
@@ -339,10 +348,8 @@ def test_a_reply_for_other_devices_than_were_asked_is_rejected(config: Config, m
 
     def change(message: Message, reply: Message) -> Message:
         if message.metadata.message_type == "evaluate":
-            content = RecordDict({k: v for k, v in reply.content.items() if not k.startswith("0.")})
-            content["batch"] = reply.content["batch"]
-            content["7.measured"] = reply.content["0.measured"]
-            return Message(content, reply_to=message)
+            first, *others = unpack_batch(reply.content)
+            return Message(pack_batch([*others, first, first]), reply_to=message)
         return reply
 
     assert set(play(config, Observed(4, change))["status"]) == {"rejected"}
