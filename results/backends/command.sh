@@ -7,6 +7,4 @@ out="${1:-runs/backends}"
 before="${2:-../before}"
 [ -d "$before" ] || git worktree add --detach "$before" 13682da
 python -m benchmarks.backends --before "$before" --backends inprocess ray --repeats 2 --out "$out/backends.csv"
-python -m benchmarks.backends --before "$before" --backends deployment --devices 4 --rounds 2 \
-    --out "$out/backends.csv"
-python -m benchmarks.backends --backends deployment --devices 1000 --supernodes 4 --rounds 2 --out "$out/backends.csv"
+python -m benchmarks.backends --backends deployment --devices 1000 --supernodes 4 --rounds 1 --out "$out/backends.csv"
