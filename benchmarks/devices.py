@@ -134,7 +134,6 @@ def measure(options: Options, method: str, devices: int, backend: str) -> dict[s
             rows = pd.concat([run.read_part(simulation.seed, strategy.name, number) for number in rounds])
             sums = {name: rows[column].sum() for name, column in SUMS.items()}
         else:
-            count = sum(one.events > 0 for sessions in rounds.values() for one in sessions)
             real(strategy, population, run, rows_of, simulation, **rest)  # not timed: a run ends with rows
         found.update(
             sums,

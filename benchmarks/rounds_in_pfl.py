@@ -30,8 +30,8 @@ def evaluation(
     """What plays all rounds with the network that is ``installed`` on every device; calling it does so once.
 
     It gives the sums over all predictions, by name: ``predictions``, ``hits`` and ``ndcg`` at cut-off 10. A
-    device-session without any prediction is no user: pfl refuses empty data. Raises ``ImportError`` where pfl is not
-    installed.
+    device-session without any prediction is left out, and costs nothing: pfl refuses empty data. Raises ``ImportError``
+    where pfl is not installed.
     """
     # pfl takes a process of any other name for one that loads data, and plays no rounds there.
     multiprocessing.current_process().name = "MainProcess"
