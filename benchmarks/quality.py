@@ -16,15 +16,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 import tyro
 
 from core.cli import run as run_command
 from core.errors import UserError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -76,6 +73,7 @@ if __name__ == "__main__":  # a wrong option and --help need none of the imports
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from benchmarks.data import histories_of
 from benchmarks.machine import cores
@@ -182,13 +180,13 @@ class Other:
 
 
 @torch.no_grad()
-def validate(scores: "Callable[[Tensor], Tensor]", cutter: WindowCutter) -> float:
+def validate(scores: Callable[[Tensor], Tensor], cutter: WindowCutter) -> float:
     """NDCG@10 of the validation items among the candidates, by what ``scores`` gives for the windows before them."""
     found = []
     for batch, _ in cutter.validation(VALIDATION_BATCH):
         wanted = batch.targets[:, -1]
         there = wanted > 0
-        given = scores(batch.windows[there])
+        given = scores(batch.windows[there]).contiguous()  # items are excluded in place
         if batch.seen is not None:
             batch.seen[:, -1][there].exclude(given)
         found.append(ranks(given, wanted[there]))
