@@ -216,8 +216,15 @@ def pieces(data: TrainingSet, context: int) -> pd.DataFrame:
             piece = data.items[first : min(first + context + 1, end)]
             users.append(np.full(len(piece), len(items)))
             items.append(piece)
-    frame = pd.DataFrame({Columns.User: np.concatenate(users), Columns.Item: np.concatenate(items).astype(np.int64)})
-    return frame.assign(**{Columns.Weight: 1.0, Columns.Datetime: pd.to_datetime(np.arange(len(frame)), unit="s")})
+    count = sum(map(len, items))
+    return pd.DataFrame(
+        {
+            Columns.User: np.concatenate(users),
+            Columns.Item: np.concatenate(items).astype(np.int64),
+            Columns.Weight: np.ones(count),
+            Columns.Datetime: pd.to_datetime(np.arange(count), unit="s"),
+        }
+    )
 
 
 def peer_macs(blocks: int, context: int) -> int:
