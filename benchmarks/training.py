@@ -100,6 +100,8 @@ from strategies.training.loop import keep_freed_memory
 
 WARM_UP = 2
 """Steps before the first round."""
+WIDTH = 100
+"""Columns of the table, also where the output is a file."""
 
 
 def run_round(contenders: Sequence[Contender], seconds: float) -> pd.DataFrame:
@@ -226,7 +228,7 @@ def main() -> int:
 
 def _run(options: Options) -> None:
     options.check()
-    frame = benchmark(options, Console())
+    frame = benchmark(options, Console(width=max(WIDTH, Console().width)))
     if options.out is not None:
         frame.to_csv(options.out, index=False, float_format="%.5g")
 
