@@ -1,7 +1,7 @@
-"""What is measured: our methods, each with the training step that training itself takes, and RecBole's SASRec."""
+"""What is measured: our methods, each with the training step that training itself takes, and what a step multiplies."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -14,7 +14,6 @@ from torch import nn
 from core.errors import UserError
 from core.seeds import torch_generator
 from models.backbones.base import DIM, Backbone
-from models.backbones.sasrec import HEADS
 from models.checkpoint import Sizes, save_model
 from models.cloud_models import AdaptiveModel, StaticModel
 from models.hypernetwork import RANK, AnyMapper, LowRankMapper
@@ -27,14 +26,6 @@ from strategies.training.windows import Batch, WindowCutter
 
 TRAINING = 3
 """A training step multiplies three times what its forward pass does: backward, each product has two gradients."""
-
-RECBOLE_BATCH = 2_048
-"""Targets a step, RecBole's own default (``train_batch_size``)."""
-
-RECBOLE_MISSING = (
-    "RecBole is not installed, so nothing is compared with it: pip install -e '.[benchmark]' && "
-    "pip install --no-deps recbole==1.2.1 (benchmarks/README.md says why in two steps)"
-)
 
 
 @dataclass(frozen=True)
@@ -97,73 +88,6 @@ class Ours:
         return Work(targets, TRAINING * forward_macs(self.model, batch, self.learner.networks))
 
 
-class RecBoleSASRec:
-    """RecBole's SASRec of the same size, with its own loss and the optimiser that its trainer makes.
-
-    It trains one target a row: the ``context`` items before it, right-padded, which is what the paper's windows are.
-    RecBole 1.2.1 always looks for NaN in every gradient (PyTorch's anomaly detection, switched on when its models are
-    imported); ``checked`` says whether this one does.
-    """
-
-    def __init__(self, data: TrainingSet, sizes: Sizes, recipe: Recipe, seed: int, *, checked: bool = True) -> None:
-        """Raises ``ImportError`` where RecBole is not installed."""
-        from recbole.data.interaction import Interaction
-        from recbole.model.sequential_recommender.sasrec import SASRec
-
-        torch.autograd.set_detect_anomaly(False)  # importing RecBole switches it on, for everything in this process
-        self.checked = checked
-        self.title = "RecBole SASRec" if checked else "RecBole unchecked"
-        self.interaction = Interaction
-        config = {
-            "USER_ID_FIELD": "user",
-            "ITEM_ID_FIELD": "item",
-            "LIST_SUFFIX": "_list",
-            "ITEM_LIST_LENGTH_FIELD": "length",
-            "NEG_PREFIX": "neg_",
-            "MAX_ITEM_LIST_LENGTH": sizes.context,
-            "device": torch.device("cpu"),
-            "n_layers": sizes.blocks,
-            "n_heads": HEADS,
-            "hidden_size": DIM,
-            "inner_size": DIM,
-            "hidden_dropout_prob": recipe.dropout,
-            "attn_dropout_prob": 0.0,
-            "hidden_act": "relu",
-            "layer_norm_eps": 1e-12,
-            "initializer_range": 0.02,
-            "loss_type": "CE",
-        }
-        self.model = SASRec(config, _Items(data.num_items + 1)).train()
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.learning_rate)
-        rows = Recipe(targets="last", memory=sizes.context, batch=RECBOLE_BATCH)
-        self.batches = endless(data, sizes.context, rows, seed)
-        self.row_macs = recbole_macs(sizes.blocks, sizes.context, data.num_items)
-
-    def working(self) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def step(self) -> Work:
-        batch = next(self.batches)
-        rows = self.interaction({"item_list": batch.history, "length": batch.lengths, "item": batch.targets[:, -1]})
-        with torch.autograd.set_detect_anomaly(self.checked):
-            self.optimizer.zero_grad()
-            loss = self.model.calculate_loss(rows)
-            loss.backward()
-        self.optimizer.step()
-        return Work(len(batch.targets), TRAINING * self.row_macs * len(batch.targets))
-
-
-@dataclass(frozen=True)
-class _Items:
-    """All that RecBole's model asks of a data set."""
-
-    number: int
-
-    def num(self, field: str) -> int:
-        """Items, with the padding."""
-        return self.number
-
-
 def endless(data: TrainingSet, context: int, recipe: Recipe, seed: int) -> Iterator[Batch]:
     """The batches of epoch 1, 2, 3 and so on."""
     cutter = WindowCutter(
@@ -203,9 +127,3 @@ def mapper_macs(mapper: AnyMapper, backbone: Backbone, context: int) -> int:
         return mapper.macs(backbone.blocks)
     layer = (context * RANK * (inputs + outputs) + DIM * (RANK + outputs) for inputs, outputs in backbone.shapes)
     return backbone.blocks * sum(layer)
-
-
-def recbole_macs(blocks: int, context: int, num_items: int) -> int:
-    """Forward, of one row: a block has six linear layers 64 x 64; the padding item is scored too."""
-    block = 6 * context * DIM * DIM + 2 * context * context * DIM
-    return blocks * block + (num_items + 1) * DIM

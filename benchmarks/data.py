@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from core.seeds import numpy_generator
-from sim import data as datasets
 from sim.config import Config
 from sim.data.files import ENVIRONMENT_VARIABLE
+from sim.experiment import load_data
 from sim.model_cache import training_set
 from sim.world.streams import build_streams, eligible_users
 from strategies.training.data import TrainingSet
@@ -23,10 +23,15 @@ def histories(data_dir: Path | None, users: int, seed: int) -> tuple[str, Traini
     """Name and histories: MovieLens-1M's where a folder for raw data is named, else made-up ones."""
     if data_dir is None and not os.environ.get(ENVIRONMENT_VARIABLE):
         return "made-up", made_up(users, seed)
-    interactions = datasets.load("ml1m", data_dir)
+    return "ml1m", histories_of(Config(dataset="ml1m", data_dir=data_dir, devices=users, seed=seed))
+
+
+def histories_of(config: Config) -> TrainingSet:
+    """What the cloud of a run learns from; of a data set with fewer users, all of them."""
+    interactions = load_data(config)
     able = eligible_users(interactions)
-    chosen = numpy_generator(seed, "devices").choice(len(able), min(users, len(able)), replace=False)
-    return "ml1m", training_set(interactions, build_streams(interactions, able[np.sort(chosen)]), Config())
+    chosen = numpy_generator(config.seed, "devices").choice(len(able), min(config.devices, len(able)), replace=False)
+    return training_set(interactions, build_streams(interactions, able[np.sort(chosen)]), config)
 
 
 def made_up(users: int, seed: int) -> TrainingSet:

@@ -1,4 +1,4 @@
-"""How many devices play: device-sessions a second and peak memory by the number of devices, beside Flower's own engine.
+"""How many devices play: device-sessions a second and peak memory by their number, beside other engines.
 
     python -m benchmarks.devices
     python -m benchmarks.devices --sizes 1000,10000 --methods devicerec --repeats 1 --ray 0 --out devices.csv
@@ -6,7 +6,8 @@
 Each measurement is a run of its own in a process of its own: the embedded data set with so many users, untrained models
 (speed depends on sizes alone), and the run's own loop. What is timed is the playing. A line appears once it is
 measured, and the file holds all lines so far, so that Ctrl-C loses one measurement. Beside it Flower's Simulation
-Engine (`--backend ray`) plays the same apps at a size that it can do.
+Engine (`--backend ray`) plays the same apps at a size that it can do, and pfl-research evaluates DeviceRec on the same
+device-sessions (:mod:`benchmarks.rounds_in_pfl`).
 """
 
 import concurrent.futures
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -43,6 +45,8 @@ class Options:
     """times that each is measured; the table has medians"""
     ray: int = 200
     """devices that Flower's own engine plays, and this one beside it; 0: none"""
+    pfl: int = 1000
+    """devices on which pfl-research evaluates DeviceRec, and this one in one process beside it; 0: none"""
     out: Path | None = None
     """CSV file with a line for each measurement"""
 
@@ -81,6 +85,10 @@ import pandas as pd
 from torch import nn
 
 import analysis
+import sim.play
+from benchmarks.rounds_in_pfl import PFL_MISSING, evaluation
+from core.threads import processors
+from models.checkpoint import load_device
 from sim import experiment, model_cache
 from sim.backends.launch import run_apps
 from strategies.training.data import TrainingSet
@@ -88,6 +96,15 @@ from strategies.training.learner import Learner, Recipe
 from strategies.training.loop import EpochRecord, Trained, popularity_ranks
 
 MEGABYTE = 2**20
+PFL_METHOD = "devicerec"
+"""The method that pfl can play: one network for all devices, and nothing that the cloud makes for each of them."""
+ONE_PROCESS, PFL = "one process", "pfl"
+"""Rows beside those of the backends: our own grid in as many processes as pfl has, and pfl."""
+SUMS = {"predictions": "events", "hits": "hits", "ndcg": "ndcg"}
+"""What is summed over a run, and the column of its rows."""
+FLIPPED = 1e-4
+"""Share of the predictions whose rank may be another one in pfl: networks that are multiplied in other batches are
+rounded otherwise."""
 
 
 def measure(options: Options, method: str, devices: int, backend: str) -> dict[str, Any]:
@@ -96,15 +113,30 @@ def measure(options: Options, method: str, devices: int, backend: str) -> dict[s
     real = experiment.play
 
     def timed(strategy: Any, population: Any, run: Any, rows_of: Any, simulation: Any, **rest: Any) -> None:
+        rounds, streams = strategy.device_sessions, simulation.fleet.streams
+        in_pfl = None
+        if backend == PFL:
+            installed, candidates = load_device(strategy.model), config.resolved_candidates
+            in_pfl = evaluation(installed, streams, list(rounds.values()), candidates)
+        sums: dict[str, float] = {}
         before = _memory("VmRSS")
         _forget_peak()
         started, busy = time.perf_counter(), _processor_seconds()
-        real(strategy, population, run, rows_of, simulation, **rest)
+        if in_pfl is None:
+            real(strategy, population, run, rows_of, simulation, **rest)
+        else:
+            sums = in_pfl()
         seconds, busy = time.perf_counter() - started, _processor_seconds() - busy
         peak, child = _memory("VmHWM"), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-        count = sum(map(len, strategy.device_sessions.values()))
-        inside = backend == "inprocess"
+        count = sum(map(len, rounds.values()))
+        inside = backend != "ray"
+        if in_pfl is None:
+            rows = pd.concat([run.read_part(simulation.seed, strategy.name, number) for number in rounds])
+            sums = {name: rows[column].sum() for name, column in SUMS.items()}
+        else:
+            real(strategy, population, run, rows_of, simulation, **rest)  # not timed: a run ends with rows
         found.update(
+            sums,
             device_sessions=count,
             seconds=seconds,
             per_second=count / seconds,
@@ -124,7 +156,7 @@ def measure(options: Options, method: str, devices: int, backend: str) -> dict[s
             references="none",
             sessions=options.sessions,
             epochs=1,
-            backend=backend,  # type: ignore[arg-type]
+            backend="ray" if backend == "ray" else "inprocess",
             quiet=True,
             out=Path(scratch) / "run",
         )
@@ -133,9 +165,10 @@ def measure(options: Options, method: str, devices: int, backend: str) -> dict[s
             patch.object(model_cache, "train", untrained),
             patch.object(analysis, "build_report"),
             patch.object(experiment, "save_coverage"),
+            patch.object(sim.play, "processors", (lambda: 1) if backend in (ONE_PROCESS, PFL) else processors),
         ):
             run_apps(
-                backend,
+                config.backend,
                 "sim.server:app",
                 "clients.app:app",
                 num_nodes=config.nodes or devices,
@@ -182,22 +215,36 @@ def _forget_peak() -> None:
 def benchmark(options: Options) -> pd.DataFrame:
     """All measurements, one row each, which are printed and written as they come."""
     plan = [(method, devices, "inprocess") for devices in options.device_counts for method in options.method_names]
+    plan = [row for row in plan for _ in range(options.repeats)]
+    beside = [(method, options.ray, backend) for method in options.method_names for backend in ("inprocess", "ray")]
+    if options.pfl and PFL_METHOD in options.method_names and find_spec("pfl") is None:
+        print(PFL_MISSING, flush=True)
+    elif options.pfl and PFL_METHOD in options.method_names:
+        plan = [(PFL_METHOD, options.pfl, backend) for backend in (ONE_PROCESS, PFL)] * options.repeats + plan
     if options.ray:
-        beside = [(method, options.ray, backend) for method in options.method_names for backend in ("inprocess", "ray")]
-        plan = [*beside, *plan]
+        plan = beside * options.repeats + plan
     rows: list[dict[str, Any]] = []
     try:
         for method, devices, backend in plan:
-            for _ in range(options.repeats):
-                rows.append(_in_a_process(options, method, devices, backend))
-                print(_line(rows[-1]), flush=True)
-                if options.out is not None:
-                    pd.DataFrame(rows).to_csv(options.out, index=False, float_format="%.5g")
+            rows.append(_in_a_process(options, method, devices, backend))
+            print(_line(rows[-1]), flush=True)
+            if options.out is not None:
+                pd.DataFrame(rows).to_csv(options.out, index=False, float_format="%.5g")
     except KeyboardInterrupt:
         if not rows:
             raise
         print("interrupted; the table has what was measured", file=sys.stderr)
     return pd.DataFrame(rows)
+
+
+def void(found: pd.DataFrame) -> list[str]:
+    """A line where pfl and this simulator did not measure the same, so that their speeds say nothing."""
+    wrong = found[found["backend"].eq(ONE_PROCESS) & found["times_pfl"].isna()]
+    return [
+        f"{row.method}, {row.devices:,} devices: the comparison with pfl is void: they do not agree on predictions, "
+        "hits and NDCG"
+        for row in wrong.itertuples()
+    ]
 
 
 def _in_a_process(options: Options, method: str, devices: int, backend: str) -> dict[str, Any]:
@@ -214,13 +261,21 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Medians over the repeats, and how many times as fast the in-process grid is as Ray at the size of both."""
+    """Medians over the repeats, and how many times as fast each backend is as Ray and as pfl at the size of both.
+
+    Without the same predictions, hits and NDCG, all but for :data:`FLIPPED`, pfl has done something else, and
+    ``times_pfl`` is NaN.
+    """
     keys = ["method", "backend", "devices"]
     found = rows.groupby(keys, sort=False).median().reset_index()
-    ray = found[found["backend"] == "ray"].set_index(["method", "devices"])["per_second"]
-    places = list(zip(found["method"], found["devices"], strict=True))
+    places = pd.MultiIndex.from_frame(found[["method", "devices"]])
+    peers = {name: found[found["backend"] == name].set_index(["method", "devices"]) for name in ("ray", PFL)}
+    ray, pfl = (peer.reindex(places).reset_index() for peer in peers.values())
+    apart = (found[["hits", "ndcg"]] - pfl[["hits", "ndcg"]]).abs().max(axis=1)
+    same = (found["predictions"] == pfl["predictions"]) & (apart <= FLIPPED * found["predictions"])
     return found.assign(
-        times_ray=[rate / ray.get(place, np.nan) for rate, place in zip(found["per_second"], places, strict=True)]
+        times_ray=found["per_second"] / ray["per_second"],
+        times_pfl=(found["per_second"] / pfl["per_second"]).where(same),
     )
 
 
@@ -250,7 +305,7 @@ def main() -> int:
 def _run(options: Options) -> None:
     found = summary(benchmark(options))
     print(found.to_string(index=False, float_format="{:,.1f}".format))
-    print(*fits(found), sep="\n")
+    print(*fits(found), *void(found), sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How fast the methods train, beside the limit of this machine and RecBole's SASRec.
+"""How fast the methods train, beside the limit of this machine and the SASRec of RecBole and of RecTools.
 
 python -m benchmarks.training                        # contexts 10 and 20, one thread and all
 python -m benchmarks.training --threads 1 --contexts 20 --methods devicerec,forward-ofa
@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from strategies.registry import METHODS
 
 @dataclass(frozen=True)
 class Options:
-    """Measure how fast the methods train, beside this machine's limit and RecBole's SASRec."""
+    """Measure how fast the methods train, beside this machine's limit and the SASRec of RecBole and of RecTools."""
 
     methods: str = "devicerec,duet,forward-ofa,duet-plus,forward-ofa-plus"
     """which methods to measure, separated by commas"""
@@ -88,9 +89,10 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.reproduce.runs import processor
-from benchmarks.contenders import RECBOLE_MISSING, Contender, Ours, RecBoleSASRec
+from benchmarks.contenders import Contender, Ours
 from benchmarks.data import histories
 from benchmarks.machine import cores, product_rate
+from benchmarks.peers import peers
 from models.checkpoint import Sizes
 from models.kernels.precision import product_type
 from strategies.training.learner import Recipe
@@ -98,6 +100,8 @@ from strategies.training.loop import keep_freed_memory
 
 WARM_UP = 2
 """Steps before the first round."""
+WIDTH = 100
+"""Columns of the table, also where the output is a file."""
 
 
 def run_round(contenders: Sequence[Contender], seconds: float) -> pd.DataFrame:
@@ -130,6 +134,7 @@ def run_round(contenders: Sequence[Contender], seconds: float) -> pd.DataFrame:
     rates = dict(zip(frame["method"], frame["targets_per_s"], strict=True))
     frame["times_recbole"] = frame["targets_per_s"] / rates.get("RecBole SASRec", float("nan"))
     frame["times_unchecked"] = frame["targets_per_s"] / rates.get("RecBole unchecked", float("nan"))
+    frame["times_rectools"] = frame["targets_per_s"] / rates.get("RecTools SASRec", float("nan"))
     return frame
 
 
@@ -157,10 +162,8 @@ def benchmark(options: Options, console: Console) -> pd.DataFrame:
         contenders: list[Contender] = [
             Ours(method, data, sizes, recipe, options.seed) for method in options.method_names
         ]
-        try:
-            contenders[:0] = [RecBoleSASRec(data, sizes, recipe, options.seed, checked=c) for c in (True, False)]
-        except ImportError as error:
-            console.print(f"{RECBOLE_MISSING} ({error})", style="yellow", markup=False, soft_wrap=True)
+        say = partial(console.print, style="yellow", markup=False, soft_wrap=True)
+        contenders[:0] = peers(data, sizes, recipe, options.seed, say)
         for threads in options.thread_counts:
             torch.set_num_threads(threads)
             frame = measure(contenders, options.rounds, options.seconds)
@@ -174,16 +177,17 @@ def benchmark(options: Options, console: Console) -> pd.DataFrame:
         "processor": processor(),
         "cores": cores(),
         "torch": torch.__version__,
-        "recbole": recbole_version(),
+        "recbole": version_of("recbole"),
+        "rectools": version_of("rectools"),
         "command": shlex.join(["python", "-m", "benchmarks.training", *sys.argv[1:]]),
     }
     return out.assign(**facts)
 
 
-def recbole_version() -> str:
-    """The version of the installed RecBole, or nothing."""
+def version_of(package: str) -> str:
+    """The version of an installed package, or nothing."""
     try:
-        return version("recbole")
+        return version(package)
     except PackageNotFoundError:
         return ""
 
@@ -199,7 +203,7 @@ def table(frame: pd.DataFrame) -> Table:
         pad_edge=False,
     )
     out.add_column("method", no_wrap=True)
-    for heading in ("targets/s", "M MACs", "of fp32", "of bf16", "x RecBole", "unchecked", "spread"):
+    for heading in ("targets/s", "M MACs", "of fp32", "of bf16", "x RecBole", "unchecked", "x RecTools", "spread"):
         out.add_column(heading, justify="right", no_wrap=True)
     for row in frame.itertuples():
         out.add_row(
@@ -210,6 +214,7 @@ def table(frame: pd.DataFrame) -> Table:
             f"{row.of_bf16_limit:.0%}",
             f"{row.times_recbole:.1f}",
             f"{row.times_unchecked:.1f}",
+            f"{row.times_rectools:.1f}",
             f"{row.largest_over_smallest:.2f}",
         )
     return out
@@ -223,7 +228,7 @@ def main() -> int:
 
 def _run(options: Options) -> None:
     options.check()
-    frame = benchmark(options, Console())
+    frame = benchmark(options, Console(width=max(WIDTH, Console().width)))
     if options.out is not None:
         frame.to_csv(options.out, index=False, float_format="%.5g")
 

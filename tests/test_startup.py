@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 HEAVY = (
     *("numpy", "torch", "pandas", "pyarrow", "flwr", "ray", "river", "scipy", "matplotlib", "pooch", "safetensors"),
-    *("jinja2", "onnx", "onnxruntime", "recbole"),
+    *("jinja2", "onnx", "onnxruntime", "recbole", "rectools", "pfl"),
 )
 CODE = """
 import runpy, sys

@@ -1,6 +1,5 @@
 """The training benchmark: what a target takes, counted by hand, and a run of two steps."""
 
-import math
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks import training
-from benchmarks.contenders import Ours, RecBoleSASRec, Work, countable, recbole_macs
+from benchmarks.contenders import Ours, Work, countable
 from benchmarks.data import ML1M_ITEMS, made_up
 from benchmarks.machine import product_rate
 from core.errors import UserError
@@ -68,11 +67,6 @@ def test_adaptation_adds_extractors_over_real_items_and_the_mapper(
     assert work == Work(20, 3 * (networks * network + choice * controller))
 
 
-def test_a_row_of_recbole_is_a_whole_window_for_one_target() -> None:
-    # six linear layers (it has an output projection), attention, and the padding item is scored
-    assert recbole_macs(6, 20, 3_011) == 6 * (6 * 20 * 4_096 + 2 * 400 * 64) + 3_012 * 64
-
-
 def test_methods_that_are_not_counted_are_refused(one_user: TrainingSet) -> None:
     with pytest.raises(UserError, match="gater"):
         step_of("gater", one_user)
@@ -112,6 +106,7 @@ def test_ratios_are_taken_within_a_round(monkeypatch: pytest.MonkeyPatch) -> Non
     contenders = [
         Steady("RecBole SASRec", 100, 10**9, 4.0, clock),
         Steady("RecBole unchecked", 100, 10**9, 2.0, clock),
+        Steady("RecTools SASRec", 100, 10**9, 1.0, clock),
         Steady("ours", 1_000, 10**9, 2.0, clock),
     ]
     frame = training.measure(contenders, rounds=2, seconds=3.0).set_index("method")
@@ -121,6 +116,7 @@ def test_ratios_are_taken_within_a_round(monkeypatch: pytest.MonkeyPatch) -> Non
     assert ours["mmacs_per_target"] == pytest.approx(1.0)
     assert ours["times_recbole"] == pytest.approx(20)  # 500 against 25
     assert ours["times_unchecked"] == pytest.approx(10)
+    assert ours["times_rectools"] == pytest.approx(5)
     assert ours["largest_over_smallest"] == 1
 
 
@@ -135,12 +131,12 @@ def test_a_small_run_writes_one_row_for_each_contender(
     assert training.main() == 0
     frame = pd.read_csv(out)
     ours = ["DeviceRec", "DUET", "Forward-OFA", "DUET+", "Forward-OFA+"]
-    assert [name for name in frame["method"] if "RecBole" not in name] == ours
+    assert [name for name in frame["method"] if not name.startswith("Rec")] == ours
     assert (frame["targets_per_s"] > 0).all()
     assert (frame["dataset"] == "made-up").all()
     assert frame["command"][0].startswith("python -m benchmarks.training --users 20")
-    if not any("RecBole" in name for name in frame["method"]):
-        assert frame["times_recbole"].isna().all()
+    if not any("RecTools" in name for name in frame["method"]):
+        assert frame["times_rectools"].isna().all()
         assert "'.[benchmark]'" in " ".join(capsys.readouterr().out.split())
 
 
@@ -151,17 +147,3 @@ def test_what_the_user_can_mend_is_one_line_and_status_2(
     monkeypatch.setattr("sys.argv", ["training", *wrong.split()])
     assert training.main() == 2
     assert capsys.readouterr().err.count("\n") == 1
-
-
-def test_recboles_own_step_lowers_its_loss(one_user: TrainingSet) -> None:
-    pytest.importorskip("recbole")
-    contender = RecBoleSASRec(one_user, Sizes("sasrec", ML1M_ITEMS, 2, 10), Recipe(), 0)
-    work = contender.step()
-    assert work == Work(20, 3 * 20 * recbole_macs(2, 10, ML1M_ITEMS))
-    rows = next(contender.batches)
-    row = {"item_list": rows.history, "length": rows.lengths, "item": rows.targets[:, -1]}
-    losses = []
-    for _ in range(5):
-        losses.append(float(contender.model.calculate_loss(contender.interaction(row)).detach()))
-        contender.step()
-    assert losses[-1] < losses[0] < math.log(ML1M_ITEMS) * 1.2
