@@ -224,8 +224,12 @@ def _train(
     """Train the model and file it in the cache; until then the state after each epoch lies beside it."""
     learner, recipe, own, sizes = _how(cloud_model, data, config, version)
     generator = torch_generator(seed, "weights", cloud_model)
+    learner.study(data, seed)
     if learner.teacher is not None:
         learner.teach(model_path(run, learner.teacher, seed, version))
+    parent = load_weights(model_path(run, cloud_model, seed, version - 1)) if version else None
+    if parent is not None:
+        learner.follow(parent)
     with torch.random.fork_rng(devices=[]):  # PyTorch's own layers draw their first weights from here
         torch.manual_seed(derive(seed, "weights", cloud_model))
         model = learner.build(sizes.build(generator), generator)
@@ -240,8 +244,8 @@ def _train(
         extra["chosen"] = learner.count(model, data, recipe)
         save_model(cached, model, sizes, extra | {"best_epoch": 0, "records": []})
         return
-    if version:
-        model.load_state_dict(load_weights(model_path(run, cloud_model, seed, version - 1)))
+    if parent is not None:
+        model.load_state_dict(parent)
     checkpoint = cached.with_suffix(".checkpoint")
     try:
         done = train(

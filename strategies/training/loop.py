@@ -117,8 +117,8 @@ def train(
         targets=recipe.targets,
         batch=recipe.batch,
         seed=seed,
+        groups=learner.groups,
     )
-    learner.study(data, seed)
     model.to(device)
     take = Stepper(learner, model, recipe)
     steps, search = cutter.count(), learner.search_epochs(recipe)
