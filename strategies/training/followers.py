@@ -48,7 +48,7 @@ class Followers:
     """The items that follow each item most often, among all users or among those of the same group."""
 
     items: Tensor
-    """``(groups * (num_items + 1), KEPT)`` ids, best first, filled up with 0; a group's first row is that of padding."""
+    """``(groups * (num_items + 1), KEPT)`` ids, best first, filled up with 0; a group begins with padding."""
     weights: Tensor
     """The same shape, at least 0."""
     share: float
@@ -71,7 +71,7 @@ class Followers:
         return Followers(self.items.to(device), self.weights.to(device), self.share, first_rows)
 
     def spread(self, windows: Tensor, bears: Tensor, users: Tensor | None = None) -> Spread:
-        """What the targets at places ``bears`` ``(B, n)`` of windows ``(B, n)`` of ``users`` ``(B,)`` are spread over."""
+        """Over what to spread targets at places ``bears`` ``(B, n)`` of windows ``(B, n)`` of ``users`` ``(B,)``."""
         rows, places = bears.nonzero(as_tuple=True)
         back = torch.arange(READ, device=windows.device)
         before = places[:, None] - back
