@@ -56,14 +56,15 @@ def training_set(interactions: Interactions, streams: Streams, config: Config, u
     """
     if interactions.num_items < 2:
         raise UserError(f"--dataset {config.dataset} has {interactions.num_items} item: there is nothing to rank")
+    simulated = config.resolved_cloud_users == "simulated"
     if until is None:
-        users = streams.users if config.cloud_users == "simulated" else eligible_users(interactions, config.protocol)
+        users = streams.users if simulated else eligible_users(interactions, config.protocol)
         known = live_starts(interactions, users, config.protocol)
     else:
         lengths = count_before(interactions, until)
         lengths[streams.users] = np.minimum(lengths[streams.users], streams.lengths)
         enough = np.flatnonzero(lengths >= SHORTEST[config.protocol])
-        users = streams.users if config.cloud_users == "simulated" else enough
+        users = streams.users if simulated else enough
         known = lengths[users]
     items = np.array(interactions.items)
     played = _rows(interactions.offsets[streams.users], streams.lengths)
@@ -93,7 +94,7 @@ def training_set(interactions: Interactions, streams: Streams, config: Config, u
             "no candidates; use --candidates all, or more devices"
         )
     if data.targets == 0:
-        more = ", or --cloud-users all" if config.cloud_users == "simulated" else ""
+        more = ", or --cloud-users all" if simulated else ""
         raise UserError(
             f"--dataset {config.dataset}: nothing to train on: before the interactions for validation and test, none "
             f"of the {len(history):,} users has two; give users with more interactions{more}"
