@@ -32,10 +32,12 @@ class Extractor(nn.Module):
     """In which precision a device multiplies, as its backbone's."""
 
     def __init__(self, *, pairs: bool = False) -> None:
-        """With ``pairs`` the GRU reads of each item also its product, number by number, with the item before it.
+        """With ``pairs`` the GRU reads of each item also its product, number by number, with a linear map of the item
+        before it.
 
         What a user goes on to after an item is a relation of two embeddings. A GRU adds what it reads and has to learn
-        a product from its gates; ``128 x 64 + 64`` weights more spare it that.
+        a product from its gates; ``64 x 64 + 128 x 64 + 64`` weights more spare it that. Without the map the product
+        would be the same in both directions.
         """
         super().__init__()
         self.gru = nn.GRU(DIM, DIM, batch_first=True)

@@ -123,7 +123,7 @@ class PlusLearner(Learner):
         """Look for kinds of users."""
         self.kinds = Kinds.found_in(data, seed)
         if self.kinds is not None:
-            self.groups, self.pairs = self.kinds.groups, True
+            self.groups, self.spread, self.pairs = self.kinds.groups, kinds.SPREAD, True
             self.history_dropout = min(self.history_dropout, kinds.HISTORY_DROPOUT)
             self.interest_dropout = min(self.interest_dropout, kinds.INTEREST_DROPOUT)
 

@@ -34,7 +34,9 @@ CHANGED = 0.5
 """Share of the windows whose history begins with another user's."""
 HISTORY_DROPOUT, INTEREST_DROPOUT = 0.1, 0.0
 """In place of those of :mod:`strategies.forward_ofa_plus`."""
-CONSTANTS = {"lesson": LESSON, "sharpness": SHARPNESS, "changed": CHANGED, "kinds": KINDS}
+SPREAD = 0.5
+"""Share of each target that is spread, in place of the recipe's: followers of one's own kind are worth more."""
+CONSTANTS = {"spread": SPREAD, "lesson": LESSON, "sharpness": SHARPNESS, "changed": CHANGED, "kinds": KINDS}
 """What belongs to the identity of a model that may be taught kinds."""
 
 

@@ -68,6 +68,8 @@ class Learner:
 
     groups: np.ndarray | None = None
     """``(U,)``: which users are alike, as :meth:`study` found; a target is spread over what follows among them."""
+    spread: float | None = None
+    """In place of the recipe's share of a target that is spread, where :attr:`groups` were found."""
 
     counts: ClassVar[bool] = False
     """Whether the model is counted from the histories (:meth:`count`) and not trained."""

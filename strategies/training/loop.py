@@ -113,7 +113,7 @@ def train(
         context=context,
         history_length=recipe.memory,
         candidates=recipe.candidates,
-        spread=recipe.spread,
+        spread=recipe.spread if learner.spread is None else learner.spread,
         targets=recipe.targets,
         batch=recipe.batch,
         seed=seed,
