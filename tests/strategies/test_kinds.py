@@ -1,11 +1,14 @@
 """Kinds of users: found in histories of known kinds, and taught by the loss that a hand computes."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from models.checkpoint import Sizes, load_weights, save_model
+from models.cloud_models import StaticModel
 from strategies.ablations import NoKinds
 from strategies.forward_ofa_plus import PlusLearner
 from strategies.kinds import Kinds, change_interest
@@ -118,3 +121,54 @@ def test_certainty_is_one_less_the_share_of_the_largest_entropy() -> None:
     chances = kinds.chances.double().numpy()
     entropy = -np.sum(np.where(chances > 0, chances * np.log(np.maximum(chances, 1e-300)), 0), axis=1)
     assert kinds.certainty.numpy() == pytest.approx(1 - entropy / np.log(8), abs=1e-5)
+
+
+SIZES = Sizes("sasrec", ITEMS, 2, 5)
+
+
+def saved(path: Path, learner: PlusLearner, teacher: Path) -> Path:
+    """A model as its training begins, in a file."""
+    generator = torch.Generator().manual_seed(1)
+    learner.teach(teacher)
+    save_model(path, learner.build(SIZES.build(generator), generator), SIZES, {})
+    return path
+
+
+def test_students_and_later_versions_read_as_the_model_that_they_go_on_from(tmp_path: Path) -> None:
+    """Whatever histories show: the weights of an extractor that reads pairs fit no other one."""
+    rng = np.random.default_rng(0)
+    several, alike = (histories(kinds, 30, rng) for kinds in (rng.integers(3, size=90), np.zeros(90, dtype=np.int64)))
+    generator = torch.Generator().manual_seed(0)
+    devicerec = tmp_path / "devicerec.safetensors"
+    save_model(devicerec, StaticModel(SIZES.build(generator), generator), SIZES, {})
+    for data, pairs in ((several, True), (alike, False)):
+        learner = PlusLearner(controller=False)
+        learner.study(data, 0)
+        duet_plus = saved(tmp_path / f"duet-plus-{pairs}.safetensors", learner, devicerec)
+        parent = load_weights(duet_plus)
+        assert ("device_part.interest.turn.weight" in parent) == pairs
+        for other in (several, alike):
+            later, student = PlusLearner(controller=False), PlusLearner(controller=True)
+            later.continues = True
+            for one in (later, student):
+                one.study(other, 0)
+            later.teach(devicerec)
+            later.follow(parent)
+            later.build(SIZES.build(generator), generator).load_state_dict(parent)
+            student.teach(duet_plus)
+            student.build(SIZES.build(generator), generator)  # it begins with the teacher's extractor
+            assert later.pairs == student.pairs == pairs
+
+
+def test_where_there_are_kinds_less_is_left_out_and_followers_are_of_one_kind() -> None:
+    rng = np.random.default_rng(0)
+    learner, without = PlusLearner(controller=False), NoKinds(controller=False)
+    for one in (learner, without):
+        one.study(histories(rng.integers(3, size=90), 30, rng), 0)
+    assert learner.history_dropout < without.history_dropout
+    assert learner.interest_dropout < without.interest_dropout
+    assert learner.spread is not None
+    assert learner.groups is not None
+    assert learner.kinds is not None
+    assert (learner.groups == learner.kinds.chances.numpy().argmax(axis=1)).all()
+    assert (without.spread, without.groups, without.kinds) == (None, None, None)
