@@ -120,7 +120,8 @@ def caption(run: Run, cutoff: str = "cut-off 10") -> str:
         f"{dataset_title(run)}, {backbone_title(run.options)}, "
         f"context {run.options.get('context', '?')}{memory}; "
         f"split: {split(run.options, short=True)}{_of_the_split(run)}; {f'{limit}; ' if limit else ''}"
-        f"candidates: {candidates(run)}; {cutoff}; {played(run)}."
+        f"candidates: {candidates(run)}; {cutoff}; "
+        f"{'the cloud trains on every user; ' if run.options.get('cloud_users') == 'all' else ''}{played(run)}."
     )
 
 

@@ -1,5 +1,6 @@
 """The columns of a summary as tables show them, and the table for the terminal."""
 
+import math
 from dataclasses import replace
 
 from rich.table import Table as TerminalTable
@@ -12,7 +13,6 @@ from analysis.tables import Column, Table, build, method_column, terminal
 from analysis.text import (
     Row,
     between,
-    join,
     number,
     p_text,
     percent,
@@ -106,7 +106,7 @@ def terminal_table(run: Run) -> TerminalTable:
         costs = [column for column in costs if column.key != "installed_mbit"]
     else:
         words += " Inst.: what a device holds before it plays."
-    columns = [replace(method_column(run.title), short="\nmethod"), HIT, NDCG, _GAIN, *costs, _SHORT_SERVED]
+    columns = [replace(method_column(run.title), short="\nmethod"), HIT, NDCG, _GAIN, _ROOM, *costs, _SHORT_SERVED]
     if frame["relative"].isna().all():
         columns.remove(_GAIN)
     else:
@@ -114,7 +114,12 @@ def terminal_table(run: Run) -> TerminalTable:
     if (frame["served"] == 1).all():
         columns.remove(_SHORT_SERVED)
         words += " Every device-session was served."
-    words += _captured(run)
+    if frame["captured"].isna().all():
+        columns.remove(_ROOM)
+    else:
+        columns = [column for column in columns if column.key != "param_mbit"]  # there is no room for both
+        words = words.replace("MACs, model:", "MACs:") + _room(run)
+        frame = frame.assign(captured=frame["captured"].where(~frame["method"].isin(ENDS), frame["method"].map(ENDS)))
     warnings = [f"warning: {text}" for text in data_facts.warnings(run)]
     table = build(frame, [replace(column, note=None, explanation="") for column in columns])
     table = Table("\n".join(["", captions.caption(run), words, *warnings]), table.header, table.rows)
@@ -122,16 +127,12 @@ def terminal_table(run: Run) -> TerminalTable:
     return terminal(table, heading, columns, tight=True)  # a rule between columns would cost nine characters
 
 
-def _captured(run: Run) -> str:
-    """A sentence about what there is and what methods have of it; empty where that is not known."""
-    known = run.summary.set_index("method")
-    if known["captured"].isna().all():
-        return ""
-    shares = [
-        f"{run.title(str(name))} {signed_percent(share, 0)}" for name, share in known["captured"].dropna().items()
-    ]
-    ends = [f"{run.title(name)} ({quality(known['ndcg@10'][name])}" for name in (ONE_TABLE, BY_TYPE)]
-    return f" Captured of what there is, from {ends[0]}, 0 %) to {ends[1]}, 100 %): {join(shares)}."
+def _room(run: Run) -> str:
+    """What the column of that name says."""
+    return (
+        f" Room: how much of what there is to gain was captured; 0 is {run.title(ONE_TABLE)} (one table of counts for "
+        f"all), 100 is {run.title(BY_TYPE)} (tables by type of user, which no device knows)."
+    )
 
 
 def _gain(row: Row) -> str:
@@ -141,6 +142,14 @@ def _gain(row: Row) -> str:
 
 
 _GAIN = Column("Gain", write=_gain, short="NDCG\ngain %")
+ENDS = {ONE_TABLE: 0.0, BY_TYPE: 1.0}
+"""Between which methods captured is measured."""
+_ROOM = Column(
+    "Captured",
+    "captured",
+    lambda share: "" if math.isnan(share) else signed_percent(share, 0).removesuffix("\u00a0%").lstrip("+"),
+    short="room\n%",
+)
 _SHORT_SERVED = Column(
     "Served", "served", lambda share: "100" if share == 1 else f"{100 * share:.1f}", best=max, short="served\n%"
 )

@@ -32,13 +32,16 @@ class Extractor(nn.Module):
     """In which precision a device multiplies, as its backbone's."""
 
     def __init__(self, *, pairs: bool = False) -> None:
-        """With ``pairs`` the GRU reads of each item also its product, number by number, with the item before it.
+        """With ``pairs`` the GRU reads of each item also its product, number by number, with a linear map of the item
+        before it.
 
         What a user goes on to after an item is a relation of two embeddings. A GRU adds what it reads and has to learn
-        a product from its gates; ``128 x 64 + 64`` weights more spare it that.
+        a product from its gates; ``64 x 64 + 128 x 64 + 64`` weights more spare it that. Without the map the product
+        would be the same in both directions.
         """
         super().__init__()
         self.gru = nn.GRU(DIM, DIM, batch_first=True)
+        self.turn = nn.Linear(DIM, DIM, bias=False) if pairs else None
         self.pair = nn.Linear(2 * DIM, DIM) if pairs else None
         if self.pair is not None:
             with torch.no_grad():
@@ -46,10 +49,9 @@ class Extractor(nn.Module):
 
     def forward(self, embedded: Tensor, lengths: Tensor, start: Tensor | None = None) -> Tensor:
         """``embedded`` ``(D, m, d)``, ``lengths`` ``(D,)`` from 1 to m, ``start`` ``(D, d)`` or zeros: ``(D, d)``."""
-        if self.pair is not None:
-            read = torch.cat([embedded, F.pad(embedded[:, :-1], (0, 0, 1, 0)) * embedded], dim=2)
-            exact = self.arithmetic is SINGLE
-            embedded = self.pair(read) if exact else self.arithmetic.product(read, self.pair.weight.T, self.pair.bias)
+        if self.pair is not None and self.turn is not None:
+            before = F.pad(self._linear(self.turn, embedded[:, :-1]), (0, 0, 1, 0))
+            embedded = self._linear(self.pair, torch.cat([embedded, before * embedded], dim=2))
         if self.arithmetic is not SINGLE:
             return self._step_by_step(embedded, lengths, start)
         if torch.is_grad_enabled() and embedded.device.type == "cpu":
@@ -58,6 +60,13 @@ class Extractor(nn.Module):
             return last_state(self.gru, embedded, lengths, zero if start is None else start, precision)
         states, _ = self.gru(embedded, None if start is None else start.unsqueeze(0))
         return states[torch.arange(len(lengths), device=lengths.device), lengths - 1]
+
+    def _linear(self, layer: nn.Linear, read: Tensor) -> Tensor:
+        """A linear layer in :attr:`arithmetic`."""
+        exact: Tensor = (
+            layer(read) if self.arithmetic is SINGLE else self.arithmetic.product(read, layer.weight.T, layer.bias)
+        )
+        return exact
 
     def _step_by_step(self, embedded: Tensor, lengths: Tensor, start: Tensor | None) -> Tensor:
         """The same with the products in :attr:`arithmetic`."""
@@ -166,7 +175,7 @@ class DevicePart(nn.Module):
         controller = 0 if self.controller is None else items * step + DIM * self.backbone.blocks
         if self.interest is None:
             return controller
-        return controller + items * (step + (0 if self.interest.pair is None else 2 * DIM * DIM))
+        return controller + items * (step + (0 if self.interest.pair is None else 3 * DIM * DIM))
 
     def paper_request_macs(self, items: int) -> int:
         """The paper's count (Table 5): with 5 items 254,464 for 6 blocks, 254,848 for 12.

@@ -55,7 +55,7 @@ class Config:
     """order of the interactions of one user with equal times: as they come in the file, or shuffled by the seed"""
     devices: int = 200
     """users of the data set that are simulated as devices"""
-    methods: str = "devicerec,finetune,duet,forward-ofa"
+    methods: str = "devicerec,finetune,duet,forward-ofa,forward-ofa-plus"
     """which methods to compare, separated by commas"""
     references: str | None = None
     """methods without a network that stand beside them, or none (default: popular, recent-popular, cooccurrence; where
@@ -132,21 +132,23 @@ class Config:
     (default: those that the command starts on this machine)"""
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     """where the cloud trains; auto: on a GPU if there is one"""
-    cloud_users: Literal["simulated", "all"] = "simulated"
-    """whose histories the cloud trains on: simulated (those of the devices) or all (of every user)"""
+    cloud_users: Literal["simulated", "all"] | None = None
+    """whose histories the cloud trains on: simulated (those of the devices) or all (of every user; default: simulated;
+    all of generated data)"""
     epochs: int | None = None
-    """most epochs of cloud training (default: 60; with --protocol paper exactly 20)"""
+    """most epochs of cloud training (default: 60; 10 on generated data; with --protocol paper exactly 20)"""
     patience: int | None = None
     """epochs without a better validation NDCG@10 (mean of three epochs) that end training; the first nine do not count
     (default: 6; with --protocol paper 0, never)"""
     learning_rate: float | None = None
-    """of Adam, in cloud training (default: 0.005; with --protocol paper 0.001 for sasrec and 0.002 for nextitnet)"""
+    """of Adam, in cloud training (default: 0.005; 0.01 on generated data; with --protocol paper 0.001 for sasrec and
+    0.002 for nextitnet)"""
     targets: Literal["session", "last"] | None = None
     """session: train on windows of --context next items; last: on one (prefix, next item) at a time, as the paper does
     (default: session; last with --protocol paper)"""
     spread: float | None = None
     """share of each training target that is spread over what often follows the latest items in the histories (default:
-    0.3; with --protocol paper 0)"""
+    0.3; 0 on generated data and with --protocol paper)"""
     penalty: float | None = None
     """lambda of the compact constraint (default: 0.001; the paper's value with --protocol paper)"""
     temperature: float | None = None
@@ -200,6 +202,11 @@ class Config:
     def resolved_candidates(self) -> Literal["unseen", "all"]:
         """What a device chooses from."""
         return self.candidates or ("unseen" if self.protocol == "stream" else "all")
+
+    @property
+    def resolved_cloud_users(self) -> Literal["simulated", "all"]:
+        """Whose histories the cloud trains on."""
+        return self.cloud_users or ("all" if self.dataset in GENERATED else "simulated")
 
     @property
     def sampled(self) -> int:

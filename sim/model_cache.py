@@ -56,14 +56,15 @@ def training_set(interactions: Interactions, streams: Streams, config: Config, u
     """
     if interactions.num_items < 2:
         raise UserError(f"--dataset {config.dataset} has {interactions.num_items} item: there is nothing to rank")
+    simulated = config.resolved_cloud_users == "simulated"
     if until is None:
-        users = streams.users if config.cloud_users == "simulated" else eligible_users(interactions, config.protocol)
+        users = streams.users if simulated else eligible_users(interactions, config.protocol)
         known = live_starts(interactions, users, config.protocol)
     else:
         lengths = count_before(interactions, until)
         lengths[streams.users] = np.minimum(lengths[streams.users], streams.lengths)
         enough = np.flatnonzero(lengths >= SHORTEST[config.protocol])
-        users = streams.users if config.cloud_users == "simulated" else enough
+        users = streams.users if simulated else enough
         known = lengths[users]
     items = np.array(interactions.items)
     played = _rows(interactions.offsets[streams.users], streams.lengths)
@@ -93,7 +94,7 @@ def training_set(interactions: Interactions, streams: Streams, config: Config, u
             "no candidates; use --candidates all, or more devices"
         )
     if data.targets == 0:
-        more = ", or --cloud-users all" if config.cloud_users == "simulated" else ""
+        more = ", or --cloud-users all" if simulated else ""
         raise UserError(
             f"--dataset {config.dataset}: nothing to train on: before the interactions for validation and test, none "
             f"of the {len(history):,} users has two; give users with more interactions{more}"
@@ -224,8 +225,12 @@ def _train(
     """Train the model and file it in the cache; until then the state after each epoch lies beside it."""
     learner, recipe, own, sizes = _how(cloud_model, data, config, version)
     generator = torch_generator(seed, "weights", cloud_model)
+    learner.study(data, seed)
     if learner.teacher is not None:
         learner.teach(model_path(run, learner.teacher, seed, version))
+    parent = load_weights(model_path(run, cloud_model, seed, version - 1)) if version else None
+    if parent is not None:
+        learner.follow(parent)
     with torch.random.fork_rng(devices=[]):  # PyTorch's own layers draw their first weights from here
         torch.manual_seed(derive(seed, "weights", cloud_model))
         model = learner.build(sizes.build(generator), generator)
@@ -240,8 +245,8 @@ def _train(
         extra["chosen"] = learner.count(model, data, recipe)
         save_model(cached, model, sizes, extra | {"best_epoch": 0, "records": []})
         return
-    if version:
-        model.load_state_dict(load_weights(model_path(run, cloud_model, seed, version - 1)))
+    if parent is not None:
+        model.load_state_dict(parent)
     checkpoint = cached.with_suffix(".checkpoint")
     try:
         done = train(

@@ -28,6 +28,7 @@ def describe_run(run: RunFolder, config: Config, data: Mapping[str, object], fac
         "context": config.resolved_context,
         "memory": config.resolved_memory,
         "candidates": config.resolved_candidates,
+        "cloud_users": config.resolved_cloud_users,
     }
     for key in ("out", "quiet", "data_dir", "tensorboard"):
         options.pop(key, None)

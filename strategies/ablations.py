@@ -24,6 +24,7 @@ from strategies.expectation import Counts
 from strategies.forward_ofa import AdaptiveLearner, ForwardOFA
 from strategies.forward_ofa_plus import ForwardOFAPlus, PlusLearner
 from strategies.gates import gate
+from strategies.training.data import TrainingSet
 from strategies.training.learner import Learner, Recipe
 from strategies.training.windows import Batch
 
@@ -102,7 +103,9 @@ class FromScratch(PlusLearner):
         return recipe
 
     def build(self, backbone: Backbone, generator: torch.Generator) -> nn.Module:
-        return AdaptiveModel(backbone, generator, controller=False, structure="path", mapper=LowRankMapper)
+        return AdaptiveModel(
+            backbone, generator, controller=False, structure="path", mapper=LowRankMapper, pairs=self.pairs
+        )
 
 
 class FullRank(PlusLearner):
@@ -115,7 +118,9 @@ class FullRank(PlusLearner):
     def build(self, backbone: Backbone, generator: torch.Generator) -> nn.Module:
         low_rank = super().build(backbone, generator)
         assert isinstance(low_rank, AdaptiveModel)
-        model = AdaptiveModel(low_rank.device_part.backbone, generator, controller=False, structure="path")
+        model = AdaptiveModel(
+            low_rank.device_part.backbone, generator, controller=False, structure="path", pairs=self.pairs
+        )
         assert isinstance(model.mapper, Mapper)
         assert isinstance(low_rank.mapper, LowRankMapper)
         with torch.no_grad():
@@ -129,6 +134,13 @@ class NoDropout(PlusLearner):
     """DUET+ whose extractors read all of the history, and whose mapper reads all of the latent interest."""
 
     history_dropout, interest_dropout = 0.0, 0.0
+
+
+class NoKinds(PlusLearner):
+    """DUET+ that takes all users for alike."""
+
+    def study(self, data: TrainingSet, seed: int) -> None:
+        """Nothing: no kinds are looked for."""
 
 
 class Shared(PlusLearner):
@@ -168,6 +180,12 @@ NoDropoutDuetPlus = duet_plus_without(
     "w.o. dropout of interest",
     "DUET+ that is trained on whole histories and latent interests",
     lambda: NoDropout(controller=False),
+)
+NoKindsDuetPlus = duet_plus_without(
+    "duet-plus-no-kinds",
+    "w.o. kinds",
+    "DUET+ that takes all users for alike, also where histories show kinds",
+    lambda: NoKinds(controller=False),
 )
 SharedDuetPlus = duet_plus_without(
     "duet-plus-shared",

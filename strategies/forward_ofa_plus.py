@@ -18,6 +18,8 @@ DeviceRec. Seven changes:
   blocks (later: all blocks of its path). The targets train the second run. The final states of the first are trained
   towards those of the second.
 
+Where the histories show users of different kinds, the extractor is taught to tell them (:mod:`strategies.kinds`).
+
 In place of the compact constraint, which drives all devices to the same blocks:
 
 * **A ceiling on the mean path.** Where the controller would keep more, all keep-logits are lowered by one number before
@@ -26,7 +28,7 @@ In place of the compact constraint, which drives all devices to the same blocks:
   grows when some devices keep a block and others do not, and when blocks are not all kept or dropped together.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +47,10 @@ from models.hypernetwork import RANK, LowRankMapper, block_weights
 from models.kernels.dropout import dropout
 from models.kernels.precision import product_type
 from models.kernels.softmax_loss import full_softmax_loss
+from strategies import kinds
 from strategies.base import AdaptiveStrategy
+from strategies.kinds import Kinds, change_interest
+from strategies.training.data import TrainingSet
 from strategies.training.learner import Learner, Recipe
 from strategies.training.windows import Batch
 
@@ -76,8 +81,10 @@ class PlusLearner(Learner):
     """Extractors, low-rank mapper and (for Forward-OFA+) controller."""
 
     history_dropout, interest_dropout = HISTORY_DROPOUT, INTEREST_DROPOUT
-    pairs: ClassVar[bool] = False
+    pairs = False
     """How the extractor of the latent interest reads, see :class:`models.device_part.Extractor`."""
+    kinds: Kinds | None = None
+    """Of the users; None where the histories show none."""
 
     def __init__(self, *, controller: bool) -> None:
         self.controller = controller
@@ -88,6 +95,7 @@ class PlusLearner(Learner):
     def configure(self, *, protocol: str, backbone: str, dataset: str) -> dict[str, float]:
         """The constants above, the same everywhere."""
         own = {"history_dropout": self.history_dropout, "interest_dropout": self.interest_dropout, "rank": RANK}
+        own |= kinds.CONSTANTS
         if self.controller:
             own |= {
                 "diversity": DIVERSITY,
@@ -111,8 +119,23 @@ class PlusLearner(Learner):
     def before_epoch(self, epoch: int, recipe: Recipe) -> None:
         self.searching = epoch <= self.search_epochs(recipe)
 
+    def study(self, data: TrainingSet, seed: int) -> None:
+        """Look for kinds of users."""
+        self.kinds = Kinds.found_in(data, seed)
+        if self.kinds is not None:
+            self.groups, self.spread, self.pairs = self.kinds.groups, kinds.SPREAD, True
+            self.history_dropout = min(self.history_dropout, kinds.HISTORY_DROPOUT)
+            self.interest_dropout = min(self.interest_dropout, kinds.INTEREST_DROPOUT)
+
+    def follow(self, parent: Mapping[str, Tensor]) -> None:
+        """A later version reads as the first one does, whatever its own histories show."""
+        self.pairs = "device_part.interest.pair.weight" in parent
+
     def teach(self, teacher: Path) -> None:
         self.known, self.mapper = load_device(teacher), load_mapper(teacher) if self.controller else None
+        if self.controller:
+            interest = self.known.part.interest
+            self.pairs = interest is not None and interest.pair is not None
 
     def build(self, backbone: Backbone, generator: torch.Generator) -> nn.Module:
         """Build it around the teacher's backbone and network; Forward-OFA+ also takes over its extractor and mapper."""
@@ -182,11 +205,16 @@ class PlusLearner(Learner):
 
     def history(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """What the extractors read in training, ``(B, m)``: the history without some of its items."""
-        return batch.history.masked_fill(batch.lost(self.history_dropout, generator), 0)
+        history, lost = batch.history, batch.lost(self.history_dropout, generator)
+        if self.kinds is not None:
+            history = change_interest(history, batch.lengths, kinds.CHANGED, generator)
+        return history.masked_fill(lost, 0)
 
     def lesson(self, latent: Tensor, batch: Batch) -> Tensor:
         """What the latent interests ``(B, 64)``, or of two runs ``(2 B, 64)``, add to the loss beside the targets."""
-        return latent.new_zeros(())
+        if self.kinds is None or self.continues:  # a later version would find its kinds in another order
+            return latent.new_zeros(())
+        return self.kinds.lesson(latent, batch)
 
     def latent(self, part: DevicePart, embedded: Tensor, lengths: Tensor, path: Tensor | None) -> Tensor:
         """What the mapper reads, ``(B, 64)``."""

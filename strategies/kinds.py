@@ -1,29 +1,29 @@
-"""DUET+ and Forward-OFA+ whose extractor is taught which kind of user it reads. They are not in the paper.
+"""What users of different kinds teach DUET+ and Forward-OFA+, where the histories show that there are any.
 
 What limits DUET+ on users of different kinds is not what its mapper can change: given the true kind in place of the
 latent interest, it learns several times as much. The extractor does not find the kind, since next items alone say too
-little about it. So three things are added to the training, and one to the device:
+little about it. So kinds of users are looked for in the histories, without labels
+(:mod:`strategies.training.kinds`). Where there are none, nothing of this happens. Where there are:
 
-* **Kinds of users** are found in the histories, without labels (:mod:`strategies.training.kinds`). The first numbers of
-  the latent interest are trained to tell a user's kind; how much a user's kind teaches is how certain it is, so that
-  histories without kinds teach nothing.
+* **A lesson.** The first numbers of the latent interest are trained to tell a user's kind.
+* **Followers of one's own kind.** The part of each target that is spread over what often follows
+  (:mod:`strategies.training.followers`) is counted among users of the same kind.
+* **Pairs.** The extractor reads each item with the one before it (:class:`models.device_part.Extractor`).
 * **Changes of interest.** In a part of the windows the older part of the history is another user's. The extractor
   learns that what is recent counts, before a device's user has changed for the first time.
-* **Pairs.** The extractor reads each item with the one before it (:class:`models.device_part.Extractor`).
+* **Less dropout.** What tells a kind is read more often, since it is taught.
 """
 
 import math
-from typing import ClassVar
+from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from models.delivery import How
-from strategies.base import AdaptiveStrategy
-from strategies.forward_ofa_plus import PlusLearner
 from strategies.training.data import TrainingSet
 from strategies.training.kinds import KINDS, kinds_of_users
-from strategies.training.learner import Learner
 from strategies.training.windows import Batch
 
 LESSON = 1.0
@@ -32,40 +32,44 @@ SHARPNESS = 4.0
 """Factor of the latent numbers, which stay within [-1, 1], before the softmax over kinds."""
 CHANGED = 0.5
 """Share of the windows whose history begins with another user's."""
+HISTORY_DROPOUT, INTEREST_DROPOUT = 0.1, 0.0
+"""In place of those of :mod:`strategies.forward_ofa_plus`."""
+SPREAD = 0.5
+"""Share of each target that is spread, in place of the recipe's: followers of one's own kind are worth more."""
+CONSTANTS = {"spread": SPREAD, "lesson": LESSON, "sharpness": SHARPNESS, "changed": CHANGED, "kinds": KINDS}
+"""What belongs to the identity of a model that may be taught kinds."""
 
 
-class KindsLearner(PlusLearner):
-    """:class:`PlusLearner` with the three additions."""
+@dataclass(frozen=True)
+class Kinds:
+    """The kinds of the users of a training set."""
 
-    history_dropout = 0.1
-    pairs: ClassVar[bool] = True
     chances: Tensor
     """``(U, KINDS)``: how probable each kind is of each user."""
-    certainty: Tensor
-    """``(U,)``: 1 less the entropy of the kinds as a share of the largest possible."""
 
-    def __init__(self, *, controller: bool) -> None:
-        super().__init__(controller=controller)
-        self.teacher = "duet-kinds" if controller else "devicerec"
+    @classmethod
+    def found_in(cls, data: TrainingSet, seed: int) -> "Kinds | None":
+        """Those that the histories show; None if they show none."""
+        chances = kinds_of_users(data, seed)
+        return None if chances is None else cls(torch.from_numpy(chances))
 
-    def configure(self, *, protocol: str, backbone: str, dataset: str) -> dict[str, float]:
-        own = super().configure(protocol=protocol, backbone=backbone, dataset=dataset)
-        return own | {"kinds": KINDS, "lesson": LESSON, "sharpness": SHARPNESS, "changed": CHANGED}
+    @property
+    def groups(self) -> np.ndarray:
+        """``(U,)``: the most probable kind of each user."""
+        return np.asarray(self.chances.argmax(dim=1))
 
-    def study(self, data: TrainingSet, seed: int) -> None:
-        self.chances = torch.from_numpy(kinds_of_users(data, seed))
+    @cached_property
+    def certainty(self) -> Tensor:
+        """``(U,)``: 1 less the entropy of the kinds as a share of the largest possible."""
         entropy = -(self.chances * self.chances.clamp(min=1e-12).log()).sum(dim=1)
-        self.certainty = (1 - entropy / math.log(KINDS)).clamp(min=0)
-
-    def history(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        lost = batch.lost(self.history_dropout, generator)
-        return change_interest(batch.history, batch.lengths, CHANGED, generator).masked_fill(lost, 0)
+        return (1 - entropy / math.log(KINDS)).clamp(min=0)
 
     def lesson(self, latent: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy of the users' kinds, in proportion to their certainty."""
+        """Cross-entropy of the users' kinds, in proportion to their certainty, from latent interests ``(B, 64)``, or
+        those of several runs one after the other."""
         assert batch.users is not None
         users, runs = batch.users.to(self.chances.device), len(latent) // len(batch.users)
-        wanted = (self.chances[users] * self.certainty[users, None]).to(latent.device).repeat(runs, 1)
+        wanted = (self.chances * self.certainty[:, None])[users].to(latent.device).repeat(runs, 1)
         told = torch.log_softmax(SHARPNESS * latent[:, :KINDS], dim=1)
         return -LESSON * (wanted * told).sum(dim=1).mean()
 
@@ -81,31 +85,3 @@ def change_interest(history: Tensor, lengths: Tensor, share: float, generator: t
     own = 1 + (torch.rand(rows, generator=generator) * lengths.cpu().float()).long()
     older = torch.arange(size) < (lengths.cpu() - own)[:, None]
     return torch.where((older & chosen[:, None]).to(history.device), history.roll(1, 0), history)
-
-
-class DuetKinds(AdaptiveStrategy):
-    """DUET+ that is taught kinds of users."""
-
-    name: ClassVar[str] = "duet-kinds"
-    title: ClassVar[str] = "DUET+ of kinds"
-    note: ClassVar[str] = "DUET+ whose extractor is taught the kinds of users that the histories show"
-    cloud_model: ClassVar[str] = "duet-kinds"
-    deliveries: ClassVar[tuple[How, ...]] = ("weights", "code", "local")
-
-    @classmethod
-    def learner(cls) -> Learner:
-        return KindsLearner(controller=False)
-
-
-class ForwardOFAKinds(AdaptiveStrategy):
-    """Forward-OFA+ that is taught kinds of users."""
-
-    name: ClassVar[str] = "forward-ofa-kinds"
-    title: ClassVar[str] = "Forward-OFA+ of kinds"
-    note: ClassVar[str] = "Forward-OFA+ whose extractor is taught the kinds of users that the histories show"
-    cloud_model: ClassVar[str] = "forward-ofa-kinds"
-    deliveries: ClassVar[tuple[How, ...]] = ("weights", "code", "local")
-
-    @classmethod
-    def learner(cls) -> Learner:
-        return KindsLearner(controller=True)

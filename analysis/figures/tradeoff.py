@@ -12,6 +12,7 @@ from analysis import style
 from analysis.run import Run
 from analysis.style import Panel, Sheet
 from analysis.text import join, number
+from core.schema import ORACLES
 
 TITLE = "Quality against cost"
 READING = (
@@ -38,7 +39,8 @@ def data(run: Run) -> pd.DataFrame | None:
     frame["mbit_per_session"] = frame["uplink_kbit"] / 1e3 + frame["downlink_mbit"]
     frame = frame[["method", "macs_m", "mbit_per_session", "ndcg@10", "low", "high"]].copy()
     for front, cost in (("front_macs", "macs_m"), ("front_mbit", "mbit_per_session")):
-        frame[front] = pareto(frame[cost].to_numpy(float), frame["ndcg@10"].to_numpy(float))
+        quality = frame["ndcg@10"].where(~frame["method"].isin(ORACLES), -1.0)  # what nobody can run is on no front
+        frame[front] = pareto(frame[cost].to_numpy(float), quality.to_numpy(float)) & (quality >= 0)
     return frame
 
 

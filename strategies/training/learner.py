@@ -1,11 +1,12 @@
 """What training needs to know of a method, and the recipe that is the same for all of them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -65,6 +66,11 @@ class Learner:
     continues: bool = False
     """Whether the training goes on from the weights of an earlier one, which has searched already."""
 
+    groups: np.ndarray | None = None
+    """``(U,)``: which users are alike, as :meth:`study` found; a target is spread over what follows among them."""
+    spread: float | None = None
+    """In place of the recipe's share of a target that is spread, where :attr:`groups` were found."""
+
     counts: ClassVar[bool] = False
     """Whether the model is counted from the histories (:meth:`count`) and not trained."""
 
@@ -85,7 +91,10 @@ class Learner:
         return 0
 
     def study(self, data: TrainingSet, seed: int) -> None:
-        """Take from the histories what teaches beside the targets, before the first epoch of this process."""
+        """Take from the histories what teaches beside the targets, before the model is built."""
+
+    def follow(self, parent: Mapping[str, Tensor]) -> None:
+        """Take from the weights of the version before what decides the shapes of a later one."""
 
     def before_epoch(self, epoch: int, recipe: Recipe) -> None:
         """Take note of the epoch that begins (the first is 1), also when a training continues."""

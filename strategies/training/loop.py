@@ -113,12 +113,12 @@ def train(
         context=context,
         history_length=recipe.memory,
         candidates=recipe.candidates,
-        spread=recipe.spread,
+        spread=recipe.spread if learner.spread is None else learner.spread,
         targets=recipe.targets,
         batch=recipe.batch,
         seed=seed,
+        groups=learner.groups,
     )
-    learner.study(data, seed)
     model.to(device)
     take = Stepper(learner, model, recipe)
     steps, search = cutter.count(), learner.search_epochs(recipe)

@@ -73,7 +73,7 @@ class Batch:
         and what it is spread over."""
         bears = self.targets > 0
         seen = None if self.seen is None else self.seen[bears]
-        spread = None if self.followers is None else self.followers.spread(self.windows, bears)
+        spread = None if self.followers is None else self.followers.spread(self.windows, bears, self.users)
         return bears, self.targets[bears], seen, spread
 
 
@@ -91,9 +91,11 @@ class WindowCutter:
         seed: int,
         candidates: Candidates = "all",
         spread: float = 0.0,
+        groups: np.ndarray | None = None,
     ) -> None:
         """``history_length`` is how many items the extractors read; ``targets`` is ``session`` or ``last``; ``spread``
-        is the share of each target that goes to :class:`Followers`.
+        is the share of each target that goes to :class:`Followers`, those among users of the same one of ``groups``
+        ``(U,)``, if there are any.
 
         With ``candidates`` ``unseen``, batches say what was seen, and an item that repeats is no target.
         """
@@ -106,7 +108,7 @@ class WindowCutter:
         self._repeats = np.zeros(len(self._items), dtype=bool)
         self._repeats[self._pad :] = candidates == "unseen" and repeats(data.offsets, data.items)
         self._unseen = candidates == "unseen"
-        self._followers = Followers.of(data, spread) if spread else None
+        self._followers = Followers.of(data, spread, groups) if spread else None
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """All windows of one epoch; the same for the same (seed, epoch)."""

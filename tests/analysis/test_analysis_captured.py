@@ -9,6 +9,7 @@ from rich.console import Console
 
 import analysis
 from analysis import figures
+from analysis.figures import tradeoff
 from analysis.sections import results
 from analysis.summary import summarise
 from analysis.summary_table import terminal_table
@@ -60,8 +61,13 @@ def test_report_and_terminal_say_what_is_captured(tmp_path: Path) -> None:
     console = Console(width=80, record=True, force_terminal=False)
     console.begin_capture()
     console.print(terminal_table(run))
-    words = " ".join(console.end_capture().split()).replace("\u00a0", " ")
-    assert "(0.3000, 0 %) to cooccurrence-by-type (0.7000, 100 %): DeviceRec −25 % and DUET +38 %." in words
+    lines = console.end_capture().replace("\u00a0", " ").splitlines()
+    place = next(line.index("room") for line in lines if "room" in line)
+    rows_shown = [line for line in lines if line.startswith(("DeviceRec ", "DUET ", "cooccurrence")) and "0." in line]
+    assert [line[place - 1 : place + 4].strip() for line in rows_shown] == ["−25", "38", "0", "100"]
+    assert "0 is cooccurrence (one table of counts for all), 100 is cooccurrence-by-type" in " ".join(
+        " ".join(lines).split()
+    )
 
 
 def test_the_oracle_wins_nothing(tmp_path: Path) -> None:
@@ -77,5 +83,10 @@ def test_the_oracle_wins_nothing(tmp_path: Path) -> None:
         several.loc[several["method"].str.startswith("cooccurrence"), name] = 0
     curves = figures.collect(analysis.load(write_run(tmp_path / "b", several, methods=tuple(LEVELS))))
     drawn = [line.get_label() for line in curves["quality_sessions"].figure().axes[1].get_lines()]
+    front = tradeoff.data(run)
+    assert front is not None
+    fronts = front.set_index("method")[["front_macs", "front_mbit"]].any(axis=1)
+    assert fronts["duet"]
+    assert not fronts["cooccurrence-by-type"]
     assert "cooccurrence" in drawn
     assert "cooccurrence-by-type" not in drawn

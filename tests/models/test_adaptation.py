@@ -130,19 +130,20 @@ def test_no_block_is_generated_that_no_device_runs() -> None:
 
 
 def test_an_extractor_of_pairs_reads_each_item_with_the_one_before_it() -> None:
-    """What the GRU reads, by hand: a linear layer of the item and of its product with its predecessor, of which the
-    first item has none."""
+    """What the GRU reads, by hand: a linear layer of the item and of its product with what a matrix makes of its
+    predecessor, of which the first item has none."""
     torch.manual_seed(0)
     extractor = Extractor(pairs=True).eval()
     items = torch.randn(2, 3, 64)
     lengths = torch.tensor([3, 2])
     assert extractor.pair is not None
-    weight, bias = extractor.pair.weight, extractor.pair.bias
+    assert extractor.turn is not None
+    weight, bias, before = extractor.pair.weight, extractor.pair.bias, items @ extractor.turn.weight.T
     read = torch.stack(
         [
             items[:, 0] @ weight[:, :64].T + bias,
-            items[:, 1] @ weight[:, :64].T + (items[:, 0] * items[:, 1]) @ weight[:, 64:].T + bias,
-            items[:, 2] @ weight[:, :64].T + (items[:, 1] * items[:, 2]) @ weight[:, 64:].T + bias,
+            items[:, 1] @ weight[:, :64].T + (before[:, 0] * items[:, 1]) @ weight[:, 64:].T + bias,
+            items[:, 2] @ weight[:, :64].T + (before[:, 1] * items[:, 2]) @ weight[:, 64:].T + bias,
         ],
         dim=1,
     )
@@ -153,6 +154,18 @@ def test_an_extractor_of_pairs_reads_each_item_with_the_one_before_it() -> None:
         torch.testing.assert_close(extractor(items[1:, :2], lengths[1:]), expected[1:])
 
 
-def test_pairs_cost_a_product_of_128_by_64_an_item() -> None:
+def test_pairs_tell_what_came_first() -> None:
+    """The pair of an item and the next one is another than that of the two in the other order."""
+    torch.manual_seed(0)
+    extractor = Extractor(pairs=True).eval()
+    assert extractor.pair is not None
+    with torch.no_grad():
+        extractor.pair.weight[:, :64] = 0  # the GRU reads products alone
+    items = torch.randn(1, 2, 64)
+    there, back = (extractor(order, torch.tensor([2])) for order in (items, items.flip(1)))
+    assert float((there - back).abs().max()) > 0.05
+
+
+def test_pairs_cost_products_of_64_by_64_and_of_128_by_64_an_item() -> None:
     plain, pairs = (DevicePart(backbone(), controller=False, interest=True, pairs=pairs) for pairs in (False, True))
-    assert pairs.request_macs(5) - plain.request_macs(5) == 5 * 128 * 64
+    assert pairs.request_macs(5) - plain.request_macs(5) == 5 * (64 * 64 + 128 * 64)

@@ -10,13 +10,14 @@ from models.cloud_models import AdaptiveModel, StaticModel
 from models.hypernetwork import LowRankMapper, Mapper
 from strategies.ablations import FromScratch, FullRank, NoDropout, Shared
 from strategies.forward_ofa_plus import PlusLearner
+from strategies.kinds import CONSTANTS
 from strategies.registry import METHODS
 from strategies.training.learner import Recipe
 from strategies.training.windows import Batch
 
 SIZES = Sizes("sasrec", 30, 3, 5)
 RECIPE = Recipe(dropout=0.0)
-NAMES = ("duet-plus-cold", "duet-warm", "duet-plus-no-dropout", "duet-plus-shared")
+NAMES = ("duet-plus-cold", "duet-warm", "duet-plus-no-dropout", "duet-plus-no-kinds", "duet-plus-shared")
 
 
 @pytest.fixture
@@ -115,6 +116,6 @@ def test_each_is_a_model_of_its_own_that_says_what_it_is() -> None:
         assert METHODS[name].cloud_model == METHODS[name].name == name
         own[name] = learner.configure(protocol="stream", backbone="sasrec", dataset="ml1m")
         assert (learner.teacher is None) == (name == "duet-plus-cold")
-    assert own["duet-plus"] == {"history_dropout": 0.3, "interest_dropout": 0.3, "rank": 16}
+    assert own["duet-plus"] == {"history_dropout": 0.3, "interest_dropout": 0.3, "rank": 16} | CONSTANTS
     assert own["duet-warm"] == own["duet-plus"] | {"rank": 64}
     assert own["duet-plus-no-dropout"] == own["duet-plus"] | {"history_dropout": 0.0, "interest_dropout": 0.0}

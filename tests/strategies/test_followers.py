@@ -48,6 +48,22 @@ def test_a_target_is_spread_over_the_followers_of_the_three_items_before_it() ->
         assert spread.weights[row].tolist() == pytest.approx([w for _, w in wanted])
 
 
+def test_followers_of_a_group_are_those_of_its_users_alone() -> None:
+    """Users 0 and 2 go up, user 1 goes down: each group's rows are those of a data set of its own."""
+    up, down = [[1, 2, 3, 4], [2, 3, 5]], [[4, 3, 2, 1]]
+    data = histories(up[0], down[0], up[1], num_items=5)
+    found = Followers.of(data, 0.3, np.array([1, 0, 1]))
+    apart = [Followers.of(histories(*some, num_items=5), 0.3) for some in (down, up)]
+    assert torch.equal(found.items, torch.cat([one.items for one in apart]))
+    assert torch.equal(found.weights, torch.cat([one.weights for one in apart]))
+    windows, bears = torch.tensor([[1, 2, 3], [4, 3, 2]]), torch.tensor([[False, True, True], [False, False, True]])
+    spread = found.spread(windows, bears, torch.tensor([2, 1]))
+    for rows, one in ((slice(0, 1), apart[1]), (slice(1, 2), apart[0])):
+        alone, mine = one.spread(windows[rows], bears[rows]), slice(0, 2) if rows.start == 0 else slice(2, 3)
+        assert torch.equal(spread.items[mine], alone.items)
+        assert torch.equal(spread.weights[mine], alone.weights)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3])
 def test_batches_know_their_share(share: float) -> None:
     data = histories([1, 2, 3, 4, 5], [2, 3, 1], num_items=5)

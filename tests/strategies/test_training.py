@@ -181,6 +181,20 @@ def test_weights_are_averaged_where_an_epoch_is_selected(protocol: str, patience
     assert recipe.averaged == epochs
 
 
+@pytest.mark.parametrize(("protocol", "short"), [("stream", True), ("paper", False)])
+def test_generated_data_have_a_short_recipe_in_our_own_protocol(protocol: str, short: bool) -> None:
+    rest = dict.fromkeys(("targets", "learning_rate", "epochs", "patience", "penalty", "temperature"))
+    generated, real = (
+        recipe_for(protocol=protocol, backbone="sasrec", dataset=dataset, memory=50, **rest)
+        for dataset in ("synthetic", "of-the-user.csv")
+    )
+    assert (generated.max_epochs < real.max_epochs) == short
+    assert (generated != real) == short
+    given = rest | {"epochs": 60, "learning_rate": 0.005}
+    longer = recipe_for(protocol="stream", backbone="sasrec", dataset="synthetic", memory=50, **given)
+    assert (longer.max_epochs, longer.learning_rate) == (60, 0.005)
+
+
 @pytest.mark.parametrize(
     ("protocol", "given", "share"), [("stream", None, 0.3), ("paper", None, 0.0), ("paper", 0.2, 0.2), ("stream", 0, 0)]
 )
