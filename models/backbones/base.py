@@ -133,6 +133,10 @@ class Backbone(nn.Module, ABC):
             for matrix, bias, shape in zip(parts[::2], parts[1::2], self.shapes, strict=True)
         ]
 
+    def fast(self, x: Tensor) -> bool:
+        """Whether states ``x`` are of a training, which may round otherwise than a device does."""
+        return self.training and self.arithmetic is SINGLE and x.device.type == "cpu"
+
     def layers(self, weights: Tensor | Layers) -> Layers:
         """The linear layers of a block with these weights."""
         if not isinstance(weights, Tensor):

@@ -63,9 +63,7 @@ def _rows(states: Tensor, table: Tensor) -> int:
 
 class _FullSoftmax(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, states: Tensor, table: Tensor, targets: Tensor, weights: Tensor, seen: Seen | None
-    ) -> Tensor:
+    def forward(ctx: Any, states: Tensor, table: Tensor, targets: Tensor, weights: Tensor, seen: Seen | None) -> Tensor:
         total = states.new_zeros(())
         d_states, d_table = torch.empty_like(states), torch.zeros_like(table)
         tiny = torch.finfo(states.dtype).tiny
@@ -171,8 +169,8 @@ def full_softmax_loss(
     """Cross-entropy of ``states`` ``(N, d)`` against every candidate: the mean, or the sum with ``weights`` ``(N,)``.
 
     ``items`` is the embedding table ``(num_items + 1, d)`` with padding in row 0, which is never a candidate;
-    ``targets`` ``(N,)`` are item ids from 1. With ``precision``, that of the matrix products, the loss takes the form of
-    training; by default they are in that of the states.
+    ``targets`` ``(N,)`` are item ids from 1. With ``precision``, that of the matrix products, the loss takes the
+    form of training; by default they are in that of the states.
     ``seen`` ``(N,)`` are the items that are no candidates, of which a target is never one; None: there are none.
     With ``spread`` a part of each target's weight lies on other items.
     """

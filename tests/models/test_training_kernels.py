@@ -7,6 +7,7 @@ from torch import nn
 
 from models.backbones.sasrec import SASRec
 from models.hypernetwork import Mapper
+from models.kernels.attention import causal_attention
 from models.kernels.dropout import dropout
 from models.kernels.gru import last_state
 from models.kernels.softmax_loss import full_softmax_loss
@@ -87,3 +88,22 @@ def test_a_mapper_in_training_applies_the_weights_it_makes_afterwards(
         found.append([out, *torch.autograd.grad((out * weight).sum(), [x, latent, mapper.heads[1], mapper.base[1]])])
     for mine, exact in zip(*found, strict=True):
         assert float((mine - exact).norm() / exact.norm()) < tolerance
+
+
+@pytest.mark.parametrize("scale", [1.0, 40.0])
+@pytest.mark.parametrize("n", [1, 10, 20])
+def test_causal_attention_and_its_gradient_are_those_of_pytorch(n: int, scale: float) -> None:
+    """Against PyTorch's own in double precision, also where exponentials of the scores themselves are infinite."""
+    torch.manual_seed(0)
+    qkv, weight = torch.randn(5, n, 3 * 32) * scale, torch.randn(5, n, 32)
+    exact = qkv.double().requires_grad_()
+    q, k, v = exact.view(5, n, 3, 4, 8).permute(2, 0, 3, 1, 4)
+    expected = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(5, n, 32)
+    qkv.requires_grad_()
+    got = causal_attention(qkv, 4)
+    (mine,) = torch.autograd.grad((got * weight).sum(), qkv)
+    (theirs,) = torch.autograd.grad((expected * weight).sum(), exact)
+    if scale > 1 and n > 1:
+        assert float((q @ k.transpose(-1, -2)).abs().max()) / 8**0.5 > 100
+    torch.testing.assert_close(got.double(), expected, rtol=1e-4, atol=1e-5 * scale)
+    torch.testing.assert_close(mine.double(), theirs, rtol=1e-3, atol=1e-4 * scale)
