@@ -34,7 +34,7 @@ class _LastState(torch.autograd.Function):
         precision: torch.dtype,
     ) -> Tensor:
         (sequences, steps, _), (count, width) = x.shape, start.shape
-        two, three, copies = 2 * width, 3 * width, count // sequences
+        two, three = 2 * width, 3 * width
         w_in = torch.cat([w_ih[two:], w_ih[:two]]).to(precision)  # the candidate first
         bias = torch.cat([b_ih[two:], b_ih[:two] + b_hh[:two]]).unsqueeze(1)
         short = x.transpose(0, 1).to(precision, memory_format=torch.contiguous_format)  # (m, D, d)
