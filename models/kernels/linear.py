@@ -7,13 +7,23 @@ from torch import Tensor
 
 from models.kernels.precision import product_type
 
+STEADY = 64
+"""What a number of rows is a multiple of where fast products are used. PyTorch writes a program for each size of such a
+product, in milliseconds: with paths, as many devices run a block as it happens, and no size comes twice."""
+
+
+def precision_for(x: Tensor) -> torch.dtype:
+    """That of products with the rows of ``x`` ``(..., in)``."""
+    rows = x.numel() // x.shape[-1]
+    return product_type(x.device) if rows % STEADY == 0 else x.dtype
+
 
 class SharedLinear(torch.autograd.Function):
     """``x W + b`` for ``x`` ``(N, in)``, ``W`` ``(in, out)`` and ``b`` ``(out,)``."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, matrix: Tensor, bias: Tensor) -> Tensor:
-        precision = product_type(x.device)
+        precision = precision_for(x)
         short, factor = x.to(precision), matrix.to(precision)
         ctx.save_for_backward(short, factor)
         return torch.add(short @ factor, bias)
@@ -38,7 +48,7 @@ class LowRankLinear(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, matrix: Tensor, bias: Tensor, down: Tensor, up: Tensor, gains: Tensor, shifts: Tensor
     ) -> Tensor:
-        precision = product_type(x.device)
+        precision = precision_for(x)
         short, narrow_down, factor = x.to(precision), down.to(precision), torch.cat([matrix, up]).to(precision)
         inner = (short.flatten(0, 1) @ narrow_down).view(*x.shape[:2], -1)
         both = torch.cat([short, inner * gains.to(precision).unsqueeze(1)], dim=2)

@@ -109,32 +109,38 @@ class _TrainingLoss(torch.autograd.Function):
         short = torch.zeros(width, items.shape[1], dtype=precision, device=items.device)
         short[:count] = items
         rows = even_rows(len(states), (TRAINING_LOGITS if items.device.type == "cpu" else GPU_LOGITS) // width)
+        # The last chunk is filled up with states of no weight.
+        filled = -(-len(states) // rows) * rows
+        chunks, weighted = (short.new_zeros(filled, items.shape[1]) for _ in range(2))
+        chunks[: len(states)] = states
+        weighted[: len(states)] = states * weights.unsqueeze(1)
         # One number more than the logits: `exclude` takes item 1 for the first column, and here it is the second.
         buffer = short.new_empty(rows * width + 1)
         starts = torch.arange(0, rows * width, width, device=items.device).unsqueeze(1)
+        logits = buffer[:-1].view(rows, width)
         for start in range(0, len(states), rows):
-            part = slice(start, start + rows)
-            chunk, wanted, weight = states[part].to(precision), targets[part, None], weights[part, None]
-            n = len(chunk)
-            logits = torch.mm(chunk, short.T, out=buffer[: n * width].view(n, width))
+            part, all_rows = slice(start, min(start + rows, len(states))), slice(start, start + rows)
+            wanted, weight = targets[part, None], weights[part, None]
+            n = len(wanted)
+            torch.mm(chunks[all_rows], short.T, out=logits)
             if seen is not None:
                 seen[part].exclude(buffer[1 : n * width + 1].view(n, width))
             logits[:, 0], logits[:, count:] = -torch.inf, -torch.inf
             slope = torch.softmax(logits, dim=1)  # one kernel, rounded once; from here on it is the gradient
-            gain = slope.gather(1, wanted).to(states.dtype).clamp_(min=tiny).log_()
+            gain = slope[:n].gather(1, wanted).to(states.dtype).clamp_(min=tiny).log_()
             kept = gain.new_ones(())
             flat = slope.view(-1)
             if spread is not None:
                 columns = spread.items[part]
-                kept, parts = spread[part].parts(logits.gather(1, columns))
-                others = slope.gather(1, columns).to(states.dtype).clamp_(min=tiny).log_()
+                kept, parts = spread[part].parts(logits[:n].gather(1, columns))
+                others = slope[:n].gather(1, columns).to(states.dtype).clamp_(min=tiny).log_()
                 gain = kept * gain + others.mul_(parts).sum(1, keepdim=True)
                 flat.index_add_(0, (columns + starts[:n]).view(-1), parts.neg_().to(precision).view(-1))
             total -= (gain * weight).sum()
             flat.index_add_(0, (wanted + starts[:n]).view(-1), (-kept).to(precision).expand(n, 1).reshape(-1))
-            torch.mul(slope @ short, weight, out=d_states[part])
+            torch.mul((slope @ short)[:n], weight, out=d_states[part])
             if ctx.needs_input_grad[1]:
-                d_items += (slope.T @ (states[part] * weight).to(precision))[:count]
+                d_items += (slope.T @ weighted[all_rows])[:count]
         ctx.save_for_backward(d_states, d_items)
         return total
 
@@ -152,9 +158,11 @@ def padded_width(columns: int) -> int:
 
 
 def even_rows(count: int, most: int) -> int:
-    """Rows of a chunk where ``count`` rows are divided evenly into chunks of at most ``most``."""
-    chunks = -(-count // max(1, most))
-    return max(1, -(-count // max(1, chunks)))
+    """Rows of a chunk where ``count`` rows are divided evenly into chunks of about ``most``: a multiple of
+    :data:`LANES`. A product of a size that it has not met makes PyTorch write a program first, in milliseconds, so
+    that there should be few sizes."""
+    chunks = max(1, -(-count // max(1, most)))
+    return max(1, -(-count // (chunks * LANES))) * LANES
 
 
 def full_softmax_loss(

@@ -10,8 +10,9 @@ from models.hypernetwork import Mapper
 from models.kernels.attention import causal_attention
 from models.kernels.dropout import dropout
 from models.kernels.gru import last_state
-from models.kernels.linear import LowRankLinear, SharedLinear
-from models.kernels.softmax_loss import full_softmax_loss
+from models.kernels.linear import LowRankLinear, SharedLinear, precision_for
+from models.kernels.precision import product_type
+from models.kernels.softmax_loss import even_rows, full_softmax_loss, padded_width
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [(None, 1e-6), (torch.bfloat16, 2e-2)])
@@ -134,10 +135,10 @@ def test_linear_layers_of_training_against_autograd(
 ) -> None:
     monkeypatch.setattr("models.kernels.linear.product_type", lambda device: precision)
     torch.manual_seed(0)
-    shapes = {"x": (3, 5, 64), "w": (64, 48), "b": (48,), "v": (64, 16), "u": (16, 48), "g": (3, 16), "s": (3, 48)}
+    shapes = {"x": (3, 64, 64), "w": (64, 48), "b": (48,), "v": (64, 16), "u": (16, 48), "g": (3, 16), "s": (3, 48)}
     x, w, b, v, u, g, s = (torch.randn(shape).div(4).requires_grad_() for shape in shapes.values())
     exact = [t.detach().double().requires_grad_() for t in (x, w, b, v, u, g, s)]
-    weight = torch.randn(3, 5, 48)
+    weight = torch.randn(3, 64, 48)
     dx, dw, db, dv, du, dg, ds = exact
     low_rank = dx @ (dw + dv @ (dg.unsqueeze(2) * du)) + db + ds.unsqueeze(1)
     shared = dx.flatten(0, 1) @ dw + db
@@ -165,3 +166,14 @@ def test_states_of_training_drop_changes_out_and_leave_padding_alone() -> None:
     assert float((shares.unsqueeze(1) - levels).abs().amin(1).max()) < 1e-4
     assert {int(i) for i in (shares.unsqueeze(1) - levels).abs().argmin(1)} == {0, 1, 2}
     assert ((out - before).abs() < 1e-6)[1].float().mean() == pytest.approx(0.25, abs=0.1)
+
+
+def test_products_of_training_have_few_sizes() -> None:
+    """Each new one costs milliseconds: rows of a chunk are multiples of 32, and odd numbers of devices use no fast
+    products."""
+    assert {even_rows(count, 330) for count in range(581, 641)} == {320}
+    assert even_rows(5, 330) == 32
+    assert even_rows(1_000, 330) == 256
+    assert precision_for(torch.zeros(7, 10, 64)) == torch.float32
+    assert precision_for(torch.zeros(64, 10, 64)) == product_type(torch.device("cpu"))
+    assert [padded_width(n) for n in (31, 32, 3_012, 3_040)] == [32, 96, 3_040, 3_104]
