@@ -361,6 +361,14 @@ DELIVERIES = (
         next(column for column in SUMMARY if column.name == name)
         for name in ("joules", "macs_session_m", "seconds_adapt", "installed_mbit", "month_mbit", "month_joules")
     ),
+    Column(
+        "named",
+        "float64",
+        _SHARE,
+        "of the last ten new items of a live stream, the share that an attacker names who reads all requests of the "
+        "device (recall@10 of `privacy.csv`); where nothing is asked, one who reads none",
+        missing=True,
+    ),
 )
 """Of a comparison's ``deliveries.csv``: one row per setting and method whose networks are delivered."""
 

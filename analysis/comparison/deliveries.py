@@ -13,10 +13,11 @@ from analysis import style
 from analysis.figures import Drawn
 from analysis.page import Section
 from analysis.run_groups import RunGroup, delivery
+from analysis.sections import privacy
 from analysis.style import Panel, Sheet
 from analysis.summary_table import NDCG, SERVED
 from analysis.tables import Column, build, grouped_method_column
-from analysis.text import number, quality, records
+from analysis.text import number, percent, quality, records
 from core import atomic, schema
 
 TITLE = "How a network comes to its device"
@@ -25,13 +26,17 @@ READING = (
     "cloud sends gains and shifts, which the device folds into weights. Local: the whole mapper is installed, and the "
     "device makes its network itself; nothing is asked and nothing is sent. The first month is the model that is "
     "installed and the sessions that begin within 30 days of a device's first. Where nothing is delivered, all "
-    "settings are the same."
+    "settings are the same. Named: of the last ten new items of a live stream, the share that an attacker in the cloud "
+    "names who reads all requests of the device; where nothing is asked, one who reads none."
 )
+LEAK = "recall@10"
+"""The measure of ``privacy.csv`` that stands beside quality and costs."""
 _PANELS = {
     "ndcg@10": "NDCG@10",
     "month_mbit": "Mbit in the first month",
     "month_joules": "J in the first month",
     "macs_session_m": "M MACs a session",
+    "named": "Last ten items named",
 }
 
 
@@ -43,17 +48,44 @@ def sections(groups: Sequence[RunGroup], table: pd.DataFrame, folder: Path, shee
     ways = {group.name: delivery(group.options) for group in groups}
     if len(set(ways.values())) < 2:
         return []
-    frame = by_delivery(table, ways)
+    frame = by_delivery(table, ways, given_away(groups))
     atomic.write(folder / "deliveries.csv", frame.to_csv(index=False))
     drawn = Drawn("deliveries", sys.modules[__name__], frame, sheet)
     return [drawn.section(folder / "figures", finding(frame, sheet.title), [build(frame, _columns(sheet.title))])]
 
 
-def by_delivery(table: pd.DataFrame, ways: dict[str, str]) -> pd.DataFrame:
-    """The columns :data:`core.schema.DELIVERIES`, of the methods whose networks are delivered in some setting."""
+def given_away(groups: Sequence[RunGroup]) -> pd.DataFrame:
+    """Share of a device's last ten new items that an attacker names, by setting, method and attack.
+
+    From ``privacy.csv`` of the runs that have been attacked (:mod:`analysis.privacy`). Columns ``setting``, ``method``,
+    ``attack`` (``uploads``: who reads all requests; ``history``: who reads none) and ``value``.
+    """
+    found = []
+    for group in groups:
+        for file in (run.path / privacy.FILE for run in group.runs):
+            if file.is_file():
+                rows = pd.read_csv(file)
+                found.append(rows[rows["measure"] == LEAK].assign(setting=group.name))
+    columns = ["setting", "method", "attack", "value"]
+    return pd.concat(found)[columns] if found else pd.DataFrame(columns=columns)
+
+
+def by_delivery(table: pd.DataFrame, ways: dict[str, str], leaks: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The columns :data:`core.schema.DELIVERIES`, of the methods whose networks are delivered in some setting.
+
+    ``leaks`` as of :func:`given_away`. Where a method asks for nothing, an attacker has no request of it: what it names
+    is what the attackers of the other settings name without one.
+    """
     frame = table.assign(delivery=table["setting"].map(ways))
     frame["session_mbit"] = frame["uplink_kbit"] / 1e3 + frame["downlink_mbit"]
     receives = frame.loc[frame["session_mbit"] > 0, "method"].unique()
+    frame["named"] = float("nan")
+    if leaks is not None and len(leaks):
+        read = leaks[leaks["attack"] == "uploads"].groupby(["setting", "method"])["value"].mean()
+        unread = leaks[leaks["attack"] == "history"].groupby("method")["value"].mean()
+        keys = pd.MultiIndex.from_frame(frame[["setting", "method"]])
+        silent = frame["method"].map(unread).where(frame["session_mbit"] == 0)
+        frame["named"] = pd.Series(read.reindex(keys).to_numpy(), index=frame.index).fillna(silent)
     found: pd.DataFrame = frame.loc[frame["method"].isin(receives), schema.names(schema.DELIVERIES)]
     return found.reset_index(drop=True)
 
@@ -100,5 +132,6 @@ def _columns(title: Callable[[str], str]) -> list[Column]:
         Column("Installed", "installed_mbit", number, "Mbit a device"),
         Column("Traffic", "month_mbit", number, "Mbit in the first month"),
         Column("Energy", "month_joules", number, "J in the first month"),
+        Column("Named", "named", percent, "of the last ten new items, by an attacker"),
         SERVED,
     ]

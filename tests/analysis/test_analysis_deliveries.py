@@ -8,7 +8,7 @@ import pytest
 import analysis
 from analysis.compare import compare
 from analysis.comparison import tabulate
-from analysis.comparison.deliveries import by_delivery, finding
+from analysis.comparison.deliveries import by_delivery, finding, given_away
 from analysis.run_groups import group_runs
 from core import schema
 from tests.support.fake_run import plausible_rows, write_run
@@ -53,6 +53,27 @@ def test_a_row_for_each_method_and_delivery_by_hand(folders: list[Path]) -> None
     assert "code of 8 bits: NDCG@10 " in said
     assert "0.0221 Mbit and" in said
     assert "5.04 Mbit and 0.500 J in the first month" in said
+
+
+def test_what_an_attacker_names_stands_beside_the_costs(folders: list[Path]) -> None:
+    """A code gives away what the attackers of its requests found; where nothing is asked, what they find without."""
+    for folder, of_duet in zip(folders[:2], (0.2, 0.3), strict=True):
+        rows = [
+            {"measure": measure, "method": method, "attack": attack, "value": value}
+            for method, read, unread in (("duet", of_duet, 0.05), ("forward-ofa", 0.14, 0.06))
+            for measure, attack, value in (
+                ("recall@10", "uploads", read),
+                ("recall@10", "upload", 0.9),
+                ("recall@10", "history", unread),
+                ("recall@50", "uploads", 0.8),
+            )
+        ]
+        pd.DataFrame(rows).to_csv(folder / "privacy.csv", index=False)
+    groups = group_runs([analysis.load(folder) for folder in folders])
+    ways = {"A": "weights", "B": "code of 8 bits", "C": "local"}
+    named = by_delivery(tabulate(groups), ways, given_away(groups)).set_index(["setting", "method"])["named"]
+    assert named.unstack().to_numpy().tolist() == [[0.2, 0.14], [0.3, 0.14], [0.05, 0.06]]
+    assert by_delivery(tabulate(groups), ways)["named"].isna().all()
 
 
 def test_a_comparison_writes_them_where_deliveries_differ(folders: list[Path], tmp_path: Path) -> None:

@@ -121,6 +121,8 @@ def test_of_a_path_alone_every_device_gets_the_same_network(config: Config, monk
         ({"latent_clip": 0.0}, "--latent-clip is 0.0; it must be greater than 0"),
         ({"latent_bits": "16"}, "16"),
         ({"upload": "path", "latent_bits": "8"}, "--upload path sends no latent interest"),
+        ({"upload": "path", "delivery": "local"}, "--delivery local sends no latent interest"),
+        ({"latent_bits": "4", "delivery": "local"}, "--delivery local sends no latent interest"),
         ({"upload": "path", "split": "time", "retrain": 5.0}, "leave out --retrain"),
     ],
 )
