@@ -43,11 +43,10 @@ class Seen:
 
         Column ``i`` is item ``i + 1``; the entries here are ``(N,)``.
         """
-        lengths, rows = self.lengths, torch.arange(len(scores), device=scores.device)
-        before = lengths.cumsum(0) - lengths
-        places = torch.arange(int(lengths.sum()), device=scores.device)
-        places += torch.repeat_interleave(self.starts - before, lengths)
-        flat = torch.repeat_interleave(rows * scores.shape[1] - 1, lengths) + self.items[places]
+        rows = torch.repeat_interleave(self.lengths)
+        before = self.lengths.cumsum(0) - self.lengths
+        places = torch.arange(len(rows), device=scores.device).add_((self.starts - before).index_select(0, rows))
+        flat = rows.mul_(scores.shape[1]).sub_(1).add_(self.items.index_select(0, places))
         scores.view(-1).index_fill_(0, flat, value)
         return scores
 

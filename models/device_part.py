@@ -48,17 +48,22 @@ class Extractor(nn.Module):
                 self.pair.weight[:, :DIM] = torch.eye(DIM)
 
     def forward(self, embedded: Tensor, lengths: Tensor, start: Tensor | None = None) -> Tensor:
-        """``embedded`` ``(D, m, d)``, ``lengths`` ``(D,)`` from 1 to m, ``start`` ``(D, d)`` or zeros: ``(D, d)``."""
+        """``embedded`` ``(D, m, d)``, ``lengths`` ``(D,)`` from 1 to m, ``start`` ``(D, d)`` or zeros: ``(D, d)``.
+
+        ``start`` may also be of ``(2 D, d)``, so that each sequence is read from two states: ``(2 D, d)``.
+        """
         if self.pair is not None and self.turn is not None:
             before = F.pad(self._linear(self.turn, embedded[:, :-1]), (0, 0, 1, 0))
             embedded = self._linear(self.pair, torch.cat([embedded, before * embedded], dim=2))
+        copies = 1 if start is None else len(start) // len(embedded)
+        lengths = lengths.repeat(copies)
         if self.arithmetic is not SINGLE:
-            return self._step_by_step(embedded, lengths, start)
+            return self._step_by_step(embedded.repeat(copies, 1, 1), lengths, start)
         if torch.is_grad_enabled() and embedded.device.type == "cpu":
             zero = embedded.new_zeros(len(embedded), DIM)
             precision = product_type(embedded.device) if self.training else None
             return last_state(self.gru, embedded, lengths, zero if start is None else start, precision)
-        states, _ = self.gru(embedded, None if start is None else start.unsqueeze(0))
+        states, _ = self.gru(embedded.repeat(copies, 1, 1), None if start is None else start.unsqueeze(0))
         return states[torch.arange(len(lengths), device=lengths.device), lengths - 1]
 
     def _linear(self, layer: nn.Linear, read: Tensor) -> Tensor:
@@ -208,7 +213,8 @@ class DevicePart(nn.Module):
     def latent(self, embedded: Tensor, lengths: Tensor, logits: Tensor | None, path: Tensor | None = None) -> Tensor:
         """Latent interest ``(D, 64)`` of devices with structure ``logits`` and ``path`` ``(D, L)``, both zero-padded.
 
-        ``E'`` starts from one of them (equation 9), see :data:`Structure`. A block is 1 if it runs and -1 if not.
+        ``E'`` starts from one of them (equation 9), see :data:`Structure`; with two paths of each device, ``(2 D, L)``,
+        it reads each history twice and gives ``(2 D, 64)``. A block is 1 if it runs and -1 if not.
         """
         assert self.interest is not None
         start = None

@@ -23,6 +23,7 @@ from models.backbones.base import DIM, Backbone, Layers
 from models.delivery import decode, encode
 from models.device_part import DevicePart
 from models.kernels.deviation import DeviatingLinear, Deviations
+from models.kernels.linear import LowRankLinear
 from models.shared.mixed import PrecisionMapper
 
 HEAD_SCALE = 0.1 / DIM
@@ -150,6 +151,12 @@ class LowRankMapper(LowRankBases):
 
         def apply(layer: int, x: Tensor) -> Tensor:
             i, (matrix, bias) = k * len(self.shapes) + layer, parts[layer]
+            if self.training:
+                factors = matrix[0], bias[0], self.down[i], self.up[i]
+                made: Tensor = LowRankLinear.apply(
+                    x.flatten(1, 2), *factors, latent @ self.code[i], latent @ self.shift[i]
+                )
+                return made.view(*x.shape[:-1], -1)
             flat = x.flatten(0, 2)
             inner = (flat @ self.down[i]).view(*x.shape[:-1], -1) * (latent @ self.code[i])[:, None, None]
             shared = torch.addmm(bias[0], flat, matrix[0])

@@ -182,7 +182,7 @@ class PlusLearner(Learner):
             logits = part.controller(embedded, lengths)
             if model.training:
                 path = self.paths(logits, generator)
-                embedded, windows, lengths = (torch.cat([x, x]) for x in (embedded, windows, lengths))
+                windows = torch.cat([windows, windows])
             else:
                 path = chosen_path(logits)
             if learning:

@@ -21,6 +21,8 @@ from torch import Tensor, nn
 
 from models.arithmetic import SINGLE, Arithmetic
 from models.kernels.dropout import dropout as drop
+from models.kernels.dropout import dropout_mask
+from models.kernels.linear import SharedLinear
 
 DIM = 64
 """Width of embeddings, latent interests and blocks, as in the paper."""
@@ -133,6 +135,10 @@ class Backbone(nn.Module, ABC):
             for matrix, bias, shape in zip(parts[::2], parts[1::2], self.shapes, strict=True)
         ]
 
+    def fast(self, x: Tensor) -> bool:
+        """Whether states ``x`` are of a training, which may round otherwise than a device does."""
+        return self.training and self.arithmetic is SINGLE and x.device.type == "cpu"
+
     def layers(self, weights: Tensor | Layers) -> Layers:
         """The linear layers of a block with these weights."""
         if not isinstance(weights, Tensor):
@@ -144,7 +150,9 @@ class Backbone(nn.Module, ABC):
             flat = x.flatten(1, 2)
             if self.arithmetic is not SINGLE:
                 return self.arithmetic.product(flat, matrix, bias.unsqueeze(1)).view(*x.shape[:-1], -1)
-            if len(matrix) == 1:
+            if len(matrix) == 1 and self.fast(x):
+                out = SharedLinear.apply(flat.flatten(0, 1), matrix[0], bias[0])
+            elif len(matrix) == 1:
                 out = torch.addmm(bias[0], flat.flatten(0, 1), matrix[0])
             else:
                 out = torch.baddbmm(bias.unsqueeze(1), flat, matrix)
@@ -181,13 +189,25 @@ class Backbone(nn.Module, ABC):
             if rows is not None:
                 before, there, mine = x[rows], real[rows], None if mine is None else mine[rows]
             y = self.run_block(k, before, weights(k, rows), mine)
-            if dropout:
-                y = before + drop(y - before, dropout, self.training)
-            if gates is not None:
-                y = torch.lerp(before, y, gates[:, k, None, None, None])
-            y = y * there
+            if dropout and self.fast(x):
+                y = self._mixed(before, y, there, dropout, None if gates is None else gates[:, k])
+            else:
+                if dropout:
+                    y = before + drop(y - before, dropout, self.training)
+                if gates is not None:
+                    y = torch.lerp(before, y, gates[:, k, None, None, None])
+                y = y * there
             x = y if rows is None else x.index_copy(0, rows, y)
         return self.finish(x, windows)
+
+    @staticmethod
+    def _mixed(before: Tensor, after: Tensor, real: Tensor, dropout: float, gates: Tensor | None) -> Tensor:
+        """The states ``after`` a block that has changed those ``before``, each change dropped out and times the gate
+        ``(D,)``; padding, which is zero ``before``, stays so. One operation for all of it."""
+        weight = dropout_mask(before, dropout).mul_(real)
+        if gates is not None:
+            weight = weight * gates[:, None, None, None]
+        return torch.lerp(before, after, weight)
 
     def score(self, states: Tensor) -> Tensor:
         """Scores of all real items, ``(..., d)`` to ``(..., num_items)``; column ``i`` is item ``i + 1``."""

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.backbones.base import DIM, Backbone, Layers
+from models.kernels.attention import LONGEST, causal_attention
 
 HEADS = 4
 HEAD_DIM = DIM // HEADS
@@ -65,10 +66,13 @@ class SASRec(Backbone):
         devices, per_device, n, _ = x.shape
         apply = self.layers(weights)
         normed = F.layer_norm(x, (DIM,))
-        qkv = _gate(apply(0, normed), units, 0, 3 * DIM).view(-1, n, 3, HEADS, HEAD_DIM)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (D * R, heads, n, 16)
-        mixed = self.arithmetic.attention(q, k, v)
-        x = x + mixed.transpose(1, 2).reshape(devices, per_device, n, DIM)
+        qkv = _gate(apply(0, normed), units, 0, 3 * DIM)
+        if self.fast(x) and n <= LONGEST:
+            x = x + causal_attention(qkv.flatten(0, 1), HEADS).view(x.shape)
+        else:
+            q, k, v = qkv.view(-1, n, 3, HEADS, HEAD_DIM).permute(2, 0, 3, 1, 4)  # each (D * R, heads, n, 16)
+            mixed = self.arithmetic.attention(q, k, v)
+            x = x + mixed.transpose(1, 2).reshape(devices, per_device, n, DIM)
         normed = F.layer_norm(x, (DIM,))
         hidden = F.relu(_gate(apply(1, normed), units, 3 * DIM, 4 * DIM))
         return x + _gate(apply(2, hidden), units, 4 * DIM, 5 * DIM)

@@ -29,7 +29,7 @@ from strategies.training.windows import WindowCutter
 
 log = logging.getLogger(__name__)
 
-CODE_VERSION = 10
+CODE_VERSION = 11
 """Part of every cache key: raise it when a change to models or training changes what training gives."""
 
 VALIDATION_BATCH = 256
