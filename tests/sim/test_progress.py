@@ -201,11 +201,12 @@ def test_ctrl_c_in_training_and_in_playing_ends_with_the_same_rows(
         blocks=1,
         epochs=8,
         methods="finetune,duet",
+        cloud_users="simulated",
         out=tmp_path / "run",
         quiet=True,
     )
     options = ["--devices", "40", "--blocks", "1", "--epochs", "8", "--methods", "finetune,duet"]
-    options += ["--references", "none", "--candidates", "all"]
+    options += ["--references", "none", "--candidates", "all", "--cloud-users", "simulated"]
     command = [sys.executable, "-m", "sim.run", *options, "--out", str(tmp_path / "run")]
     for phase, until in (("training", r"[1-9] of ~8"), ("playing", r"[1-9]\d*/\d+ [^\n]*0\.\d{4}")):
         terminal = Terminal(command)

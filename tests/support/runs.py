@@ -21,8 +21,12 @@ def own_cache(folder: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 def small_config(folder: Path, **options: Any) -> Config:
-    """A run of seconds in ``folder``: the data of :func:`write_csv`, no references; ``options`` come on top."""
+    """A run of seconds in ``folder``: the paper's four methods on the data of :func:`write_csv`, no references.
+
+    ``options`` come on top.
+    """
     small: dict[str, Any] = {
+        "methods": "devicerec,finetune,duet,forward-ofa",
         "references": "none",
         "candidates": "all",
         "dataset": str(write_csv(folder / "tiny.csv")),
