@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # One phone that computes in 32, 16 and 8 bits: DeviceRec, DUET+ and Forward-OFA+
-# Training: as now
+# Training: as now, but for rounding: linear layers were multiplied in single precision
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out="${1:-runs/quantised}"
