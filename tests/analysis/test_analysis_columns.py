@@ -31,6 +31,7 @@ CONFIG = Config(
     evaluate="sampled:20",
     split="time",
     retrain=30.0,
+    cloud_users="simulated",
 )
 
 
