@@ -242,6 +242,7 @@ def benchmark(options: Options) -> pd.DataFrame:
     torch.set_num_threads(options.threads or cores())
     real = options.data_dir is not None or os.environ.get(ENVIRONMENT_VARIABLE)
     config = Config(
+        cloud_users="simulated",
         dataset="ml1m" if real else "synthetic",
         data_dir=options.data_dir,
         devices=options.users,
