@@ -174,7 +174,7 @@ def test_a_small_run_says_what_is_compared_and_files_each_epoch(
     assert quality.main() == 0
     said = capsys.readouterr().out
     assert "synthetic: 20 users" in said
-    assert "DeviceRec: learning rate 0.005" in said
+    assert "DeviceRec: learning rate 0.01" in said
     frame = pd.read_csv(out)
     assert frame["epoch"].to_list() == [1, 2]
     assert frame["seconds"].is_monotonic_increasing
