@@ -271,7 +271,7 @@ def test_a_process_that_a_deployment_loses_ends_it(
     with (tmp_path / "log").open("ab") as log, ProcessGroup(tmp_path / "group") as group:
         before = descendants()
         group.start(victim, sleep, os.environ, log)
-        (process,) = [process for process in descendants() if process not in before and process.cmdline() == sleep]
+        (process,) = [one for one in descendants() if one not in before and one.cmdline()[1:] == sleep[1:]]
         group.start("SuperNode 0", sleep, os.environ, log)
         process.kill()
         with pytest.raises(UserError, match=rf"^the {victim} has ended .*killed by SIGKILL\): see .*log; the same"):
