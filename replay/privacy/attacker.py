@@ -164,8 +164,9 @@ def train(observed: Observed, reads: Reads, seed: int) -> Attacker:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "attacker", reads))
         model = Attacker(reads, observed.codes.shape[1], observed.num_items)
-        model.mean.copy_(torch.from_numpy(observed.codes.mean(0)))
-        model.deviation.copy_(torch.from_numpy(observed.codes.std(0)).clamp(min=1e-3))
+        both = np.concatenate([observed.known_codes, observed.codes])  # a defence may leave the requests no spread
+        model.mean.copy_(torch.from_numpy(both.mean(0)))
+        model.deviation.copy_(torch.from_numpy(both.std(0)).clamp(min=1e-3))
         optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
         learning, targets = users[held:], Targets(observed)
         judging = list(batches(observed, targets, users[:held]))

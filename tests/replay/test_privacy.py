@@ -1,6 +1,7 @@
 """An attacker on requests of a hand-made linear extractor, on noise, on the items themselves; and its measures."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,6 +90,18 @@ def test_noise_tells_nothing(found: dict[str, Sums]) -> None:
     assert mean(found["noise"], MATCHED) == pytest.approx(0.5, abs=0.04)
     assert mean(found["noise"], "recall@10") <= mean(prior, "recall@10") + 0.05
     assert mean(found["noise"], "recall@1") < 0.1
+
+
+def test_requests_without_spread_leave_what_is_known_in_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that sends its path alone sends zeros for the latent interest: they are no unit for the known ones."""
+    monkeypatch.setattr(attacker, "EPOCHS", 1)
+    plain = made(3, "noise")
+    known = np.random.default_rng(3).standard_normal((USERS, ITEMS)).astype(np.float32)
+    silent = replace(plain, known_codes=known, codes=np.zeros_like(plain.codes))
+    model = train(silent, "history", 0)
+    scaled = (torch.from_numpy(known) - model.mean) / model.deviation
+    share = USERS / (USERS + USERS * REQUESTS)  # of the rows that are not zero
+    assert scaled.std(0).mean() == pytest.approx(1 / math.sqrt(share), rel=0.1)
 
 
 def test_the_items_themselves_give_everything() -> None:
