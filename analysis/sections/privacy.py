@@ -33,7 +33,7 @@ NAMES = {
     "recall@10": "last 10 items, recall",
     "recall@50": "last 50 items, recall",
     "membership": "in the past, AUC",
-    "membership_matched": "in the past, AUC, equally popular",
+    "membership_matched": "in the past and equally popular, AUC",
     "hit@10": "next item, Hit@10",
     "ndcg@10": "next item, NDCG@10",
     "gender": "gender, AUC",
