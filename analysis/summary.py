@@ -96,6 +96,7 @@ def captured(frame: pd.DataFrame, drawn: np.ndarray, devices: int) -> dict[str, 
     low, _ = interval(room[:, None], devices)
     if not low[0] > 0:
         return {}
+    room = np.where(room == 0, np.finfo(float).tiny, room)  # a draw without any has next to none
     point = (levels - levels[one]) / (levels[best] - levels[one])
     low, high = interval((drawn - drawn[:, [one]]) / room[:, None], devices)
     network = frame["blocks"].to_numpy(float) > 0
