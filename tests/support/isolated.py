@@ -209,14 +209,12 @@ def until(found: Callable[[], psutil.Process | None], process: "subprocess.Popen
     raise AssertionError("the run has ended before a process was seen that computes")
 
 
-def dead_actor(folder: Path) -> str:
-    """A process of Ray that runs devices is killed while it computes."""
-    config = replace(small(folder, backend="ray"), methods="finetune", devices=15, sessions=6)
+def killed_and_continued(config: Config, folder: Path, find: Callable[[], psutil.Process | None]) -> str:
+    """The process that ``find`` gives is killed after the first round; the command ends with status 2, or goes on."""
     log = folder / "out"
     with started(command(config), log, environment()) as process:
         until_filed(config, 1, process, log)
-        victim = until(computing, process)
-        victim.kill()
+        until(find, process).kill()
         began = time.monotonic()
         status = process.wait()
         took = time.monotonic() - began
@@ -225,25 +223,19 @@ def dead_actor(folder: Path) -> str:
         assert status == 2, told
         assert play(command(config), log, environment()) == 0, last_line(log)
     return f"{told}; {same_as_reference(config, folder)}"
+
+
+def dead_actor(folder: Path) -> str:
+    """A process of Ray that runs devices is killed while it computes."""
+    config = replace(small(folder, backend="ray"), methods="finetune", devices=15, sessions=6)
+    return killed_and_continued(config, folder, computing)
 
 
 def dead_process(folder: Path) -> str:
     """A process that a SuperNode has started for a message is killed once it has the message and imports our code."""
     config = small(folder, backend="deployment", supernodes=2)
     config = replace(config, methods="forward-ofa", sessions=2)
-    log = folder / "out"
-    with started(command(config), log, environment()) as process:
-        until_filed(config, 1, process, log)
-        victim = until(at_work, process)
-        victim.kill()
-        began = time.monotonic()
-        status = process.wait()
-        took = time.monotonic() - began
-    told = f"exit status {status} {took:.0f} s later: {last_line(log)}"
-    if status:
-        assert status == 2, told
-        assert play(command(config), log, environment()) == 0, last_line(log)
-    return f"{told}; {same_as_reference(config, folder)}"
+    return killed_and_continued(config, folder, at_work)
 
 
 def at_work() -> psutil.Process | None:
