@@ -7,7 +7,7 @@ device's disk cannot be reached, or a note is missing or damaged, the coverage i
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -50,13 +50,15 @@ def save_coverage(
     is what was installed if the folder has no model.
     """
     found = []
+    borrowed = _counted(run)
     for (seed, method), mine in rows.groupby(["seed", "method"], sort=False):
         name = lists_name(seed, method)
-        recommended: int | None = None
-        try:
-            recommended = len(recommended_items([disk / LISTS / name for disk in _disks(run)], mine))
-        except Damaged as error:
-            say(f"the coverage of {method}, seed {seed}, is not known: {reason(error)}")
+        recommended = borrowed.get((seed, method))
+        if recommended is None:
+            try:
+                recommended = len(recommended_items([disk / LISTS / name for disk in _disks(run)], mine))
+            except Damaged as error:
+                say(f"the coverage of {method}, seed {seed}, is not known: {reason(error)}")
         model = run.models / f"{METHODS[str(method)].cloud_model}-{seed}.safetensors"
         facts: dict[str, object] = {"recommended": recommended, "items": num_items}
         if model.exists():
@@ -69,6 +71,21 @@ def save_coverage(
     frame = pd.DataFrame(found, columns=["seed", "method", *schema.names(schema.COVERAGE)[2:]])
     frame = frame.astype({"recommended": "Int64", "bits_installed": "Int64"})
     atomic.write(run.path / COVERAGE, frame.to_csv(index=False))
+
+
+def borrow_coverage(run: RunFolder, done: RunFolder, methods: Sequence[str]) -> None:
+    """Take over from a finished run what ``methods`` recommended, whose rows are taken over: nobody will note it."""
+    counted = pd.read_csv(done.path / COVERAGE)
+    mine = counted.loc[counted["method"].isin(methods), ["seed", "method", "recommended"]]
+    atomic.write(run.path / COVERAGE, mine.to_csv(index=False))
+
+
+def _counted(run: RunFolder) -> dict[tuple[int, str], int]:
+    """Of each seed and method how many items it recommended, as far as the folder says so before it is finished."""
+    if not (run.path / COVERAGE).exists():
+        return {}
+    counted = pd.read_csv(run.path / COVERAGE).dropna(subset=["recommended"])
+    return {(int(seed), str(m)): int(n) for seed, m, n in counted[["seed", "method", "recommended"]].to_numpy()}
 
 
 def _installed_bits(installed: Installed, computes: np.ndarray | None) -> int:

@@ -126,6 +126,7 @@ def _same(first: Config, second: Config, **leaving_out: Any) -> bool:
 
 
 def _borrow_rows(run: "RunFolder", done: "RunFolder", config: Config) -> None:
+    from sim.coverage import borrow_coverage
     from sim.rows import upload_rows
 
     names = [name for name in config.method_names if not METHODS[name].adapts]
@@ -139,6 +140,7 @@ def _borrow_rows(run: "RunFolder", done: "RunFolder", config: Config) -> None:
             if config.uploads:  # a method that does not adapt asks for nothing
                 run.save_uploads(seed, name, session + 1, upload_rows([], name, seed))
             run.save_part(seed, name, session + 1, mine[mine["session"] == session])
+    borrow_coverage(run, done, names)
 
 
 def _copy(source: Path, target: Path, pattern: str) -> None:

@@ -94,6 +94,10 @@ def test_a_run_of_a_sweep_has_the_rows_it_would_have_alone(
     with monkeypatch.context() as patch:
         patch.setattr(play, "play_wave", noted)
         assert call([*options, *chosen, "--request-rate", "0.4"], monkeypatch) == 0
+
+    def own_folder(drift: str, policy: str) -> Path:
+        return tmp_path / "sweep" / f"{drift}-{policy}"
+
     # Once for each drift, instead of once for each of four runs.
     assert played.count("devicerec") * 2 == played.count("forward-ofa")
     for drift in ("natural", "abrupt"):
@@ -101,8 +105,11 @@ def test_a_run_of_a_sweep_has_the_rows_it_would_have_alone(
             alone = tmp_path / f"alone-{drift}-{policy}"
             given = ["--compare-stale", "--drift", drift, "--policy", policy, "--request-rate", "0.4"]
             assert call([*options[:-1], str(alone), *given], monkeypatch) == 0
-            own = sessions(tmp_path / "sweep" / f"{drift}-{policy}")
+            own = sessions(own_folder(drift, policy))
             pd.testing.assert_frame_equal(own, sessions(alone), check_exact=True)
+            coverages = [pd.read_csv(folder / "coverage.csv") for folder in (own_folder(drift, policy), alone)]
+            pd.testing.assert_frame_equal(*coverages)
+            assert coverages[0]["recommended"].notna().all()
     first, second = (sessions(tmp_path / "sweep" / f"{drift}-mrd") for drift in ("natural", "abrupt"))
     assert (first.ndcg != second.ndcg).any()
 
