@@ -53,7 +53,7 @@ def save_coverage(
     borrowed = _counted(run)
     for (seed, method), mine in rows.groupby(["seed", "method"], sort=False):
         name = lists_name(seed, method)
-        recommended = borrowed.get((seed, method))
+        recommended = borrowed.get(name)
         if recommended is None:
             try:
                 recommended = len(recommended_items([disk / LISTS / name for disk in _disks(run)], mine))
@@ -80,12 +80,12 @@ def borrow_coverage(run: RunFolder, done: RunFolder, methods: Sequence[str]) -> 
     atomic.write(run.path / COVERAGE, mine.to_csv(index=False))
 
 
-def _counted(run: RunFolder) -> dict[tuple[int, str], int]:
-    """Of each seed and method how many items it recommended, as far as the folder says so before it is finished."""
+def _counted(run: RunFolder) -> dict[str, int]:
+    """How many items were recommended by :func:`lists_name`, as far as the folder says so before it is finished."""
     if not (run.path / COVERAGE).exists():
         return {}
     counted = pd.read_csv(run.path / COVERAGE).dropna(subset=["recommended"])
-    return {(int(seed), str(m)): int(n) for seed, m, n in counted[["seed", "method", "recommended"]].to_numpy()}
+    return {lists_name(seed, m): int(n) for seed, m, n in counted[["seed", "method", "recommended"]].to_numpy()}
 
 
 def _installed_bits(installed: Installed, computes: np.ndarray | None) -> int:

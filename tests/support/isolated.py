@@ -209,33 +209,41 @@ def until(found: Callable[[], psutil.Process | None], process: "subprocess.Popen
     raise AssertionError("the run has ended before a process was seen that computes")
 
 
-def killed_and_continued(config: Config, folder: Path, find: Callable[[], psutil.Process | None]) -> str:
-    """The process that ``find`` gives is killed after the first round; the command ends with status 2, or goes on."""
-    log = folder / "out"
-    with started(command(config), log, environment()) as process:
+def killed_and_continued(
+    config: Config,
+    folder: Path,
+    kill: Callable[["subprocess.Popen[bytes]"], None],
+    variables: dict[str, str] | None = None,
+    mend: Callable[[], None] = lambda: None,
+) -> str:
+    """After the first round ``kill`` ends something; the command ends with status 2, is played again once ``mend`` has
+    mended that, or goes on."""
+    log, variables = folder / "out", variables or environment()
+    with started(command(config), log, variables) as process:
         until_filed(config, 1, process, log)
-        until(find, process).kill()
+        kill(process)
         began = time.monotonic()
         status = process.wait()
         took = time.monotonic() - began
     told = f"exit status {status} {took:.0f} s later: {last_line(log)}"
     if status:
         assert status == 2, told
-        assert play(command(config), log, environment()) == 0, last_line(log)
+        mend()
+        assert play(command(config), log, variables) == 0, last_line(log)
     return f"{told}; {same_as_reference(config, folder)}"
 
 
 def dead_actor(folder: Path) -> str:
     """A process of Ray that runs devices is killed while it computes."""
     config = replace(small(folder, backend="ray"), methods="finetune", devices=15, sessions=6)
-    return killed_and_continued(config, folder, computing)
+    return killed_and_continued(config, folder, lambda process: until(computing, process).kill())
 
 
 def dead_process(folder: Path) -> str:
     """A process that a SuperNode has started for a message is killed once it has the message and imports our code."""
     config = small(folder, backend="deployment", supernodes=2)
     config = replace(config, methods="forward-ofa", sessions=2)
-    return killed_and_continued(config, folder, at_work)
+    return killed_and_continued(config, folder, lambda process: until(at_work, process).kill())
 
 
 def at_work() -> psutil.Process | None:
@@ -252,39 +260,26 @@ def at_work() -> psutil.Process | None:
 def dead_raylet(folder: Path) -> str:
     """All of Ray on the other machine is killed in a round."""
     config = replace(small(folder, backend="ray"), methods="finetune", devices=15, sessions=6)
-    log = folder / "out"
     with ray_cluster(folder) as cluster:
         variables = environment(RAY_ADDRESS=cluster.address)
-        with started(command(config), log, variables) as process:
-            until_filed(config, 1, process, log)
-            stop(cluster.raylet)
-            began = time.monotonic()
-            status = process.wait()
-            took = time.monotonic() - began
-        told = f"exit status {status} {took:.0f} s later: {last_line(log)}"
-        if status:
-            assert status == 2, told
-            assert play(command(config), log, variables) == 0, last_line(log)
-        return f"{told}; {same_as_reference(config, folder)}"
+        return killed_and_continued(config, folder, lambda process: stop(cluster.raylet), variables)
 
 
 def dead_supernode(folder: Path) -> str:
     """A SuperNode is killed in a round; after the stop it starts again with its key, and the run goes on."""
     config = small(folder, backend="deployment", superlink="three", supernodes=3)
     config = replace(config, methods="forward-ofa", sessions=2)
-    log = folder / "out"
     with federation_of(3, folder) as federation:
-        with started(command(config), log, federation.variables) as process:
-            until_filed(config, 1, process, log)
-            stop(federation.nodes[1].processes[-1])
-            began = time.monotonic()
-            status = process.wait()
-            took = time.monotonic() - began
-        told = f"exit status {status} {took:.0f} s later: {last_line(log)}"
-        assert status == 2, told
-        start_supernode(federation.nodes[1], folder, 1)
-        assert play(command(config), log, federation.variables) == 0, last_line(log)
-        return f"{told}; {same_as_reference(config, folder)}"
+        node = federation.nodes[1]
+        told = killed_and_continued(
+            config,
+            folder,
+            lambda process: stop(node.processes[-1]),
+            federation.variables,
+            lambda: start_supernode(node, folder, 1),
+        )
+        assert told.startswith("exit status 2 "), told
+        return told
 
 
 def interrupted(folder: Path) -> str:
