@@ -176,8 +176,8 @@ def _write_onnx(module: nn.Module, window: Tensor, onnx_file: Path) -> Any:
 def _integer_product(rows: Any, columns: Any) -> Any:
     """In ONNX: a product of 8-bit integers with 32-bit sums.
 
-    Both are written from 1 to 255 with 128 as their zero, which gives the same integers. In onnxruntime signed rows take
-    ten times as long, and unsigned rows with signed columns overflow on processors without an instruction for them.
+    Both are written from 1 to 255 with 128 as their zero, which gives the same integers. In onnxruntime signed rows
+    have no fast kernel, and unsigned rows with signed columns overflow on processors without an instruction for them.
     """
     from onnx import TensorProto
     from onnxscript import opset18 as op

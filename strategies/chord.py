@@ -8,7 +8,8 @@ Not from the paper: the extractor runs on the device, which sends its latent int
 logits directly, in place of the paper's sensitivities of layers, filters and elements. The choices are 2, 4, 6 and 8
 bits, and the loss adds :data:`PRICE` for each bit by which the mean exceeds :data:`MEAN_BITS`. Activations are in the
 precision of the device. A product with a weight of fewer than 8 bits costs what the device's products cost: there is no
-public figure for those.
+public figure for those. A device that multiplies in 8 bits puts weights of 4 and 6 bits on its own grid first, which
+moves a weight by at most half a step of that.
 """
 
 from dataclasses import replace
