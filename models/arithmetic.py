@@ -5,14 +5,16 @@ stream are in single precision everywhere.
 
 * 32: single precision, as trained.
 * 16: float16 (IEEE 754), which phones' processors multiply natively. Both factors are rounded to it, and so is the
-  product; the sum in between is not, as on hardware that adds up in single precision.
+  product; the sum in between is not, as on hardware that adds up in single precision. What is compared and not
+  multiplied again, the scores of items, is read from these sums: rounded, many items would share a score.
 * 8: integers from -127 to 127. A weight matrix has one scale for each output channel, its largest magnitude / 127; an
   activation has one for each row, made when it is multiplied ("dynamic"). Rounded to nearest, ties to even.
 
 Products of 8-bit integers are exact here: every partial sum of up to :data:`MOST_INPUTS` of them is an integer below
 2^24, which single precision holds, in whatever order they are added. Half-precision products are added in double
-precision, so that the order changes nothing that rounding to half shows. So devices in a batch get the numbers that
-they get one by one.
+precision, which holds their sums without rounding while they are below 32 (a product is a multiple of 2^-48), so that
+the order changes nothing that rounding to half or to single precision shows. So devices in a batch get the numbers
+that they get one by one.
 
 What is stored in 8 bits is carried as single-precision numbers on its grid. The scale of a grid is rounded up to 16
 bits of mantissa, so that 127 times it has no rounding: a grid that is quantised again is the same grid.
@@ -82,6 +84,10 @@ class Arithmetic(ABC):
     def product(self, x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
         """``x`` ``(..., rows, in)`` times ``matrix`` ``(..., in, out)``, plus ``bias``, which broadcasts."""
 
+    def scores(self, x: Tensor, matrix: Tensor) -> Tensor:
+        """A product whose numbers are compared with each other, in the precision in which it was added up."""
+        return self.product(x, matrix)
+
     @abstractmethod
     def attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Causal attention of ``(..., n, d)``, all of one shape."""
@@ -115,8 +121,14 @@ class Half(Arithmetic):
         return _half(x)
 
     def product(self, x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
-        out = x.half().double() @ matrix.half().double()
+        out = self._sums(x, matrix)
         return _half((out if bias is None else out + bias.half()).float())
+
+    def scores(self, x: Tensor, matrix: Tensor) -> Tensor:
+        return self._sums(x, matrix).float()
+
+    def _sums(self, x: Tensor, matrix: Tensor) -> Tensor:
+        return x.half().double() @ matrix.half().double()
 
     def attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         logits = self.product(q, k.transpose(-1, -2)) * q.shape[-1] ** -0.5

@@ -138,7 +138,10 @@ class Installed:
 
     @property
     def making_bits(self) -> int:
-        """Bits of the weights that the device keeps to make blocks, beside those of the network that it runs."""
+        """Bits of what the device keeps to make blocks of, beside the network that it runs: a mapper, bases, or the
+        installed network that choices specialise."""
+        if isinstance(self.network, SpecialisedNetwork):
+            return self.network.installed_bits(self.part.backbone, self.arithmetic.bits)
         return 0 if self.mapper is None else 32 * sum(one.numel() for one in self.mapper.parameters())
 
     @property
@@ -154,7 +157,9 @@ class Installed:
             matrix = value.dim() == 2
             total += stored_bits(bits, value.numel(), 0 if matrix else value.numel(), len(value) if matrix else 0)
         total += self.making_bits
-        return total if self.network is None else total + self.network.installed_bits(backbone, bits)
+        if self.network is None or isinstance(self.network, SpecialisedNetwork):
+            return total
+        return total + self.network.installed_bits(backbone, bits)
 
 
 def save_model(path: Path, model: nn.Module, sizes: Sizes, extra: dict[str, object]) -> None:

@@ -117,6 +117,21 @@ def own_network(run: Path, device: int, session: int | None, method: str | None,
     )
 
 
+def spread_events(run: Path, own: OwnNetwork, sessions: int) -> SessionEvents:
+    """Up to so many sessions of all devices of the run, evenly spread over them, cut as those of ``own``."""
+    storage, options = Storage(run / "world"), read_config(run)["run"]
+    ends = storage.session_offsets
+    rows = np.unique(np.linspace(0, ends[-1] - 1, min(sessions, int(ends[-1]))).astype(np.int64))
+    devices = np.searchsorted(ends, rows, side="right") - 1
+    chosen = list(zip(devices.tolist(), (rows - ends[devices]).tolist(), strict=True))
+    return session_events(
+        [storage.before(*one) for one in chosen],
+        [storage.during(*one) for one in chosen],
+        int(options["context"]),
+        "all" if own.events.seen is None else "unseen",
+    )
+
+
 def delivery_of(options: Mapping[str, Any]) -> Delivery:
     """How the devices of a run with these options came to their networks."""
     return Delivery(options.get("delivery", "weights"), int(options.get("code_bits", 32)))

@@ -6,9 +6,11 @@ interests; two bits a channel come down; the device quantises by itself and trai
 Not from the paper: the extractor runs on the device, which sends its latent interest. The network is a trained one
 (DeviceRec's, trained further with its channels on their grids), not a random one. One head a block gives each channel's
 logits directly, in place of the paper's sensitivities of layers, filters and elements. The choices are 2, 4, 6 and 8
-bits, and the loss adds :data:`PRICE` for each bit by which the mean exceeds :data:`MEAN_BITS`. Activations are in the
+bits, and the loss adds :data:`PRICE` for each bit by which the mean of the drawn ones exceeds :data:`MEAN_BITS`; those
+that are decided for a device are fewer in the mean. Activations are in the
 precision of the device. A product with a weight of fewer than 8 bits costs what the device's products cost: there is no
-public figure for those.
+public figure for those. A device that multiplies in 8 bits puts weights of 4 and 6 bits on its own grid first, which
+moves a weight by at most half a step of that.
 """
 
 from dataclasses import replace

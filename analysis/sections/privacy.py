@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from analysis.figures import Drawn
+from analysis.labels import name_points
 from analysis.page import Section
 from analysis.run import Run
 from analysis.style import Panel, Sheet
@@ -75,7 +77,21 @@ def draw(frame: pd.DataFrame, sheet: Sheet) -> Figure:
         mine = frame[frame["measure"] == name]
         return Panel(SHOWN[name], lambda axis: _dots(axis, mine, sheet), "NDCG@10", NAMES[name].rsplit(", ", 1)[-1])
 
-    return sheet.figure([panel(name) for name in there])
+    figure = sheet.figure([panel(name) for name in there])
+    if frame["defence"].nunique() > 1:
+        for axis, name in zip(figure.axes, there, strict=True):
+            _name(figure, axis, frame[frame["measure"] == name])
+    return figure
+
+
+def _name(figure: Figure, axis: Axes, frame: pd.DataFrame) -> None:
+    """Write what each run does beside what is read of its requests."""
+    read = records(frame[frame["attack"] == "uploads"])
+    bars = [Bbox([[row["quality"], row["low"]], [row["quality"], row["high"]]]) for row in read]
+    for row in records(frame[frame["attack"] == "history"]):
+        bars.append(Bbox([[row["quality"], row["value"]]] * 2))
+    points = [(row["quality"], row["value"]) for row in read]
+    name_points(figure, axis, points, [row["defence"] for row in read], bars)
 
 
 def _dots(axis: Axes, frame: pd.DataFrame, sheet: Sheet) -> None:
@@ -87,11 +103,7 @@ def _dots(axis: Axes, frame: pd.DataFrame, sheet: Sheet) -> None:
         axis.errorbar(found["quality"], found["value"], yerr=bars, elinewidth=1, **arguments)
         without = mine[mine["attack"] == "history"]
         axis.plot(without["quality"], without["value"], color=look.colour, marker="_", linestyle="none")
-        for row in records(found):
-            if row["defence"] != "none":
-                place = row["quality"], row["value"]
-                axis.annotate(row["defence"], place, (3, 3), textcoords="offset points", fontsize=6)
-    axis.margins(0.12)
+    axis.margins(x=0.25, y=0.12)  # room for names
 
 
 def finding(run: Run, frame: pd.DataFrame) -> str:

@@ -211,7 +211,7 @@ class Backbone(nn.Module, ABC):
 
     def score(self, states: Tensor) -> Tensor:
         """Scores of all real items, ``(..., d)`` to ``(..., num_items)``; column ``i`` is item ``i + 1``."""
-        return self.arithmetic.product(states, self.items[1:].T)
+        return self.arithmetic.scores(states, self.items[1:].T)
 
     def inference_macs(self, context: int, blocks_run: int) -> int:
         """Honest multiply-accumulates of one prediction: the blocks that run, and the scoring of every item."""

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 from analysis import privacy as command
+from analysis import style
 from analysis.report import build_report
 from analysis.run import load
 from analysis.sections import privacy
@@ -67,6 +70,41 @@ def test_several_runs_have_one_figure(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "delete it to attack the run again" in shown
     with pytest.raises(UserError, match="--attackers is 0"):
         command.compare(runs, 0)
+
+
+@pytest.mark.parametrize("width", ["wide", "narrow"])
+def test_names_of_crowded_points_hide_neither_each_other_nor_a_point(width: style.Width) -> None:
+    """Eight runs of which three are in one place, and three in another."""
+    places = [(0.1485, 0.144), (0.1485, 0.144), (0.1482, 0.142), (0.1459, 0.108), (0.1450, 0.091), (0.1380, 0.056)]
+    places += [(0.1361, 0.050), (0.1360, 0.052)]
+    names = [
+        "none",
+        "8 bits",
+        "4 bits",
+        "policy every:4",
+        *(f"clip 2, noise {n}" for n in (0.125, 0.5, 2)),
+        "path alone",
+    ]
+    rows = [
+        {"method": "duet", "measure": measure, "defence": name, "quality": quality, "attack": attack}
+        | {"value": value, "low": value - 0.01, "high": value + 0.01}
+        for measure in privacy.SHOWN
+        for name, (quality, found) in zip(names, places, strict=True)
+        for attack, value in (("uploads", found), ("history", 0.045))
+    ]
+    with style.use():
+        figure = style.settle(privacy.draw(pd.DataFrame(rows), style.Sheet(["duet"], width=width)))
+    for axis in figure.axes:
+        written = {text.get_text(): Text.get_window_extent(text) for text in axis.texts}
+        assert sorted(written) == sorted(names)
+        points = axis.transData.transform(places)
+        for name, box in written.items():
+            assert axis.get_window_extent().contains(*box.min)
+            assert axis.get_window_extent().contains(*box.max)
+            assert not any(box.overlaps(other) for another, other in written.items() if another != name)
+            assert not any(box.contains(*point) for point in points)
+            near = np.clip(points[names.index(name)], box.min, box.max) - points[names.index(name)]
+            assert np.hypot(*near) < 45 * figure.dpi / 72
 
 
 def test_a_run_without_uploads_is_refused(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from models.arithmetic import ARITHMETICS, LARGEST, MOST_INPUTS, Integer, Single
 from models.checkpoint import BACKBONES, Installed
 from models.cloud_models import AdaptiveModel, StaticModel
 from models.device_part import Extractor
+from models.metrics import ranks
 from models.shared.plain import footprint
 
 INTEGER, HALF = ARITHMETICS[8], ARITHMETICS[16]
@@ -70,6 +71,23 @@ def test_half_precision_by_hand() -> None:
     assert HALF.product(torch.tensor([[2048.0, 1.0]]), torch.ones(2, 1)).item() == 2048
     assert HALF.product(torch.tensor([[2048.0, 1.0, 1.0]]), torch.ones(3, 1)).item() == 2050
     assert HALF.stored(torch.tensor([[1 / 3]]), 1).item() == 0.333251953125
+
+
+@torch.no_grad()
+def test_items_are_ranked_by_the_sums_before_they_are_rounded_to_half() -> None:
+    """Scores of 2,049 and 2,048 and 2,047: to half precision the first two are one number. Factors are rounded: of
+    2,049.25 as a weight of the last item 2,050 is left."""
+    backbone = BACKBONES["sasrec"](4, 2, 5, torch.Generator().manual_seed(0))
+    part = StaticModel(backbone, torch.Generator().manual_seed(0)).device_part
+    part.backbone.items[1:, 2:] = 0
+    part.backbone.items[1:, :2] = torch.tensor([[2048.0, 1.0], [2048.0, 0.0], [2048.0, -1.0], [2049.25, 0.0]])
+    at = Installed(part, None, None, "all").at(16).part.backbone
+    states = torch.zeros(1, 64)
+    states[0, :2] = 1
+    scores = at.score(states)
+    assert scores.tolist() == [[2049, 2048, 2047, 2050]]
+    assert ranks(scores.expand(4, 4), torch.arange(1, 5)).tolist() == [2, 3, 4, 1]
+    assert HALF.product(states, at.items[1:].T).tolist() == [[2048, 2048, 2047, 2050]]
 
 
 @pytest.mark.parametrize("bits", [16, 8])

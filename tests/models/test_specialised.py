@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from clients.budget import Budget
 from models.backbones.base import Backbone
-from models.checkpoint import BACKBONES, Sizes, device_file, load_device, load_mapper, save_model
+from models.checkpoint import BACKBONES, Installed, Sizes, device_file, load_device, load_mapper, save_model
 from models.cloud_models import SpecialisedModel
 from models.coding import ChoiceCoding
 from models.shared.masked import MaskedNetwork, MaskMapper, _Masked
@@ -128,6 +129,19 @@ def test_a_network_takes_the_bits_of_its_channels() -> None:
     assert network.footprint(backbone, 5, path).bits() == 320 * 64 * 8 + 320 * 64
     assert network.installed_bits(backbone, 32) == 2 * 665_600
     assert network.installed_bits(backbone, 8) == 2 * 184_320
+
+
+def test_the_network_that_choices_specialise_stays_in_a_devices_memory() -> None:
+    """Beside the one that it runs, whose channels may take 8 bits: 2 blocks of 184,320 bits in both. DIET keeps a
+    seed, and 2 bits of each of 20,480 weights of a block."""
+    for mapper, kept, runs in ((PrecisionMapper, 368_640, 184_320), (MaskMapper, 64, 40_960)):
+        made = model(mapper)
+        installed = Installed(made.device_part, made.network, None, "all").at(8)
+        assert installed.making_bits == kept
+        assert Budget(model_bits=kept + 2 * runs, bits=8).blocks_to_run(installed, 5) == 2
+        assert Budget(model_bits=kept + 2 * runs - 1, bits=8).blocks_to_run(installed, 5) == 1
+        bare = Installed(made.device_part, None, None, "all").at(8)
+        assert installed.bits == bare.bits + kept  # installed once
 
 
 # -- both ----------------------------------------------------------------------------------------------------------

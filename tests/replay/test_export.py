@@ -2,7 +2,6 @@
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,8 @@ from core.errors import UserError
 from core.sealed import write_arrays
 from models.checkpoint import Sizes, load_device, load_mapper, save_model
 from models.cloud_models import AdaptiveModel, StaticModel
-from replay.export import _hits, main
-from replay.networks import own_network
+from replay.export import Run, _measure, main
+from replay.networks import own_network, spread_events
 
 ITEMS, BLOCKS, CONTEXT, MEMORY = 40, 3, 5, 6
 SIZES = Sizes("sasrec", ITEMS, BLOCKS, CONTEXT)
@@ -117,7 +116,7 @@ def test_files_are_written_checked_and_measured(run: Path, capsys: pytest.Captur
     onnxruntime = pytest.importorskip("onnxruntime")
     assert main([str(run), "--device", "1"]) == 0
     folder = run / "export" / "forward-ofa-1-2"
-    assert {path.name for path in folder.iterdir()} == {"network.onnx", "network.pt2", "network.json"}
+    assert {path.name for path in folder.iterdir()} == {"network.onnx", "network.pt2", "network.json", "network.csv"}
     own = own_network(run, 1, 2, "forward-ofa", None)
     session = onnxruntime.InferenceSession(folder / "network.onnx", providers=["CPUExecutionProvider"])
     opened = torch.export.load(folder / "network.pt2").module()
@@ -131,19 +130,49 @@ def test_files_are_written_checked_and_measured(run: Path, capsys: pytest.Captur
     assert numbers * 4 < (folder / "network.onnx").stat().st_size < numbers * 4 + 60_000
     facts = json.loads((folder / "network.json").read_text())
     assert (facts["device"], facts["blocks"], facts["input"]) == (1, [1, 3], [1, CONTEXT])
-    assert [one["kind"] for one in facts["runs"]] == ["PyTorch", "torch export", "ONNX"]
-    assert all(one["median_us"] > 0 and one["largest_difference"] < 1e-4 for one in facts["runs"])
+    measured = pd.read_csv(folder / "network.csv")
+    assert measured["kind"].tolist() == ["PyTorch", "torch export", "ONNX"]
+    assert (measured["median_us"] > 0).all()
+    assert (measured["largest_difference"] < 1e-4).all()
+    assert (measured["windows"] == 2).all()
     assert "blocks 1, 3" in capsys.readouterr().out
 
 
-def test_counting_hits_among_unseen_items_leaves_the_scores_as_they_are(run: Path) -> None:
-    """The next kind of file is compared with them."""
-    own, storage = own_network(run, 1, 2, "forward-ofa", None), Storage(run / "world")
-    own = replace(own, events=session_events([storage.before(1, 2)], [storage.during(1, 2)], CONTEXT, "unseen"))
-    scores = torch.cat([own.assembled(window) for window in own.windows.split(1)])
-    before = scores.clone()
-    _hits(scores, own)
-    assert torch.equal(scores, before)
+def test_agreement_by_hand() -> None:
+    """A device that has seen item 5 meets items 11 and 1. Before both, items score the less the later they are, but for
+    item 20. The file swaps items 1 and 2 in the first window; in the second it puts item 12 before item 10, which is
+    the tenth of the candidates 20, 1 to 4 and 6 to 10."""
+    events = session_events([np.array([5])], [np.array([11, 1])], CONTEXT, "unseen")
+    ours = np.stack([np.arange(20, 0, -1)] * 2) / np.float32(1000)
+    theirs = ours.copy()
+    theirs[0, [0, 1]], theirs[1, [9, 11]] = ours[0, [1, 0]], ours[1, [11, 9]]
+    ours[:, 19] = theirs[:, 19] = 100  # so that the scores spread
+
+    def given(scores: np.ndarray) -> Run:
+        return lambda window: scores[[int(11 in window)]]
+
+    plain, file = _measure({"PyTorch": given(ours), "ONNX": given(theirs)}, {}, events.windows[0, :1], events)
+    assert (plain.largest_difference, plain.same_scores, plain.same_lists, plain.shared_items) == (0, 1, 1, 1)
+    assert file.largest_difference == pytest.approx(0.002)
+    assert (file.same_scores, file.windows, file.same_lists) == (1, 2, 0)
+    assert file.shared_items == pytest.approx((1 + 0.9) / 2)
+    assert (plain.hits, file.hits) == (1, 1)  # of item 11 at place 11, and of item 1 at 2
+
+
+def test_files_are_checked_on_sessions_of_all_devices(run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    own = own_network(run, 1, 2, "forward-ofa", None)
+    storage = Storage(run / "world")
+    events = spread_events(run, own, 2)
+    assert torch.equal(events.targets, torch.tensor(np.stack([storage.during(0, 0), storage.during(1, 2)])).long())
+    assert torch.equal(events.windows[1], own.events.windows[0])
+    assert len(spread_events(run, own, 100).targets) == 6
+    out = tmp_path / "out"
+    assert main([str(run), "--device", "1", "--bits", "8", "--check", "6", "--out", str(out)]) == 0
+    measured = pd.read_csv(out / "network.csv").set_index("kind")
+    assert (measured["windows"] == 12).all()
+    assert (measured["same_lists"] == 1).all()
+    assert measured.loc["ONNX, 8 bits", "same_scores"] == 1
 
 
 @pytest.mark.parametrize(
@@ -192,8 +221,8 @@ def test_a_network_of_integers_is_our_own_in_8_bits(run: Path, tmp_path: Path) -
     onnx = pytest.importorskip("onnx")
     arguments = [str(run), "--device", "0", "--bits", "8", "--out", str(tmp_path / "out")]
     assert main(arguments) == 0
-    report = json.loads((tmp_path / "out" / "network.json").read_text())
-    by = {one["kind"]: one for one in report["runs"]}
+    rows = pd.read_csv(tmp_path / "out" / "network.csv").to_dict("records")
+    by = {one["kind"]: one for one in rows}
     assert list(by) == ["PyTorch", "torch export", "ONNX", "PyTorch, 8 bits", "ONNX, 8 bits"]
     assert by["ONNX, 8 bits"]["mbyte"] < by["ONNX"]["mbyte"] / 2
     assert by["ONNX, 8 bits"]["hits"] == by["PyTorch, 8 bits"]["hits"]
@@ -201,5 +230,6 @@ def test_a_network_of_integers_is_our_own_in_8_bits(run: Path, tmp_path: Path) -
     products = [node.op_type for node in model.graph.node if node.op_type in ("MatMul", "Gemm", "MatMulInteger")]
     assert set(products) == {"MatMulInteger"}
     assert len(products) == 2 * 5 + 1  # two blocks of three layers and two products of attention; the scores
-    weights = [one for one in model.graph.initializer if one.data_type == onnx.TensorProto.INT8]
+    whole = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
+    weights = [one for one in model.graph.initializer if one.data_type in whole]
     assert sum(int(np.prod(one.dims)) for one in weights) >= 2 * 20_480 + ITEMS * 64
