@@ -30,8 +30,8 @@ from strategies.training.loop import EpochRecord, TrainingObserver
 
 MEMORY = 1_500_000_000
 """Bytes that a training of full size takes at most."""
-WORTH_A_PROCESS = 200_000
-"""Targets times epochs for which a process takes less time than it costs: a training of about two seconds."""
+WORTH_A_PROCESS = 20_000
+"""Targets times epochs of a training that takes about a second; a process costs a tenth of that."""
 EVERY = 0.25
 """Seconds between two reports of how far an epoch is."""
 Result = TypeVar("Result")
