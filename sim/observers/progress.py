@@ -242,6 +242,9 @@ class Display:
             lines.append(Text(f"{self._phase.number} of {self._phases}: {self._phase.title}"))
         if self._works:
             lines.append(self._table())
+            if len(shown := self._on_screen()) < len(self._works):
+                done = sum(work.state == "done" for work in self._works)
+                lines.append(Text(f"{len(shown)} of {len(self._works)}, {done} are done", style="dim"))
         return Group(*lines)
 
     def _table(self) -> Table:
@@ -255,10 +258,16 @@ class Display:
             table.add_column(
                 name, justify="right", no_wrap=True, vertical="bottom", min_width=least.get(name), overflow="fold"
             )
-        for work in self._works:
+        for work in self._on_screen():
             bar = ProgressBar(work.total, work.done, complete_style="cyan", finished_style="green")
             table.add_row(work.title, bar, *work.cells(), style="dim" if work.started is None else "")
         return table
+
+    def _on_screen(self) -> list[Work]:
+        """The pieces of work that fit on the terminal: those that are being done before those that wait or are done."""
+        room = max(self.console.height - len(self._past) - 6, 4)
+        first = sorted(self._works, key=lambda work: 2 * (work.spent is not None) + (work.started is None))[:room]
+        return [work for work in self._works if work in first]
 
 
 def epochs_expected(recipe: Recipe, search: int, records: Sequence[EpochRecord]) -> int:

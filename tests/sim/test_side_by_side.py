@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -157,6 +158,25 @@ def test_who_is_left_alone_gets_the_processors_of_the_others(
         return sorted(set(found))
 
     assert side_by_side.side_by_side({A: [], B: []}, granted, unwatched, print, count=2) == {A: [2], B: [2, 4]}
+
+
+def test_threads_that_this_process_has_started_are_not_waited_for(processors: Callable[[int], None]) -> None:
+    """A forked process that computes in OpenMP's threads of its parent hangs."""
+    processors(4)
+
+    def product(job: Job, observers: Sequence[TrainingObserver], say: Say) -> float:
+        many = torch.ones(700, 700)
+        with ThreadPoolExecutor(threads.threads(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return sum(pool.map(lambda _: float((many @ many).sum()), range(2))) + float((many @ many).sum())
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        here = product(A, [], print)
+        found = side_by_side.side_by_side({A: [], B: []}, product, unwatched, print, count=2)
+    finally:
+        torch.set_num_threads(before)
+    assert found == {A: here, B: here}
 
 
 def test_observers_here_are_told_of_what_happens_there(tmp_path: Path) -> None:
