@@ -5,17 +5,14 @@ Everything here can be repeated: what an earlier, killed run has finished is fou
 
 import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from flwr.serverapp import Grid
 from rich.markup import escape
 
 import analysis
 from clients.evaluation import Evaluation
-from core import atomic
 from core.errors import UserError
 from core.run_folder import RunFolder
 from core.seeds import numpy_generator
@@ -29,14 +26,15 @@ from sim.coverage import clear_devices, lists_name, save_coverage
 from sim.data.facts import DataFacts, data_facts
 from sim.data.interactions import Interactions
 from sim.data.times import day
-from sim.model_cache import RETRAINING_EPOCHS, in_order, model_path, recipe_of, train_model, training_set
+from sim.model_cache import model_path, training_set
 from sim.observers.interrupts import Interrupts
-from sim.observers.progress import Display, Expected, clock, epochs_expected
+from sim.observers.progress import Display, clock
 from sim.observers.tensorboard import check_tensorboard, curves_in
 from sim.play import Simulation, play, sessions_by_round
 from sim.policy.setup import prepare_policy
 from sim.rows import RowMaker
 from sim.run_folder import describe_run, open_run
+from sim.trainings import train_all
 from sim.world.drift import inject, load_drift
 from sim.world.fleet import Fleet
 from sim.world.scenario import Scenario, load_scenario
@@ -46,7 +44,7 @@ from strategies.base import AdaptiveStrategy, DeviceSession, SessionStrategy
 from strategies.known_interests import KnownInterests
 from strategies.registry import METHODS
 from strategies.training.data import TrainingSet
-from strategies.training.loop import EpochRecord, keep_freed_memory
+from strategies.training.loop import keep_freed_memory
 
 STOPPING = 90.0
 """Seconds in which Flower ends a ServerApp that was told to stop: with its next heartbeat but one, 30 s each."""
@@ -183,61 +181,6 @@ def tell_data(world: World, display: Display) -> None:
         display.warn(line)
 
 
-def train_all(config: Config, run: RunFolder, world: World, display: Display) -> None:
-    """Train every cloud model that the methods of this run deploy, or find it in the cache."""
-    logs = []
-    needed = in_order(config.method_names)
-    with curves_in(run.path, config.tensorboard) as curves:
-        for seed in config.seed_list:
-            for reference in [name for name in needed if METHODS[name].learner().counts]:
-                train_model(reference, world.training, config, run, seed, say=display.warn)
-            works = {
-                name: display.training(METHODS[name].title, _expected(name, config))
-                for name in needed
-                if not METHODS[name].learner().counts
-            }
-            display.phase(f"training the cloud models{_of_seeds(config, seed)}", list(works.values()))
-            for cloud_model, work in works.items():
-                observers = [Interrupts(), work, *curves.training(cloud_model, seed)]
-                with display.doing(work):
-                    log, fresh = train_model(cloud_model, world.training, config, run, seed, observers, display.warn)
-                    for observer in observers:
-                        observer.on_end(_records(log), fresh)
-                logs.append(log)
-    if logs:  # references are counted
-        atomic.write(run.path / "training.csv", pd.concat(logs, ignore_index=True).to_csv(index=False))
-    if world.versions is not None:
-        _train_again(config, run, world, world.versions, display)
-
-
-def _train_again(config: Config, run: RunFolder, world: World, versions: Versions, display: Display) -> None:
-    """Train the later versions of every cloud model, each from what lies before its instant; log them apart."""
-    logs = [pd.DataFrame()]
-    for seed in config.seed_list:
-        works = {
-            k: display.training(f"until {day(versions.instants[k])}", lambda records: RETRAINING_EPOCHS)
-            for k in range(1, len(versions))
-        }
-        display.phase(f"training them again as time goes on{_of_seeds(config, seed)}", list(works.values()))
-        for version, work in works.items():
-            until = int(versions.instants[version])
-            data = training_set(world.interactions, world.streams, config, until)
-            observers = [Interrupts(), work]
-            with display.doing(work):
-                for cloud_model in in_order(config.method_names):
-                    log, fresh = train_model(cloud_model, data, config, run, seed, observers, display.warn, version)
-                    work.on_end(_records(log), fresh)
-                    logs.append(log.assign(version=version, until=until, interactions=len(data.items)))
-    atomic.write(run.path / "retraining.csv", pd.concat(logs, ignore_index=True).to_csv(index=False))
-
-
-def _expected(cloud_model: str, config: Config) -> Expected:
-    """Give the guess of how many epochs the training of a model takes."""
-    learner = METHODS[cloud_model].learner()
-    recipe = learner.adjust(recipe_of(config))
-    return partial(epochs_expected, recipe, learner.search_epochs(recipe))
-
-
 def execute(
     config: Config, grid: Grid, display: Display | None = None, prepared: tuple[RunFolder, World] | None = None
 ) -> None:
@@ -250,7 +193,7 @@ def execute(
     run, world = prepared or prepare(config)
     tell_data(world, display)
     finished = run.sessions.exists()
-    phases = (2 if config.retrain is None else 3) * config.seeds + 1
+    phases = (1 if config.retrain is None else 2) + config.seeds + 1
     with (
         run.held(0.0 if config.superlink is None else STOPPING),
         display.open(describe(config), phases=1 if finished else phases),
@@ -344,12 +287,6 @@ def _teach_interests(strategy: SessionStrategy, config: Config, world: World) ->
     if isinstance(strategy, AdaptiveStrategy) and (form.noise or not form.latent):
         part = load_device(strategy.model).part
         strategy.known_interests = KnownInterests(part, world.training, config.resolved_memory, form)
-
-
-def _records(log: pd.DataFrame) -> list[EpochRecord]:
-    """The rows of a training log as training gave them."""
-    columns = ("epoch", "loss", "valid_ndcg@10", "valid_hit@10", "seconds")
-    return [EpochRecord(*row) for row in zip(*(log[name].tolist() for name in columns), strict=True)]
 
 
 def describe(config: Config) -> str:

@@ -11,13 +11,14 @@ from sim.run import cli
 
 def main(config: Config) -> None:
     """Train what the methods of this configuration deploy."""
-    from sim.experiment import describe, prepare, tell_data, train_all
+    from sim.experiment import describe, prepare, tell_data
     from sim.observers.progress import Display
+    from sim.trainings import train_all
 
     run, world = prepare(config)
     display = Display(quiet=config.quiet)
     tell_data(world, display)
-    with run.held(), display.open(describe(config), phases=config.seeds * (1 if config.retrain is None else 2)):
+    with run.held(), display.open(describe(config), phases=1 if config.retrain is None else 2):
         train_all(config, run, world, display)
     display.say(f"trained models: {run.models}")
 

@@ -14,11 +14,11 @@ import sys
 import traceback
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
-from typing import Generic, NoReturn, TypeVar
+from typing import Generic, NoReturn, TypeVar, cast
 
 import torch
 
@@ -42,23 +42,58 @@ def can_fork() -> bool:
     return able and not torch.cuda.is_initialized()
 
 
+class Worker:
+    """A process that is forked from this one and calls ``serve`` with its end of a pipe; this one has ``end``.
+
+    PyTorch computes in one thread there: a forked process has none of the threads that OpenMP has started in this one
+    and would wait for them. Threads of Python that it starts itself compute, each of them alone.
+    """
+
+    def __init__(self, serve: Callable[[Connection], None], others: Iterable["Worker"]) -> None:
+        """``others`` are those that were forked before and have not been ended."""
+        context = multiprocessing.get_context("fork")
+        self.end, there = context.Pipe()
+        # A process that keeps this end of a pipe would never find that this process is gone.
+        ends = [self.end, *(other.end for other in others)]
+        self._process = context.Process(target=_work, args=(serve, there, ends, os.getpid()), daemon=True)
+        with warnings.catch_warnings():  # Python 3.12 warns of threads; those here hold no lock that a worker takes
+            warnings.filterwarnings("ignore", r".*multi-threaded.*fork", DeprecationWarning)
+            self._process.start()
+        there.close()
+
+    def how_it_ended(self) -> int | None:
+        """The exit status of a process whose pipe is closed; negative: the signal that killed it."""
+        self._process.join(_PATIENCE)
+        return self._process.exitcode
+
+    def terminate(self) -> None:
+        """Tell it to end, whatever it is doing; :meth:`close` waits until it has."""
+        self._process.terminate()
+
+    def close(self) -> None:
+        """Wait until it has ended, and kill it if that takes too long."""
+        self._process.join(_PATIENCE)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self.end.close()
+
+
+def end_all(running: Collection[Worker]) -> None:
+    """End all of these processes, whatever they are doing."""
+    for worker in running:
+        worker.terminate()
+    for worker in running:
+        worker.close()
+
+
 class Workers(Generic[Task, Result]):
     """``count`` forked processes that call ``function``; :func:`workers` ends them."""
 
     def __init__(self, function: Callable[[Task], Result], count: int) -> None:
-        context = multiprocessing.get_context("fork")
-        self._processes: list[BaseProcess] = []
-        self._ends: list[Connection] = []
+        self._workers: list[Worker] = []
         for _ in range(count):
-            here, there = context.Pipe()
-            self._ends.append(here)
-            # A process that keeps this end of a pipe would never find that this process is gone.
-            process = context.Process(target=_serve, args=(function, there, list(self._ends), os.getpid()), daemon=True)
-            with warnings.catch_warnings():  # Python 3.12 warns of threads; those here hold no lock that a worker takes
-                warnings.filterwarnings("ignore", r".*multi-threaded.*fork", DeprecationWarning)
-                process.start()
-            self._processes.append(process)
-            there.close()
+            self._workers.append(Worker(partial(_serve, function), self._workers))
 
     def map(self, tasks: Iterable[Task]) -> Iterator[Result]:
         """``function`` of each task, in their order. Tasks are taken when a process is free for them, and have to be
@@ -66,7 +101,7 @@ class Workers(Generic[Task, Result]):
 
         Raises what the function raised for the first task for which it did, and UserError if a process has died.
         """
-        waiting: list[deque[int]] = [deque() for _ in self._ends]
+        waiting: list[deque[int]] = [deque() for _ in self._workers]
         found: dict[int, Result] = {}
         numbered = enumerate(tasks)
         given = handed_out = 0
@@ -93,42 +128,30 @@ class Workers(Generic[Task, Result]):
 
     def close(self) -> None:
         """End all processes, whatever they are doing."""
-        for process in self._processes:
-            process.terminate()
-        for process in self._processes:
-            process.join(_PATIENCE)
-            if process.is_alive():
-                process.kill()
-                process.join()
-        for end in self._ends:
-            end.close()
+        end_all(self._workers)
 
     def _ready(self, busy: list[int]) -> list[int]:
-        ends = {id(self._ends[worker]): worker for worker in busy}
-        return [ends[id(end)] for end in wait([self._ends[worker] for worker in busy])]
+        ends = {id(self._workers[worker].end): worker for worker in busy}
+        return [ends[id(end)] for end in wait([self._workers[worker].end for worker in busy])]
 
     def _send(self, worker: int, task: Task) -> None:
         try:
-            self._ends[worker].send(task)
+            self._workers[worker].end.send(task)
         except OSError:
             self._died(worker)
 
     def _receive(self, worker: int) -> Result:
         try:
-            result, error, trace = self._ends[worker].recv()
+            outcome = self._workers[worker].end.recv()
         except (EOFError, OSError):
             self._died(worker)
-        if error is not None:
-            error.add_note(trace)
-            raise error
-        found: Result = result
+        found: Result = result_of(outcome)
         return found
 
     def _died(self, worker: int) -> NoReturn:
-        process = self._processes[worker]
-        process.join(_PATIENCE)
+        status = self._workers[worker].how_it_ended()
         raise UserError(
-            f"a process that plays devices died (exit status {process.exitcode}); if the system was out of memory "
+            f"a process that plays devices died (exit status {status}); if the system was out of memory "
             "(-9), use fewer processors, for example with taskset. The same command continues"
         )
 
@@ -146,7 +169,12 @@ def workers(function: Callable[[Task], Result], count: int) -> Iterator[Callable
         forked.close()
 
 
-def _serve(function: Callable[[Task], Result], there: Connection, others: list[Connection], parent: int) -> None:
+def _serve(function: Callable[[Task], Result], there: Connection) -> None:
+    while True:
+        there.send(attempt(partial(function, there.recv())))
+
+
+def _work(serve: Callable[[Connection], None], there: Connection, others: list[Connection], parent: int) -> None:
     """What a forked process does until its parent is gone or ends it.
 
     It holds the locks that its parent held: were it to finish its task after a parent that was killed, the same command
@@ -160,13 +188,17 @@ def _serve(function: Callable[[Task], Result], there: Connection, others: list[C
         end.close()
     torch.set_num_threads(1)  # threads of the parent are not here
     with terminated_like_interrupted(), suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        while True:
-            there.send(_attempt(function, there.recv()))
+        serve(there)
 
 
-def _attempt(function: Callable[[Task], Result], task: Task) -> tuple[Result | None, Exception | None, str]:
+Outcome = tuple[Result | None, Exception | None, str]
+"""What a call in another process gave, or what it raised and where."""
+
+
+def attempt(function: Callable[[], Result]) -> Outcome[Result]:
+    """Call ``function``, and give what came of it in a form that can travel."""
     try:
-        return function(task), None, ""
+        return function(), None, ""
     except Exception as error:
         trace = traceback.format_exc()
         try:
@@ -174,3 +206,12 @@ def _attempt(function: Callable[[Task], Result], task: Task) -> tuple[Result | N
         except Exception:
             return None, RuntimeError(f"{type(error).__name__}: {error}"), trace
         return None, error, trace
+
+
+def result_of(outcome: Outcome[Result]) -> Result:
+    """The result of an :func:`attempt`; raises what the function raised."""
+    result, error, trace = outcome
+    if error is not None:
+        error.add_note(trace)
+        raise error
+    return cast(Result, result)

@@ -1,8 +1,8 @@
 """What the user sees during a run: one live display on a terminal, plain lines elsewhere, or nothing.
 
-A run goes through phases (:meth:`Display.phase`); in each of them some pieces of work are done one after the other:
-models are trained (:class:`Training`) or methods are played (:class:`Playing`). Everything goes to standard error, so
-that standard output holds the result only.
+A run goes through phases (:meth:`Display.phase`); in each of them some pieces of work are done, one after the other or
+several at a time: models are trained (:class:`Training`) or methods are played (:class:`Playing`). Everything goes to
+standard error, so that standard output holds the result only.
 """
 
 import time
@@ -42,6 +42,8 @@ class Work(ABC):
         self.started: float | None = None
         self.spent: float | None = None
         """Seconds it took, once it is finished."""
+        self.printed = 0.0
+        """When its latest plain line was printed."""
 
     @property
     def left(self) -> float | None:
@@ -164,7 +166,6 @@ class Display:
         self._phase: _Phase | None = None
         self._works: Sequence[Work] = ()
         self._past: list[str] = []
-        self._printed = 0.0
 
     @property
     def live(self) -> bool:
@@ -213,15 +214,15 @@ class Display:
     @contextmanager
     def doing(self, work: Work) -> Iterator[None]:
         """The block does this piece of work."""
-        work.started = self._printed = time.monotonic()
+        work.started = work.printed = time.monotonic()
         yield
         work.spent = time.monotonic() - work.started
         self._line(work, f"done in {clock(work.spent)}" if not work.note else work.note)
 
     def changed(self, work: Work) -> None:
         """A piece of work has got on; elsewhere than on a terminal it says so now and then."""
-        if not self.live and time.monotonic() - self._printed >= LINE_EVERY:
-            self._printed = time.monotonic()
+        if not self.live and time.monotonic() - work.printed >= LINE_EVERY:
+            work.printed = time.monotonic()
             left = "" if work.left is None else f", about {clock(work.left)} left"
             self._line(work, f"{work.done:,.0f} of {work.total:,.0f}{left}")
 
@@ -241,6 +242,9 @@ class Display:
             lines.append(Text(f"{self._phase.number} of {self._phases}: {self._phase.title}"))
         if self._works:
             lines.append(self._table())
+            if len(shown := self._on_screen()) < len(self._works):
+                done = sum(work.state == "done" for work in self._works)
+                lines.append(Text(f"{len(shown)} of {len(self._works)}, {done} are done", style="dim"))
         return Group(*lines)
 
     def _table(self) -> Table:
@@ -254,10 +258,16 @@ class Display:
             table.add_column(
                 name, justify="right", no_wrap=True, vertical="bottom", min_width=least.get(name), overflow="fold"
             )
-        for work in self._works:
+        for work in self._on_screen():
             bar = ProgressBar(work.total, work.done, complete_style="cyan", finished_style="green")
             table.add_row(work.title, bar, *work.cells(), style="dim" if work.started is None else "")
         return table
+
+    def _on_screen(self) -> list[Work]:
+        """The pieces of work that fit on the terminal: those that are being done before those that wait or are done."""
+        room = max(self.console.height - len(self._past) - 6, 4)
+        first = sorted(self._works, key=lambda work: 2 * (work.spent is not None) + (work.started is None))[:room]
+        return [work for work in self._works if work in first]
 
 
 def epochs_expected(recipe: Recipe, search: int, records: Sequence[EpochRecord]) -> int:

@@ -66,6 +66,19 @@ class TrainingObserver:
         """The model is there, after these epochs; ``fresh``: it was trained now, else it was found in a cache."""
 
 
+class GoingOn(TrainingObserver):
+    """Tells an observer of a training that goes on with a model of the epochs ``before`` as well."""
+
+    def __init__(self, observer: TrainingObserver, before: Sequence[EpochRecord]) -> None:
+        self._observer, self._before = observer, before
+
+    def on_batch(self, step: int, steps: int, records: Sequence[EpochRecord]) -> None:
+        self._observer.on_batch(step, steps, [*self._before, *records])
+
+    def on_epoch(self, records: Sequence[EpochRecord]) -> None:
+        self._observer.on_epoch([*self._before, *records])
+
+
 class Diverged(UserError):
     """A training gave a loss, a weight or a score that is not finite; its checkpoint is removed."""
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from core.seeds import derive, torch_generator
+from core.threads import threads
 from models.device_part import DevicePart
 from models.kernels.dropout import drawing_from
 from models.kernels.precision import product_type
@@ -43,19 +44,19 @@ class Stepper:
     @contextmanager
     def working(self) -> Iterator[None]:
         """Inside, each share has its own thread, and each thread its part of the processors."""
-        threads = torch.get_num_threads()
-        workers = min(SHARES, threads)
+        before = torch.get_num_threads()
+        workers = min(SHARES, threads())
         if workers == 1 or self.parameters[0].device.type != "cpu":
             yield
             return
-        each = threads // workers
+        each = max(1, before // workers)
         torch.set_num_threads(each)  # here too: threads that have helped once go on looking for work
         with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(each,)) as self.pool:
             try:
                 yield
             finally:
                 self.pool = None
-                torch.set_num_threads(threads)
+                torch.set_num_threads(before)
 
     def seed(self, seed: int, epoch: int) -> None:
         """What is random in an epoch's steps follows from these two."""

@@ -13,7 +13,7 @@ import pytest
 from core import locks
 from core.run_folder import RunFolder
 from models.checkpoint import check_model
-from sim import experiment, model_cache, run
+from sim import model_cache, run, trainings
 from sim.config import Config
 from sim.play import RowMaker
 from strategies.training import loop
@@ -174,7 +174,7 @@ def test_a_full_disk_is_one_line_leaves_no_temporary_and_the_same_command_goes_o
 def test_a_file_where_a_folder_of_the_run_should_be_is_named(
     config: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    stopped(config, monkeypatch, 0, experiment, "train_model")
+    stopped(config, monkeypatch, 0, trainings, "train_model")
     shutil.rmtree(config.folder / name, ignore_errors=True)
     (config.folder / name).write_text("a file")
     assert command(config, monkeypatch) == 2

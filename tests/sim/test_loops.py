@@ -8,7 +8,7 @@ import pytest
 
 from core import interrupts
 from core.run_folder import RunFolder
-from sim import data, experiment, play, run
+from sim import data, experiment, play, run, trainings
 from sim.config import Config
 from sim.observers.base import PlayObserver
 from sim.observers.interrupts import Interrupts
@@ -63,7 +63,8 @@ def test_an_observer_is_told_of_the_model_of_every_wave_and_of_every_round(
         told.append(Noted())
         return told[-1]
 
-    monkeypatch.setattr(experiment, "Interrupts", noted)
+    for module in (trainings, experiment):
+        monkeypatch.setattr(module, "Interrupts", noted)
     monkeypatch.setattr(play, "WAVE", 5)
     with monkeypatch.context() as patch:
         stop_after(2, patch, RunFolder, "save_part")

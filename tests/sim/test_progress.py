@@ -81,6 +81,45 @@ def test_the_display_has_phase_numbers_and_time_left_and_fits(width: int, monkey
         assert "structural" in text  # a long name goes on below, nothing is cut
 
 
+def test_several_trainings_at_a_time_have_their_own_estimates_and_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    it, out = display(80, terminal=False)
+    first, second = it.training("DUET", lambda records: 4), it.training("STTD", lambda records: 2)
+    it.phase("training the cloud models", [first, second])
+    with it.doing(first):
+        now[0] = 10.0
+        with it.doing(second):
+            now[0] = 20.0
+            first.on_batch(1, 2, [EpochRecord(1, 4.0, 0.1, 0.1, 1.0)])  # 20 s since its own beginning
+            second.on_batch(1, 2, [])  # 10 s
+            assert first.left == pytest.approx(20.0 * 2.5 / 0.5)
+            now[0] = 30.0
+            first.on_batch(1, 2, first.records)  # 10 s since its line
+            second.on_batch(1, 1, [])
+    assert [line.split(";")[0] for line in out.getvalue().splitlines()] == [
+        "train DUET: 2 of 4, about 1:40 min left",
+        "train STTD: 1 of 2, about 20 s left",
+        "train STTD: done in 20 s",
+        "train DUET: done in 30 s",
+    ]
+
+
+def test_of_more_work_than_the_terminal_has_lines_what_is_being_done_is_shown() -> None:
+    it, _ = display(80)
+    works = [it.training(f"model {number}", lambda records: 2) for number in range(90)]
+    it.phase("training the cloud models", works)
+    for work in works[:70]:
+        with it.doing(work):
+            pass
+    with it.doing(works[70]), it.doing(works[89]):
+        lines = shown(it, 80)
+    assert len(lines) <= 25  # the height of this terminal
+    assert {"model 70", "model 71", "model 89"} <= {line[:8] for line in lines}
+    assert not {"model 0 ", "model 69"} & {line[:8] for line in lines}
+    assert lines[-1].endswith("of 90, 70 are done")
+
+
 def test_what_an_earlier_run_had_done_says_nothing_about_the_speed_of_this_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -17,7 +17,7 @@ from core.run_folder import RunFolder
 from replay import case_study
 from replay.counterfactual import replay
 from replay.networks import own_network
-from sim import experiment, run
+from sim import run, trainings
 from sim.config import Config
 from sim.data.interactions import build_interactions
 from sim.experiment import prepare
@@ -88,13 +88,13 @@ def test_every_version_learns_from_all_that_lies_before_it_and_from_nothing_late
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learnt: dict[tuple[str, int], TrainingSet] = {}
-    real = experiment.train_model
+    real = trainings.train_model
 
     def noted(name: str, data: TrainingSet, *rest: object, **named: object) -> tuple[pd.DataFrame, bool]:
         learnt[name, int(str(rest[5])) if len(rest) > 5 else 0] = data
         return real(name, data, *rest, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(experiment, "train_model", noted)
+    monkeypatch.setattr(trainings, "train_model", noted)
     run.main(config)
     _, world = prepare(config)
     again = world.versions

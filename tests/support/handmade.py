@@ -13,7 +13,7 @@ from models.backbones.base import DIM
 from models.checkpoint import save_model
 from models.cloud_models import AdaptiveModel
 from models.device_part import Extractor
-from sim import experiment
+from sim import trainings
 from sim.config import Config
 from sim.model_cache import Sizes, model_path
 
@@ -57,4 +57,4 @@ def install(groups: np.ndarray, counts: np.ndarray, keep: float, patch: pytest.M
         row = {"method": name, "seed": seed, "epoch": 1, "loss": 0.0, "valid_ndcg@10": 0.0, "valid_hit@10": 0.0}
         return pd.DataFrame([{**row, "seconds": 0.0, "best": True}]), True
 
-    patch.setattr(experiment, "train_model", train_model)
+    patch.setattr(trainings, "train_model", train_model)
