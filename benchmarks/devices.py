@@ -45,7 +45,7 @@ class Options:
     sessions: int = 2
     """most sessions of each device"""
     repeats: int = 3
-    """times that each is measured; the table has medians"""
+    """times that each is measured; the table has medians. Half a million devices and more are measured once"""
     ray: int = 200
     """devices that Flower's own engine plays, and this one beside it; 0: none"""
     pfl: int = 1000
@@ -105,6 +105,8 @@ PFL_METHOD = "devicerec"
 ONE_PROCESS, PFL, NOW, BEFORE = "one process", "pfl", "now", "before"
 """Rows beside those of the backends: our own grid in as many processes as pfl has, and pfl; these sources on the
 in-process grid, and those of another commit."""
+ONCE = 500_000
+"""Devices from which on one measurement is enough: it is so long that what disturbs it for a moment does not count."""
 FLIPPED = 1e-4
 """Share of the predictions whose rank may be another one in pfl: networks that are multiplied in other batches are
 rounded otherwise."""
@@ -127,7 +129,7 @@ def measure(options: Options, method: str, devices: int, backend: str) -> dict[s
 def benchmark(options: Options) -> pd.DataFrame:
     """All measurements, one row each, which are printed and written as they come."""
     plan = [(method, devices, "inprocess") for devices in options.device_counts for method in options.method_names]
-    plan = [row for row in plan for _ in range(options.repeats)]
+    plan = [row for row in plan for _ in range(options.repeats if row[1] < ONCE else 1)]
     beside = [(method, options.ray, backend) for method in options.method_names for backend in ("inprocess", "ray")]
     if options.pfl and PFL_METHOD in options.method_names and find_spec("pfl") is None:
         print(PFL_MISSING, flush=True)

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import tyro
@@ -42,7 +43,7 @@ class Options:
     warm: int = 3
     """runs after each cold one, with its models"""
     more: str = ""
-    """options of sim.run beside those of the job, in one string: "--methods devicerec --epochs 1"; of all sources"""
+    """options of sim.run beside those of the job, of all sources, in one word: --more="--epochs 1" """
     before: Path | None = None
     """a checkout of another commit, which runs in turn with these sources"""
     out: Path | None = None
@@ -100,7 +101,7 @@ def divided(lines: list[Said], wall: float) -> dict[str, object]:
     first, match = trained[0]
     began = first - seconds(match["took"] or "0 s")
     moments = [0.0, began, trained[-1][0], played[-1][0], wall]
-    spans = [after - before for before, after in zip(moments[:-1], moments[1:], strict=True)]
+    spans = [after - before for before, after in pairwise(moments)]
     names = {
         kind: ", ".join(f"{match[2]} {match['took'] or 'cached'}" for _, match in those)
         for kind, those in (("trained", trained), ("played", played))
@@ -159,13 +160,13 @@ def measure(options: Options, scratch: Path) -> Iterator[dict[str, object]]:
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """Medians over the rounds, and how many times as long the other commit took, the median of ratios in a round."""
     numbers = ["wall_s", "processor_s", *PHASES]
-    found = rows.groupby(["job", "cache", "sources"], sort=False)[numbers].median()
+    found = rows.groupby(["job", "cache", "sources"], sort=False)[numbers].median().reset_index()
     if set(rows["sources"]) == {"now", "before"}:
         walls = rows.pivot(index=KEYS, columns="sources", values="wall_s")
         ratio = (walls["before"] / walls["now"]).groupby(level=["job", "cache"]).median()
-        found["times_before"] = ratio.reindex(found.index.droplevel("sources")).to_numpy()
-        found.loc[found.index.get_level_values("sources") == "before", "times_before"] = float("nan")
-    return found.reset_index()
+        found = found.join(ratio.rename("times_before"), on=["job", "cache"])
+        found["times_before"] = found["times_before"].where(found["sources"] == "now")
+    return found
 
 
 def main() -> int:
