@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Devices, cloud, loading, training, time to a quality and whole commands: how fast now, and on commit 13682da (--before)
+# How fast all of it is, devices to whole commands: now, and on commit 13682da (--before)
 # Training: none: speed only
 set -euo pipefail
 cd "$(dirname "$0")/../.."
