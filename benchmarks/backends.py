@@ -21,6 +21,7 @@ from pathlib import Path
 
 import tyro
 
+from benchmarks.trees import HERE, checked, commit_of, environment, knows
 from core.cli import run as run_command
 
 
@@ -38,7 +39,7 @@ class Options:
     """rounds that are measured; one more is played"""
     repeats: int = 1
     """times that everything is played"""
-    tree: Path = Path(__file__).parents[1]
+    tree: Path = HERE
     """the sources to measure: this checkout, or one of another commit"""
     before: Path | None = None
     """a checkout of another commit, measured in turn with it"""
@@ -102,10 +103,9 @@ def command(options: Options, tree: Path, backend: str, data: Path, out: Path) -
     words = [sys.executable, "-c", PLAY, "--dataset", str(data), "--devices", str(options.devices)]
     words += ["--methods", METHOD, "--sessions", str(options.rounds + 1), "--session-length", "5"]
     words += ["--epochs", "1", "--patience", "1", "--backend", backend, "--out", str(out), "--quiet"]
-    known = (tree / "sim" / "config.py").read_text(encoding="utf-8")
-    words += ["--references", "none"] if "references:" in known else []
-    words += ["--candidates", "all"] if "candidates:" in known else []
-    shared = options.supernodes is not None and "supernodes:" in known and backend != "inprocess"
+    words += ["--references", "none"] if knows(tree, "references") else []
+    words += ["--candidates", "all"] if knows(tree, "candidates") else []
+    shared = options.supernodes is not None and knows(tree, "supernodes") and backend != "inprocess"
     return [*words, "--supernodes", str(options.supernodes)] if shared else words
 
 
@@ -113,10 +113,10 @@ def measure(options: Options, tree: Path, backend: str, data: Path, folder: Path
     """Play once; raises CalledProcessError if the run fails."""
     out, log = folder / backend, folder / f"{backend}.txt"
     words = command(options, tree, backend, data, out)
-    environment = {**os.environ, "PYTHONPATH": str(tree.resolve()), "SIM_CACHE_DIR": str(folder / "cache")}
+    surroundings = environment(tree, SIM_CACHE_DIR=str(folder / "cache"))
     began, filed = time.perf_counter(), list[float]()
     with log.open("wb") as file:
-        process = subprocess.Popen(words, cwd=tree, env=environment, stdout=file, stderr=file)
+        process = subprocess.Popen(words, cwd=tree, env=surroundings, stdout=file, stderr=file)
         while process.poll() is None:
             there = (out / "parts" / f"0-{METHOD}-{len(filed) + 1:05d}.parquet").exists()
             if there:
@@ -138,7 +138,8 @@ def main(options: Options) -> None:
     print(f"{options.devices} devices, {options.rounds} rounds, {os.cpu_count()} processors", flush=True)
     heading = f"{'tree':<9}{'backend':<12}{'messages/s':>12}{'s a round':>12}{'s before':>10}{'load':>6}  rows"
     print(heading, flush=True)
-    trees = [options.tree] if options.before is None else [options.tree, options.before]
+    trees = [checked("tree", options.tree)]
+    trees += [] if options.before is None else [checked("before", options.before)]
     first: dict[Path, Measured] = {}
     with tempfile.TemporaryDirectory(prefix="backends-") as temporary:
         folder = (options.runs or Path(temporary)).absolute()
@@ -168,17 +169,9 @@ def main(options: Options) -> None:
                 pd.DataFrame([row]).round(4).to_csv(options.out, mode="a", header=not options.out.exists(), index=False)
 
 
-def commit_of(tree: Path) -> str:
-    """The commit that a tree is of, in short; "unknown" where it is no clone."""
-    words = ["git", "-C", str(tree), "rev-parse", "--short", "HEAD"]
-    told = subprocess.run(words, check=False, capture_output=True, text=True)
-    return told.stdout.strip() or "unknown"
-
-
 def _one_each(options: Options, tree: Path) -> bool:
     """Whether the tree would start more SuperNodes than it can, one for each device."""
-    known = (tree / "sim" / "config.py").read_text(encoding="utf-8")
-    return "supernodes:" not in known and options.devices > MOST_PROCESSES
+    return not knows(tree, "supernodes") and options.devices > MOST_PROCESSES
 
 
 if __name__ == "__main__":

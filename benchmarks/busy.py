@@ -104,6 +104,7 @@ def measure(options: Options, scratch: Path) -> pd.DataFrame:
         dataset=options.dataset,
         devices=options.devices,
         methods=options.methods,
+        references="none",
         sessions=options.sessions,
         epochs=1,
         quiet=True,

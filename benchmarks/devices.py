@@ -2,22 +2,24 @@
 
     python -m benchmarks.devices
     python -m benchmarks.devices --sizes 1000,10000 --methods devicerec --repeats 1 --ray 0 --out devices.csv
+    git worktree add ../before 13682da && python -m benchmarks.devices --sizes 1000 --before ../before
 
 Each measurement is a run of its own in a process of its own: the embedded data set with so many users, untrained models
 (speed depends on sizes alone), and the run's own loop. What is timed is the playing. A line appears once it is
 measured, and the file holds all lines so far, so that Ctrl-C loses one measurement. Beside it Flower's Simulation
 Engine (`--backend ray`) plays the same apps at a size that it can do, and pfl-research evaluates DeviceRec on the same
-device-sessions (:mod:`benchmarks.rounds_in_pfl`).
+device-sessions (:mod:`benchmarks.rounds_in_pfl`). With ``--before`` the sources of another commit play the same file
+of generated interactions in turn with these (:mod:`benchmarks.playing`), one thread a process and all items candidates.
 """
 
 import concurrent.futures
+import json
 import multiprocessing
-import os
-import resource
 import sys
 import tempfile
-import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from unittest.mock import patch
 
 import tyro
 
+from benchmarks.trees import HERE, checked, run_in
 from core.cli import run as run_command
 from core.errors import UserError, unknown
 from sim.config import Config
@@ -42,11 +45,15 @@ class Options:
     sessions: int = 2
     """most sessions of each device"""
     repeats: int = 3
-    """times that each is measured; the table has medians"""
+    """times that each is measured; the table has medians. Half a million devices and more are measured once"""
     ray: int = 200
     """devices that Flower's own engine plays, and this one beside it; 0: none"""
     pfl: int = 1000
     """devices on which pfl-research evaluates DeviceRec, and this one in one process beside it; 0: none"""
+    before: Path | None = None
+    """a checkout of another commit, measured in turn with these sources"""
+    before_devices: int = 4_000
+    """devices that both play"""
     out: Path | None = None
     """CSV file with a line for each measurement"""
 
@@ -71,6 +78,8 @@ class Options:
         for option in ("sessions", "repeats"):
             if getattr(self, option) < 1:
                 raise UserError(f"--{option} is {getattr(self, option)}; it must be at least 1")
+        if self.before is not None:
+            checked("before", self.before)
         if self.out is not None and not self.out.parent.is_dir():
             raise UserError(f"--out {self.out}: there is no folder {self.out.parent}")
         return self
@@ -82,140 +91,45 @@ if __name__ == "__main__":  # a wrong option and --help need none of the imports
 
 import numpy as np
 import pandas as pd
-from torch import nn
 
-import analysis
 import sim.play
+from benchmarks import playing
+from benchmarks.playing import MEGABYTE
 from benchmarks.rounds_in_pfl import PFL_MISSING, evaluation
 from core.threads import processors
 from models.checkpoint import load_device
-from sim import experiment, model_cache
-from sim.backends.launch import run_apps
-from strategies.training.data import TrainingSet
-from strategies.training.learner import Learner, Recipe
-from strategies.training.loop import EpochRecord, Trained, popularity_ranks
+from sim.data.synthetic import load_synthetic
 
-MEGABYTE = 2**20
 PFL_METHOD = "devicerec"
 """The method that pfl can play: one network for all devices, and nothing that the cloud makes for each of them."""
-ONE_PROCESS, PFL = "one process", "pfl"
-"""Rows beside those of the backends: our own grid in as many processes as pfl has, and pfl."""
-SUMS = {"predictions": "events", "hits": "hits", "ndcg": "ndcg"}
-"""What is summed over a run, and the column of its rows."""
+ONE_PROCESS, PFL, NOW, BEFORE = "one process", "pfl", "now", "before"
+"""Rows beside those of the backends: our own grid in as many processes as pfl has, and pfl; these sources on the
+in-process grid, and those of another commit."""
+ONCE = 500_000
+"""Devices from which on one measurement is enough: it is so long that what disturbs it for a moment does not count."""
 FLIPPED = 1e-4
 """Share of the predictions whose rank may be another one in pfl: networks that are multiplied in other batches are
 rounded otherwise."""
 
 
 def measure(options: Options, method: str, devices: int, backend: str) -> dict[str, Any]:
-    """Play a run and measure its playing; has to be called in a process of its own, for the sake of its peak memory."""
-    found: dict[str, Any] = {}
-    real = experiment.play
+    """One row; has to be called in a process of its own, for the sake of its peak memory."""
 
-    def timed(strategy: Any, population: Any, run: Any, rows_of: Any, simulation: Any, **rest: Any) -> None:
-        rounds, streams = strategy.device_sessions, simulation.fleet.streams
-        in_pfl = None
-        if backend == PFL:
-            installed, candidates = load_device(strategy.model), config.resolved_candidates
-            in_pfl = evaluation(installed, streams, list(rounds.values()), candidates)
-        sums: dict[str, float] = {}
-        before = _memory("VmRSS")
-        _forget_peak()
-        started, busy = time.perf_counter(), _processor_seconds()
-        if in_pfl is None:
-            real(strategy, population, run, rows_of, simulation, **rest)
-        else:
-            sums = in_pfl()
-        seconds, busy = time.perf_counter() - started, _processor_seconds() - busy
-        peak, child = _memory("VmHWM"), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-        count = sum(map(len, rounds.values()))
-        inside = backend != "ray"
-        if in_pfl is None:
-            rows = pd.concat([run.read_part(simulation.seed, strategy.name, number) for number in rounds])
-            sums = {name: rows[column].sum() for name, column in SUMS.items()}
-        else:
-            real(strategy, population, run, rows_of, simulation, **rest)  # not timed: a run ends with rows
-        found.update(
-            sums,
-            device_sessions=count,
-            seconds=seconds,
-            per_second=count / seconds,
-            processor_seconds=busy if inside else np.nan,  # Ray's processes are not children of this one
-            per_processor_second=count / busy if inside else np.nan,
-            start_mb=before / MEGABYTE,
-            peak_mb=peak / MEGABYTE,
-            worker_peak_mb=child / MEGABYTE if inside else np.nan,
-            bytes_a_device=(peak - before) / devices,
-        )
+    def in_pfl(strategy: Any, streams: Any) -> Callable[[], dict[str, float]]:
+        installed, candidates = load_device(strategy.model), Config().resolved_candidates
+        return evaluation(installed, streams, list(strategy.device_sessions.values()), candidates)
 
-    with tempfile.TemporaryDirectory() as scratch:
-        os.environ["SIM_CACHE_DIR"] = f"{scratch}/cache"  # untrained models are for nobody else
-        config = Config(
-            devices=devices,
-            methods=method,
-            references="none",
-            sessions=options.sessions,
-            epochs=1,
-            backend="ray" if backend == "ray" else "inprocess",
-            quiet=True,
-            out=Path(scratch) / "run",
-        )
-        with (
-            patch.object(experiment, "play", timed),
-            patch.object(model_cache, "train", untrained),
-            patch.object(analysis, "build_report"),
-            patch.object(experiment, "save_coverage"),
-            patch.object(sim.play, "processors", (lambda: 1) if backend in (ONE_PROCESS, PFL) else processors),
-        ):
-            run_apps(
-                config.backend,
-                "sim.server:app",
-                "clients.app:app",
-                num_nodes=config.nodes or devices,
-                run_config=replace(config, supernodes=config.nodes).to_flat(),
-                seed=config.seed,
-                log_file=Path(scratch) / "log",
-                device_dir=Path(scratch) / "devices",
-            )
+    one = backend in (ONE_PROCESS, PFL)
+    with patch.object(sim.play, "processors", (lambda: 1) if one else processors):
+        engine = "ray" if backend == "ray" else "inprocess"
+        found = playing.measure(method, devices, options.sessions, engine, instead=in_pfl if backend == PFL else None)
     return {"method": method, "backend": backend, "devices": devices, **found}
-
-
-def untrained(
-    learner: Learner, model: nn.Module, data: TrainingSet, recipe: Recipe, *, checkpoint: Path, **rest: object
-) -> Trained:
-    """Stand in for :func:`strategies.training.loop.train`: the model stays as it was built; ``rest`` is not needed."""
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    model.eval()
-    model.device_part.popularity.copy_(popularity_ranks(data))  # type: ignore[union-attr, operator]
-    return Trained([EpochRecord(1, 0.0, 0.0, 0.0, 0.0)], best_epoch=1)
-
-
-def _processor_seconds() -> float:
-    """Of this process and of those that it has waited for."""
-    both = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    return sum(one.ru_utime + one.ru_stime for one in both)
-
-
-def _memory(name: str) -> float:
-    """Bytes of this process, by the name of the line in Linux's table; NaN on other systems."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return float("nan")
-    (line,) = (line for line in status.read_text().splitlines() if line.startswith(f"{name}:"))
-    return int(line.split()[1]) * 1024
-
-
-def _forget_peak() -> None:
-    """Let the peak begin anew: what loading the data took for a moment is not the devices'."""
-    place = Path("/proc/self/clear_refs")
-    if place.exists():
-        place.write_text("5")
 
 
 def benchmark(options: Options) -> pd.DataFrame:
     """All measurements, one row each, which are printed and written as they come."""
     plan = [(method, devices, "inprocess") for devices in options.device_counts for method in options.method_names]
-    plan = [row for row in plan for _ in range(options.repeats)]
+    plan = [row for row in plan for _ in range(options.repeats if row[1] < ONCE else 1)]
     beside = [(method, options.ray, backend) for method in options.method_names for backend in ("inprocess", "ray")]
     if options.pfl and PFL_METHOD in options.method_names and find_spec("pfl") is None:
         print(PFL_MISSING, flush=True)
@@ -223,18 +137,52 @@ def benchmark(options: Options) -> pd.DataFrame:
         plan = [(PFL_METHOD, options.pfl, backend) for backend in (ONE_PROCESS, PFL)] * options.repeats + plan
     if options.ray:
         plan = beside * options.repeats + plan
+    if options.before is not None:
+        turns = [(method, options.before_devices, tree) for method in options.method_names for tree in (BEFORE, NOW)]
+        plan = turns * options.repeats + plan
     rows: list[dict[str, Any]] = []
     try:
-        for method, devices, backend in plan:
-            rows.append(_in_a_process(options, method, devices, backend))
-            print(_line(rows[-1]), flush=True)
-            if options.out is not None:
-                pd.DataFrame(rows).to_csv(options.out, index=False, float_format="%.5g")
+        with ExitStack() as stack:
+            file = None
+            if options.before is not None:
+                folder = stack.enter_context(tempfile.TemporaryDirectory())
+                file = write_data(Path(folder) / "rows.csv", options.before_devices)
+            for method, devices, backend in plan:
+                if file is not None and backend in (BEFORE, NOW):
+                    rows.append(_in_a_tree(options, method, file, backend))
+                    if backend == NOW:
+                        rows[-1]["times_before"] = rows[-1]["per_second"] / rows[-2]["per_second"]
+                else:
+                    rows.append(_in_a_process(options, method, devices, backend))
+                print(_line(rows[-1]), flush=True)
+                if options.out is not None:
+                    pd.DataFrame(rows).to_csv(options.out, index=False, float_format="%.5g")
     except KeyboardInterrupt:
         if not rows:
             raise
         print("interrupted; the table has what was measured", file=sys.stderr)
     return pd.DataFrame(rows)
+
+
+def write_data(path: Path, users: int) -> str:
+    """Write the embedded data set of so many users, in a form that every commit reads; the path."""
+    made = load_synthetic(users=users)
+    owners = np.repeat(np.arange(made.num_users), np.diff(made.offsets))
+    pd.DataFrame({"user": owners, "item": made.items, "timestamp": made.times}).to_csv(path, index=False)
+    return str(path)
+
+
+def _in_a_tree(options: Options, method: str, file: str, tree: str) -> dict[str, Any]:
+    asked = {
+        "method": method,
+        "devices": options.before_devices,
+        "sessions": options.sessions,
+        "dataset": file,
+        "candidates": "all",
+    }
+    sources = HERE if tree == NOW or options.before is None else options.before.resolve()
+    said = run_in(sources, ["-P", str(HERE / "benchmarks" / "playing.py"), json.dumps(asked)], OMP_NUM_THREADS="1")
+    return {"method": method, "backend": tree, "devices": options.before_devices, **json.loads(said.splitlines()[-1])}
 
 
 def void(found: pd.DataFrame) -> list[str]:

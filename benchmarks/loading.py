@@ -27,6 +27,8 @@ def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(prog="python -m benchmarks.loading", description="How fast a file loads.")
     found.add_argument("--rows", type=int, default=30_000_000, help="rows of the file (default: 30 million)")
     found.add_argument("--form", choices=FORMS, default="csv", help="form of the file (default: csv)")
+    found.add_argument("--repeats", type=int, default=1, help="times that it is loaded (default: 1)")
+    found.add_argument("--out", type=Path, help="CSV file with a line for each time")
     return found
 
 
@@ -35,6 +37,7 @@ if __name__ == "__main__":  # a wrong option and --help need none of the imports
 
 
 import numpy as np
+import pandas as pd
 
 from sim.data import load
 
@@ -79,10 +82,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         path = Path(folder) / name
         write(path, options.rows, options.form)
         size = path.stat().st_size
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            rows, seconds, busy, megabytes = pool.apply(measure, (str(path), columns))
-    print(f"{options.form}: {rows:,} rows ({size / 1e6:,.0f} MB) in {seconds:.1f} s, {busy:.1f} s of processors")
-    print(f"{rows / seconds:,.0f} rows a second, peak memory {megabytes:,.0f} MB")
+        rows = []
+        for _ in range(options.repeats):
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                count, seconds, busy, megabytes = pool.apply(measure, (str(path), columns))
+            print(
+                f"{options.form}: {count:,} rows ({size / 1e6:,.0f} MB) in {seconds:.1f} s, {busy:.1f} s of processors"
+            )
+            print(f"{count / seconds:,.0f} rows a second, peak memory {megabytes:,.0f} MB", flush=True)
+            row = {"form": options.form, "rows": count, "file_mb": size / 1e6, "seconds": seconds}
+            rows.append(row | {"processor_s": busy, "rows_per_s": count / seconds, "peak_mb": megabytes})
+    if options.out is not None:
+        pd.DataFrame(rows).to_csv(options.out, index=False, float_format="%.6g")
     return 0
 
 

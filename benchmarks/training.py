@@ -3,6 +3,7 @@
 python -m benchmarks.training                        # contexts 10 and 20, one thread and all
 python -m benchmarks.training --threads 1 --contexts 20 --methods devicerec,forward-ofa
 python -m benchmarks.training --out training.csv     # the table as a file too
+python -m benchmarks.training --before ../before     # in turn with the sources of another commit, each in its processes
 
 One step is what :class:`strategies.training.step.Stepper` does on the next batch, cutting the windows included. The
 limit is the rate of one large fp32 matrix product in the same round, divided by the multiply-accumulates that a target
@@ -20,9 +21,11 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import tyro
 
+from benchmarks.trees import HERE, checked, commit_of, run_in
 from core.cli import run as run_command
 from core.errors import UserError, unknown
 from strategies.registry import METHODS
@@ -50,6 +53,8 @@ class Options:
     """of everything that is random"""
     data_dir: Path | None = None
     """folder with MovieLens-1M, in place of $SIM_DATA_DIR; with neither, made-up histories of the same sizes"""
+    before: Path | None = None
+    """a checkout of another commit, whose own benchmarks.training is measured in turn with this one"""
     out: Path | None = None
     """write the table to this CSV file too"""
 
@@ -74,6 +79,8 @@ class Options:
                 raise UserError(f"--{option} is {value}; it must be at least 1")
         if min(self.threads) < 0:
             raise UserError(f"--threads is {self.threads}; it must be at least 0")
+        if self.before is not None:
+            checked("before", self.before)
         if self.out is not None and not self.out.parent.is_dir():
             raise UserError(f"--out {self.out}: there is no folder {self.out.parent}")
         return self
@@ -184,6 +191,49 @@ def benchmark(options: Options, console: Console) -> pd.DataFrame:
     return out.assign(**facts)
 
 
+KEYS = ["threads", "context", "method"]
+"""What a row of the table is of."""
+COMPARED = ["targets_per_s", "of_fp32_limit", "mmacs_per_target"]
+"""Columns of both commits in the table of a comparison."""
+
+
+def compare(options: Options, before: Path, console: Console) -> pd.DataFrame:
+    """One row for each number of threads, context and method: medians of both commits, and of the ratios in a round.
+
+    Each measurement is ``benchmarks.training`` of the sources, as they have it; what one of them lacks is left out.
+    """
+    rounds = []
+    for number in range(options.rounds):
+        turns = {suffix: one_round(options, tree) for suffix, tree in (("_before", before), ("", HERE))}
+        both = pd.concat([turns[""], turns["_before"].add_suffix("_before")], axis=1, join="inner")
+        both["times_before"] = both["targets_per_s"] / both["targets_per_s_before"]
+        middle = both["times_before"].median()
+        console.print(f"round {number + 1} of {options.rounds}: {middle:.2f} times as fast, in the middle of all rows")
+        rounds.append(both)
+    groups = pd.concat(rounds).groupby(level=KEYS, sort=False)
+    frame = groups.median()
+    ratios = groups["times_before"]
+    frame["largest_over_smallest"] = ratios.max() / ratios.min()
+    command = shlex.join(["python", "-m", "benchmarks.training", *sys.argv[1:]])
+    return frame.reset_index().assign(
+        commit=commit_of(HERE), before=commit_of(before), processor=processor(), command=command
+    )
+
+
+def one_round(options: Options, tree: Path) -> pd.DataFrame:
+    """One round of a tree's own benchmark, in a process of its own."""
+    with TemporaryDirectory() as folder:
+        out = Path(folder) / "training.csv"
+        words = ["-m", "benchmarks.training", "--rounds", "1", "--out", str(out), "--methods", options.methods]
+        for name in ("blocks", "users", "seconds", "seed"):
+            words += [f"--{name}", str(getattr(options, name))]
+        for name in ("contexts", "threads"):
+            words += [f"--{name}", *map(str, getattr(options, name))]
+        words += [] if options.data_dir is None else ["--data-dir", str(options.data_dir.absolute())]
+        run_in(tree, words)
+        return pd.read_csv(out).set_index(KEYS)[COMPARED]
+
+
 def version_of(package: str) -> str:
     """The version of an installed package, or nothing."""
     try:
@@ -228,7 +278,13 @@ def main() -> int:
 
 def _run(options: Options) -> None:
     options.check()
-    frame = benchmark(options, Console(width=max(WIDTH, Console().width)))
+    console = Console(width=max(WIDTH, Console().width))
+    if options.before is None:
+        frame = benchmark(options, console)
+    else:
+        frame = compare(options, options.before, console)
+        shown = frame.drop(columns=["processor", "command"])
+        print(shown.to_string(index=False, float_format="{:,.2f}".format))
     if options.out is not None:
         frame.to_csv(options.out, index=False, float_format="%.5g")
 
