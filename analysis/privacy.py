@@ -66,6 +66,11 @@ def compare(runs: Sequence[Path], attackers: int = 3, data_dir: Path | None = No
     if attackers < 1:
         raise UserError(f"--attackers is {attackers}; it must be at least 1")
     loaded = [load(run) for run in runs]
+    if fresh := [run for run in runs if len(runs) > 1 and not (run / FILE).is_file()]:
+        from replay.privacy.measure import check
+
+        for run in fresh:  # the last one has to be wrong before the first one is attacked for minutes
+            check(run, data_dir)
     rows = pd.concat([attacked(run, attackers, data_dir) for run in runs], ignore_index=True)
     titles = {name: title for one in loaded for name, title in one.titles.items()}
     for _, mine in rows.groupby(["run", "method"], sort=False):

@@ -35,6 +35,22 @@ Found = dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray]]]
 """By measure and attack: of every attacker sums and counts of the devices, or scores and labels of the users."""
 
 
+def check(folder: Path, data_dir: Path | None = None) -> None:
+    """Raise :class:`UserError` if :func:`measure` could not attack the run: that takes minutes, this seconds."""
+    to_attack(folder, open_run(folder, data_dir), read_sessions(folder))
+
+
+def to_attack(folder: Path, knowledge: Knowledge, rows: pd.DataFrame) -> list[str]:
+    """The methods of a run whose devices asked for something; :class:`UserError` if none or one cannot be attacked."""
+    asked = [method for method in dict.fromkeys(rows["method"]) if (knowledge.uploads["method"] == method).any()]
+    if not asked:
+        raise UserError(f"{folder}: no device of it asked the cloud for anything; there is nothing to attack")
+    for method in asked:
+        if (action := knowledge.actions.get(method, "train")) != "train":
+            raise UserError(f"{folder}: the paths of {method} ({action}) are drawn, which an attacker cannot do again")
+    return asked
+
+
 def measure(folder: Path, seeds: int = 3, data_dir: Path | None = None, say: Say = print) -> pd.DataFrame:
     """One row for each method, measure and attack of a finished run; see :data:`core.schema.PRIVACY`.
 
@@ -43,12 +59,7 @@ def measure(folder: Path, seeds: int = 3, data_dir: Path | None = None, say: Say
     """
     knowledge = open_run(folder, data_dir)
     rows = read_sessions(folder)
-    asked = [method for method in dict.fromkeys(rows["method"]) if (knowledge.uploads["method"] == method).any()]
-    if not asked:
-        raise UserError(f"{folder}: no device of it asked the cloud for anything; there is nothing to attack")
-    for method in asked:
-        if (action := knowledge.actions.get(method, "train")) != "train":
-            raise UserError(f"{folder}: the paths of {method} ({action}) are drawn, which an attacker cannot do again")
+    asked = to_attack(folder, knowledge, rows)
     reference = counts(knowledge.training, knowledge.config)
     found = []
     for method in asked:

@@ -111,3 +111,21 @@ def test_a_run_without_uploads_is_refused(tmp_path: Path) -> None:
     write_run(tmp_path / "run", plausible_rows(devices=5))
     with pytest.raises(UserError, match="play it with --uploads"):
         command.compare([tmp_path / "run"])
+
+
+def test_no_run_is_attacked_before_all_are_known_to_be_attackable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attacks: list[str] = []
+
+    def refuse(run: Path, data_dir: Path | None) -> None:
+        if run.name == "silent":
+            raise UserError(f"{run}: nothing to attack")
+
+    monkeypatch.setattr("replay.privacy.measure.check", refuse)
+    monkeypatch.setattr("replay.privacy.measure.measure", lambda run, *_: attacks.append(run.name))
+    for name in ("asking", "silent"):
+        write_run(tmp_path / name, plausible_rows(devices=5))
+    with pytest.raises(UserError, match="silent: nothing to attack"):
+        command.compare([tmp_path / "asking", tmp_path / "silent"])
+    assert not attacks
