@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Six methods and the references on the same 1,000 devices, only unseen items, one seed, and what the choice of blocks is worth
+# Six methods and the references, only what a device has not seen, and what the choice of blocks is worth
 # Training: as now
 set -euo pipefail
 cd "$(dirname "$0")/../.."
