@@ -18,6 +18,7 @@ from pathlib import Path
 
 import tyro
 
+from benchmarks.trees import check_places
 from core.cli import run as run_command
 from core.errors import UserError
 
@@ -42,8 +43,7 @@ class Options:
         for option, value in (("batches", min(self.batches)), ("blocks", self.blocks), ("rounds", self.rounds)):
             if value < 1:
                 raise UserError(f"--{option} is {value}; it must be at least 1")
-        if self.out is not None and not self.out.parent.is_dir():
-            raise UserError(f"--out {self.out}: there is no folder {self.out.parent}")
+        check_places(self.out)
         return self
 
 

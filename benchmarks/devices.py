@@ -27,7 +27,7 @@ from unittest.mock import patch
 
 import tyro
 
-from benchmarks.trees import HERE, checked, run_in
+from benchmarks.trees import HERE, check_places, run_in
 from core.cli import run as run_command
 from core.errors import UserError, unknown
 from sim.config import Config
@@ -78,10 +78,7 @@ class Options:
         for option in ("sessions", "repeats"):
             if getattr(self, option) < 1:
                 raise UserError(f"--{option} is {getattr(self, option)}; it must be at least 1")
-        if self.before is not None:
-            checked("before", self.before)
-        if self.out is not None and not self.out.parent.is_dir():
-            raise UserError(f"--out {self.out}: there is no folder {self.out.parent}")
+        check_places(self.out, self.before)
         return self
 
 

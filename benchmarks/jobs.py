@@ -24,7 +24,7 @@ from pathlib import Path
 
 import tyro
 
-from benchmarks.trees import HERE, SAID, checked, commit_of, environment
+from benchmarks.trees import HERE, SAID, check_places, commit_of, environment
 from core.cli import run as run_command
 from core.errors import UserError, unknown
 
@@ -56,10 +56,7 @@ class Options:
                 raise UserError(unknown("job", name, JOBS))
         if self.repeats < 1 or self.warm < 0:
             raise UserError(f"--repeats {self.repeats} --warm {self.warm}: at least 1 and 0")
-        if self.before is not None:
-            checked("before", self.before)
-        if self.out is not None and not self.out.parent.is_dir():
-            raise UserError(f"--out {self.out}: there is no folder {self.out.parent}")
+        check_places(self.out, self.before)
         return self
 
 

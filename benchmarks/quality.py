@@ -20,6 +20,7 @@ from typing import Literal, Protocol
 
 import tyro
 
+from benchmarks.trees import check_places
 from core.cli import run as run_command
 from core.errors import UserError
 
@@ -62,8 +63,7 @@ class Options:
             raise UserError(f"--threads is {self.threads}; it must be at least 0")
         if self.learning_rate is not None and not 0 < self.learning_rate < 1:
             raise UserError(f"--learning-rate is {self.learning_rate}; it must be between 0 and 1")
-        if self.out is not None and not self.out.parent.is_dir():
-            raise UserError(f"--out {self.out}: there is no folder {self.out.parent}")
+        check_places(self.out)
         return self
 
 

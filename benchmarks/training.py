@@ -25,7 +25,7 @@ from tempfile import TemporaryDirectory
 
 import tyro
 
-from benchmarks.trees import HERE, checked, commit_of, run_in
+from benchmarks.trees import HERE, check_places, commit_of, run_in
 from core.cli import run as run_command
 from core.errors import UserError, unknown
 from strategies.registry import METHODS
@@ -79,10 +79,7 @@ class Options:
                 raise UserError(f"--{option} is {value}; it must be at least 1")
         if min(self.threads) < 0:
             raise UserError(f"--threads is {self.threads}; it must be at least 0")
-        if self.before is not None:
-            checked("before", self.before)
-        if self.out is not None and not self.out.parent.is_dir():
-            raise UserError(f"--out {self.out}: there is no folder {self.out.parent}")
+        check_places(self.out, self.before)
         return self
 
 
@@ -186,7 +183,7 @@ def benchmark(options: Options, console: Console) -> pd.DataFrame:
         "torch": torch.__version__,
         "recbole": version_of("recbole"),
         "rectools": version_of("rectools"),
-        "command": shlex.join(["python", "-m", "benchmarks.training", *sys.argv[1:]]),
+        "command": this_command(),
     }
     return out.assign(**facts)
 
@@ -214,9 +211,8 @@ def compare(options: Options, before: Path, console: Console) -> pd.DataFrame:
     frame = groups.median()
     ratios = groups["times_before"]
     frame["largest_over_smallest"] = ratios.max() / ratios.min()
-    command = shlex.join(["python", "-m", "benchmarks.training", *sys.argv[1:]])
     return frame.reset_index().assign(
-        commit=commit_of(HERE), before=commit_of(before), processor=processor(), command=command
+        commit=commit_of(HERE), before=commit_of(before), processor=processor(), command=this_command()
     )
 
 
@@ -232,6 +228,15 @@ def one_round(options: Options, tree: Path) -> pd.DataFrame:
         words += [] if options.data_dir is None else ["--data-dir", str(options.data_dir.absolute())]
         run_in(tree, words)
         return pd.read_csv(out).set_index(KEYS)[COMPARED]
+
+
+def this_command() -> str:
+    """The command that runs, for its table: of a path that only this machine has, the name."""
+    parts = [word.rpartition("=") for word in sys.argv[1:]]
+    words = [
+        flag + equals + (Path(value).name if Path(value).is_absolute() else value) for flag, equals, value in parts
+    ]
+    return shlex.join(["python", "-m", "benchmarks.training", *words])
 
 
 def version_of(package: str) -> str:

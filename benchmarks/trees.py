@@ -27,6 +27,14 @@ def checked(option: str, tree: Path) -> Path:
     return tree.resolve()
 
 
+def check_places(out: Path | None, before: Path | None = None) -> None:
+    """Raise :class:`UserError` if ``--before`` has no sources, or there is no folder for ``--out``."""
+    if before is not None:
+        checked("before", before)
+    if out is not None and not out.parent.is_dir():
+        raise UserError(f"--out {out}: there is no folder {out.parent}")
+
+
 def commit_of(tree: Path) -> str:
     """The commit that a tree is of, in short; "unknown" where it is no clone."""
     words = ["git", "-C", str(tree), "rev-parse", "--short", "HEAD"]

@@ -79,9 +79,10 @@ def _train_again(config: Config, run: RunFolder, world: "World", versions: Versi
     def known(version: int) -> TrainingSet:
         return training_set(world.interactions, world.streams, config, int(versions.instants[version]))
 
-    for version, seed in product(later, config.seed_list):
-        for reference in _needed(config, counted=True):
-            train_model(reference, known(version), config, run, seed, (), display.warn, version)
+    for version in later:
+        data = known(version)
+        for seed, reference in product(config.seed_list, _needed(config, counted=True)):
+            train_model(reference, data, config, run, seed, (), display.warn, version)
     works = {job: display.training(job.title, lambda records: RETRAINING_EPOCHS * len(later)) for job in needs}
     display.phase("training them again as time goes on", list(works.values()))
 

@@ -135,6 +135,7 @@ def test_a_small_run_writes_one_row_for_each_contender(
     assert (frame["targets_per_s"] > 0).all()
     assert (frame["dataset"] == "made-up").all()
     assert frame["command"][0].startswith("python -m benchmarks.training --users 20")
+    assert frame["command"][0].endswith(" --out training.csv")
     if not any("RecTools" in name for name in frame["method"]):
         assert frame["times_rectools"].isna().all()
         assert "'.[benchmark]'" in " ".join(capsys.readouterr().out.split())

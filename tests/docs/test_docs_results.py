@@ -60,6 +60,15 @@ def test_a_folder_has_its_command(folder: str, monkeypatch: pytest.MonkeyPatch) 
             options_exist(words[2:], monkeypatch)
 
 
+def test_no_table_names_a_place_of_a_machine() -> None:
+    """Not even one of the machine on which it was made: a path below the root, after a space, a quote or an = say."""
+    place = re.compile(r"""(?:^|[\s"'=,])/[\w.]""", re.MULTILINE)
+    files = [path for path in RESULTS.rglob("*") if path.suffix in (".csv", ".toml", ".sh", ".md")]
+    told = {str(path): place.findall(path.read_text(encoding="utf-8")) for path in files}
+    assert len(files) > 50
+    assert not {name: found for name, found in told.items() if found}
+
+
 def test_every_folder_is_in_a_finding() -> None:
     linked = {folder for _, part in sections(text_of("results/README.md")) for folder in LINK.findall(part)}
     assert linked == set(FOLDERS)
