@@ -268,10 +268,14 @@ def test_a_process_that_a_deployment_loses_ends_it(
     tmp_path: Path, descendants: Callable[[], list[psutil.Process]], victim: str
 ) -> None:
     sleep = ["sleep", "1000"]
+
+    def sleeping() -> list[psutil.Process]:
+        return [one for one in descendants() if one.cmdline()[1:] == sleep[1:]]
+
     with (tmp_path / "log").open("ab") as log, ProcessGroup(tmp_path / "group") as group:
-        before = descendants()
         group.start(victim, sleep, os.environ, log)
-        (process,) = [one for one in descendants() if one not in before and one.cmdline()[1:] == sleep[1:]]
+        wait_until(lambda: sleeping() != [])  # what has just begun has no environment yet
+        (process,) = sleeping()
         group.start("SuperNode 0", sleep, os.environ, log)
         process.kill()
         with pytest.raises(UserError, match=rf"^the {victim} has ended .*killed by SIGKILL\): see .*log; the same"):
