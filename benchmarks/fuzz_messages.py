@@ -42,7 +42,7 @@ from benchmarks.verdicts import believable, same, sensible
 from models.delivery import WEIGHTS, Delivery
 from sim import play
 from sim.backends.inprocess import InProcessGrid
-from strategies.base import DeviceSession, SessionResult
+from strategies.wave import DeviceSession, SessionResult
 
 METHODS_TRIED = (
     "devicerec",

@@ -16,7 +16,7 @@ from models.candidates import Candidates
 from models.checkpoint import Installed
 from models.metrics import hits, ndcg, ranks
 from sim.world.streams import Streams
-from strategies.base import DeviceSession
+from strategies.wave import DeviceSession
 
 PFL_MISSING = (
     "pfl is not installed, so nothing is compared with it: pip install -e '.[benchmark]' (benchmarks/README.md says "

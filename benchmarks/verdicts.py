@@ -6,7 +6,7 @@ import numpy as np
 from flwr.app import ArrayRecord, RecordDict
 
 from benchmarks.small_world import BLOCKS, ITEMS
-from strategies.base import DeviceSession
+from strategies.wave import DeviceSession
 
 
 def same(found: RecordDict, known: RecordDict) -> bool:

@@ -57,7 +57,7 @@ from core.errors import UserError
 from core.seeds import numpy_generator
 from replay import oracles
 from replay.counterfactual import PlayedSessions, chunks, partners
-from strategies.base import AdaptiveStrategy
+from strategies.adaptive import AdaptiveStrategy
 from strategies.registry import METHODS
 
 MEANINGS = {

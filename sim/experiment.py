@@ -40,11 +40,13 @@ from sim.world.fleet import Fleet
 from sim.world.scenario import Scenario, load_scenario
 from sim.world.streams import SHORTEST, Streams, build_streams, eligible_users, fingerprint, save, split_instant
 from sim.world.versions import Versions, versions
-from strategies.base import AdaptiveStrategy, DeviceSession, SessionStrategy
+from strategies.adaptive import AdaptiveStrategy
+from strategies.base import SessionStrategy
 from strategies.known_interests import KnownInterests
 from strategies.registry import METHODS
 from strategies.training.data import TrainingSet
 from strategies.training.loop import keep_freed_memory
+from strategies.wave import DeviceSession
 
 STOPPING = 90.0
 """Seconds in which Flower ends a ServerApp that was told to stop: with its next heartbeat but one, 30 s each."""

@@ -34,7 +34,8 @@ from sim.workers import can_fork, workers
 from sim.world.fleet import Fleet
 from sim.world.streams import Streams
 from sim.world.versions import Versions
-from strategies.base import DeviceSession, SessionResult, SessionStrategy, WaveRules
+from strategies.base import SessionStrategy
+from strategies.wave import DeviceSession, SessionResult, WaveRules
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from models.candidates import Candidates
 from sim.world.costs import Counts, cost, waits
 from sim.world.fleet import Fleet
 from sim.world.streams import session_phase
-from strategies.base import SessionResult
+from strategies.wave import SessionResult
 
 
 class RowMaker:

@@ -19,7 +19,8 @@ from models.backbones.base import DIM, Backbone
 from models.cloud_models import AdaptiveModel, StaticModel
 from models.device_part import DevicePart
 from models.hypernetwork import LowRankMapper, Mapper
-from strategies.base import AdaptiveStrategy, DeviceSession, SessionStrategy
+from strategies.adaptive import AdaptiveStrategy
+from strategies.base import SessionStrategy
 from strategies.expectation import Counts
 from strategies.forward_ofa import AdaptiveLearner, ForwardOFA
 from strategies.forward_ofa_plus import ForwardOFAPlus, PlusLearner
@@ -27,6 +28,7 @@ from strategies.gates import gate
 from strategies.training.data import TrainingSet
 from strategies.training.learner import Learner, Recipe
 from strategies.training.windows import Batch
+from strategies.wave import DeviceSession
 
 
 class ControllerLearner(Learner):

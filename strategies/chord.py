@@ -25,7 +25,7 @@ from models.checkpoint import load_device
 from models.cloud_models import SpecialisedModel
 from models.delivery import How
 from models.shared.mixed import CHOICES, PrecisionMapper
-from strategies.base import AdaptiveStrategy
+from strategies.adaptive import AdaptiveStrategy
 from strategies.diet import noisy_latent
 from strategies.forward_ofa_plus import HISTORY_DROPOUT, INTEREST_DROPOUT
 from strategies.training.learner import Learner, Recipe

@@ -22,7 +22,7 @@ from models.delivery import How
 from models.hypernetwork import RANK, block_weights
 from models.kernels.dropout import dropout
 from models.shared.masked import MaskMapper
-from strategies.base import AdaptiveStrategy
+from strategies.adaptive import AdaptiveStrategy
 from strategies.forward_ofa_plus import HISTORY_DROPOUT, INTEREST_DROPOUT
 from strategies.training.learner import Learner, Recipe
 from strategies.training.windows import Batch

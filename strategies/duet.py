@@ -5,7 +5,7 @@ Lv et al. 2023; in this family of models it is the paper's "+mapper" (Table 2): 
 
 from typing import ClassVar
 
-from strategies.base import AdaptiveStrategy
+from strategies.adaptive import AdaptiveStrategy
 from strategies.forward_ofa import AdaptiveLearner
 from strategies.training.learner import Learner
 

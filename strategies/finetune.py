@@ -3,9 +3,9 @@
 from typing import ClassVar
 
 from clients.local_training import planned_macs
-from strategies.base import DeviceSession
 from strategies.devicerec import DeviceRec
 from strategies.expectation import Counts
+from strategies.wave import DeviceSession
 
 
 class Finetune(DeviceRec):

@@ -9,7 +9,7 @@ from models.backbones.base import Backbone
 from models.cloud_models import AdaptiveModel
 from models.device_part import Structure
 from models.hypernetwork import block_weights
-from strategies.base import AdaptiveStrategy
+from strategies.adaptive import AdaptiveStrategy
 from strategies.gates import gate
 from strategies.training.learner import Learner, Recipe
 from strategies.training.windows import Batch

@@ -48,7 +48,7 @@ from models.kernels.dropout import dropout
 from models.kernels.precision import product_type
 from models.kernels.softmax_loss import full_softmax_loss
 from strategies import kinds
-from strategies.base import AdaptiveStrategy
+from strategies.adaptive import AdaptiveStrategy
 from strategies.kinds import Kinds, change_interest
 from strategies.training.data import TrainingSet
 from strategies.training.learner import Learner, Recipe

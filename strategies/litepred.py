@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from clients.local_training import planned_macs
 from clients.session.litepred import most_search_macs
 from models.cloud_models import StaticModel
-from strategies.base import DeviceSession, SessionStrategy
+from strategies.base import SessionStrategy
 from strategies.devicerec import StaticLearner
 from strategies.expectation import Counts
 from strategies.training.learner import Learner, Recipe
 from strategies.training.windows import Batch
+from strategies.wave import DeviceSession
 
 
 class SupernetLearner(StaticLearner):

@@ -20,12 +20,13 @@ from models.device_part import DevicePart
 from models.metrics import ndcg, ranks
 from models.references import Cooccurrence, CooccurrenceByType, OwnFrequent, OwnRecent, Popular, Reference
 from models.shared.plain import Footprint
-from strategies.base import SessionResult, SessionStrategy
+from strategies.base import SessionStrategy
 from strategies.expectation import Counts, Networks
 from strategies.training.data import TrainingSet
 from strategies.training.followers import next_item_counts
 from strategies.training.learner import Learner, Recipe
 from strategies.training.loop import popularity_ranks
+from strategies.wave import SessionResult
 
 POWERS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 """Powers of the popularity by which columns are divided; validation chooses one."""

@@ -21,8 +21,10 @@ from sim.data.interactions import Interactions
 from sim.policy.backtest import Backtest
 from sim.policy.calibration import Trial, calibrate, request_rate
 from sim.world.streams import Streams, sessions_since_switch
-from strategies.base import AdaptiveStrategy, DeviceSession, SessionStrategy
+from strategies.adaptive import AdaptiveStrategy
+from strategies.base import SessionStrategy
 from strategies.training.detector import train_detector
+from strategies.wave import DeviceSession
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from sim.world.availability import uniform
 from sim.world.costs import FLOPS_PER_MAC, request_seconds
 from sim.world.scenario import Scenario, Tier
 from sim.world.streams import Streams
-from strategies.base import DeviceSession, Status
+from strategies.wave import DeviceSession, Status
 
 
 class Fleet:

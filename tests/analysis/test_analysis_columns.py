@@ -15,8 +15,8 @@ from core import schema
 from sim.backends.inprocess import InProcessGrid
 from sim.config import Config
 from sim.experiment import execute
-from strategies.base import Status
 from strategies.registry import METHODS
+from strategies.wave import Status
 
 CONFIG = Config(
     devices=6,

@@ -11,8 +11,8 @@ import pytest
 
 import analysis
 from clients.policies import POLICIES
-from strategies.base import Status
 from strategies.registry import METHODS
+from strategies.wave import Status
 from tests.support.snippets import PAGES, ROOT, pyproject, text_of
 
 DOCUMENTS = [*PAGES, "CHANGELOG.md", "benchmarks/README.md", "results/README.md"]

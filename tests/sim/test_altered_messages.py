@@ -12,7 +12,7 @@ from benchmarks.small_world import Bench
 from core.errors import UserError
 from models.delivery import Delivery
 from sim import play
-from strategies.base import DeviceSession, SessionResult, Status
+from strategies.wave import DeviceSession, SessionResult, Status
 
 MIXED: list[Any] = [
     ("devicerec", "", 0),

@@ -18,7 +18,7 @@ from sim.world.availability import Trace
 from sim.world.fleet import Fleet
 from sim.world.scenario import Cloud, Failures, Limits, Scenario, Tier, load_scenario
 from sim.world.streams import build_streams
-from strategies.base import DeviceSession, SessionResult, Status
+from strategies.wave import DeviceSession, SessionResult, Status
 from tests.support.runs import call, sessions, small_config
 
 WEAK = Tier(

@@ -25,8 +25,8 @@ from sim.world.drift import Drift, inject
 from sim.world.fleet import Fleet
 from sim.world.scenario import load_scenario
 from sim.world.streams import build_streams, fingerprint
-from strategies.base import DeviceSession
 from strategies.references import ReferenceModel
+from strategies.wave import DeviceSession
 from tests.support.seam import Told, context, order, write_world
 
 ITEMS = 12

@@ -12,7 +12,7 @@ from sim import data, play, run
 from sim.config import Config
 from sim.policy import setup
 from sim.sweep import Sweep, split
-from strategies.base import SessionResult
+from strategies.wave import SessionResult
 from tests.support.runs import call, sessions, stop_after, write_csv
 
 

@@ -10,10 +10,12 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord
 
 from clients.messages import MEASURED, MODEL, NETWORK, ModelConfig, pack_decline, pack_probe, pack_request
-from strategies.base import AdaptiveStrategy, DeviceSession, SessionResult, SessionStrategy, WaveRules
+from strategies.adaptive import AdaptiveStrategy
+from strategies.base import SessionStrategy
 from strategies.devicerec import DeviceRec
 from strategies.duet import Duet
 from strategies.forward_ofa import ForwardOFA
+from strategies.wave import DeviceSession, SessionResult, WaveRules
 from tests.support.seam import BLOCK, answer, block, latent, mapper_by_hand, measured, save, static_model
 
 ITEMS, BLOCKS, CONTEXT, HISTORY = 20, 3, 5, 8

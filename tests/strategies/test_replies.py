@@ -9,7 +9,8 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRec
 from benchmarks.fuzz_messages import Wave
 from benchmarks.small_world import BLOCKS, DEVICES, Bench, copied
 from clients.messages import RAISED
-from strategies.base import DeviceSession, SessionResult, SessionStrategy, WaveRules
+from strategies.base import SessionStrategy
+from strategies.wave import DeviceSession, SessionResult, WaveRules
 
 NOTHING: Any = (1, ArrayRecord(), ConfigRecord(), None)
 """Arguments of the strategy's ``configure`` methods that it does not look at."""
