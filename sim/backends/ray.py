@@ -111,7 +111,10 @@ def run(
     """
     with terminated_like_interrupted():  # puts back the handler that Ray replaces
         _start_ray(num_nodes, device_dir)
-        _simulate(server_app, client_app, num_nodes, run_config)
+        try:
+            _simulate(server_app, client_app, num_nodes, run_config)
+        finally:
+            _stop_ray()
 
 
 def _simulate(
@@ -158,6 +161,14 @@ def _simulate(
         raise failures[0]
     if not watched.finished:
         raise RuntimeError("Flower's Simulation Engine ended without running the ServerApp")
+
+
+def _stop_ray() -> None:
+    """Flower has done it, unless it failed on its way there: the next run of this process could not start Ray then."""
+    import ray
+
+    if ray.is_initialized():
+        ray.shutdown()
 
 
 def _kill_actors() -> None:

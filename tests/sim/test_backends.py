@@ -122,6 +122,21 @@ def test_what_ends_the_server_app_under_ray_reaches_the_caller(monkeypatch: pyte
         with_engine(lambda app: None)
 
 
+@pytest.mark.parametrize("left", [True, False])
+def test_ray_is_stopped_where_flower_failed_before_it_could(monkeypatch: pytest.MonkeyPatch, left: bool) -> None:
+    def engine(*args: object, **kwargs: object) -> None:
+        raise OSError("no memory")
+
+    stop = Mock()
+    monkeypatch.setattr(ray, "_start_ray", lambda nodes, folder: None)
+    monkeypatch.setattr(ray, "run_simulation", engine)
+    monkeypatch.setattr("ray.is_initialized", lambda: left)
+    monkeypatch.setattr("ray.shutdown", stop)
+    with pytest.raises(OSError, match="no memory"):
+        ray.run(server_app, ClientApp(), num_nodes=1, run_config={})
+    assert stop.call_count == left
+
+
 def test_ray_is_started_again_where_a_busy_machine_let_it_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray gives up after 30 seconds, and says so with a bare Exception; here it is a function."""
     slow, starts, ends = Exception("The current node timed out during startup. This could happen"), [], []
