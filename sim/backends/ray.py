@@ -232,6 +232,8 @@ def _start_ray(num_nodes: int, device_dir: Path | None) -> None:
     except ImportError:
         raise UserError("the backend 'ray' needs Ray: pip install 'flwr[simulation]'") from None
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Ray gives its workers the least right to a processor: beside other work an actor would take minutes to begin.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     variables = {"PYTHONPATH": import_path(), "OMP_NUM_THREADS": "1"}
     size = None  # that of an existing cluster is not ours to choose
     if "RAY_ADDRESS" not in os.environ:

@@ -70,7 +70,7 @@ def test_inprocess_plays_both_rounds_and_logs_to_the_file(tmp_path: Path, capfd,
 def test_ray_answers_as_inprocess_and_ends_whole_when_interrupted(
     tmp_path: Path, capfd, descendants: Callable[[], list[psutil.Process]]
 ) -> None:
-    """From other processes with one thread; the interrupt arrives while a device computes."""
+    """From other processes, as urgent as this one, of one thread; the interrupt arrives while a device computes."""
     handlers, threads = logging.getLogger("flwr").handlers[:], set(threading.enumerate())
     with interrupts.remembered(), pytest.raises(KeyboardInterrupt):
         play("ray", tmp_path, broken=2, end="interrupt")

@@ -42,7 +42,8 @@ def count(messages: list[Message], contexts: list[Context]) -> list[Message]:
         seen = context.state.setdefault("seen", MetricRecord({"messages": 0}))
         seen["messages"] += 1
         answer = MetricRecord({"value": 100 * device + seen["messages"]})
-        process = ConfigRecord({"id": os.getpid(), "threads": os.environ.get("OMP_NUM_THREADS", "")})
+        told = {"id": os.getpid(), "threads": os.environ.get("OMP_NUM_THREADS", ""), "niceness": niceness()}
+        process = ConfigRecord(told)
         replies.append(Message(RecordDict({"answer": answer, "process": process}), reply_to=message))
     return replies
 
@@ -76,7 +77,9 @@ def main(grid: Grid, context: Context) -> None:
         ]
         lines.append(" ".join(str(answer) for answer in answers))
     threads = {reply.content["process"]["threads"] for reply in replies if reply and reply.has_content()}
-    lines.append(f"{'here' if os.getpid() in processes else 'elsewhere'} {' '.join(sorted(threads))}".strip())
+    nicer = any(reply.content["process"]["niceness"] > niceness() for reply in replies if reply and reply.has_content())
+    where = ["here" if os.getpid() in processes else "elsewhere", *sorted(threads), "nicer" if nicer else ""]
+    lines.append(" ".join(where).strip())
     Path(str(config["output"])).write_text("\n".join(lines))
     if config["end"] == "interrupt":
         exchange(grid, [Message(RecordDict(), nodes[0], "train.interrupt")], timeout=PATIENCE)
@@ -84,6 +87,11 @@ def main(grid: Grid, context: Context) -> None:
         (superlink,) = [p for p in of_this_test() if "flower-superlink" in " ".join(p.cmdline())]
         superlink.kill()
         threading.Event().wait()
+
+
+def niceness() -> int:
+    """How much this process gives way to others."""
+    return os.getpriority(os.PRIO_PROCESS, 0)
 
 
 def of_this_test() -> list[psutil.Process]:
