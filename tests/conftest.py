@@ -30,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-golden", action="store_true", help="write the frozen rows of tests/golden again")
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in its own
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With several workers (``-n 2``) the tests of a file stay together, because they share what is slow to make, and
     those that start a network together in one worker, one after the other. Files with slow tests come first, so that no

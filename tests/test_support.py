@@ -80,3 +80,9 @@ def test_kills_are_planned_until_there_are_enough_of_each_kind() -> None:
     assert plan(options, Counter(training=31, rounds=5, total=36)) == ("ray", ["rounds"] * 2)
     assert plan(options, Counter(training=31, rounds=5, ray=2, total=38)) == ("inprocess", ["anywhere"] * 2)
     assert plan(options, Counter(training=31, rounds=5, ray=2, total=40)) is None
+
+
+def test_tests_of_a_file_stay_with_one_worker(request: pytest.FixtureRequest) -> None:
+    """The name of their group stands behind their own, where pytest-xdist and pytest agree on where that is."""
+    expected = request.path.stem if hasattr(request.config, "workerinput") else ""
+    assert request.node.nodeid.partition("@")[2] == expected
