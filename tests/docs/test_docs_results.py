@@ -86,7 +86,7 @@ def test_numbers_of_the_readme_are_in_the_folders_it_names() -> None:
     part = text_of("README.md").partition("## Results\n")[2].partition("\n## ")[0]
     known = set().union(*(numbers(folder) for folder in LINK.findall(part)))
     found = NUMBER.findall(part)
-    assert len(found) == 15
+    assert len(found) == 18
     assert set(found) <= known
 
 
@@ -94,14 +94,17 @@ def test_the_table_of_the_readme_is_that_of_its_folder() -> None:
     """Row by row: quality, its difference to DeviceRec, computing and traffic follow from ``summary.csv``."""
     titles = {
         "DeviceRec": "devicerec",
+        "Finetune": "finetune",
+        "DUET": "duet",
+        "Forward-OFA": "forward-ofa",
         "DUET+": "duet-plus",
         "Forward-OFA+": "forward-ofa-plus",
         "Co-occurrence": "cooccurrence",
         "Popular": "popular",
     }
-    base = float(_summary("seeds", "devicerec")["ndcg@10"])
+    base = float(_summary("six", "devicerec")["ndcg@10"])
     for title, method in titles.items():
-        row = _summary("seeds", method)
+        row = _summary("six", method)
         gain, interval = "", ""
         if method != "devicerec":
             gain = f"{100 * (float(row['ndcg@10']) / base - 1):+.1f} %"
