@@ -100,7 +100,6 @@ def test_the_table_of_the_readme_is_that_of_its_folder() -> None:
         "DUET+": "duet-plus",
         "Forward-OFA+": "forward-ofa-plus",
         "Co-occurrence": "cooccurrence",
-        "Popular": "popular",
     }
     base = float(_summary("six", "devicerec")["ndcg@10"])
     for title, method in titles.items():
