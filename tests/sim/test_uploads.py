@@ -15,7 +15,7 @@ from replay.counterfactual import replay
 from replay.networks import own_network
 from sim import run
 from sim.config import Config
-from strategies import base
+from strategies import adaptive
 from tests.support import untrained
 from tests.support.runs import Stopped, own_cache, sessions, small_config, stop_after
 
@@ -36,7 +36,7 @@ def uploads(config: Config) -> pd.DataFrame:
 
 
 def test_uploads_are_what_the_messages_held(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    read, seen = base.read_request, []
+    read, seen = adaptive.read_request, []
 
     def noted(*args):  # type: ignore[no-untyped-def]
         found = read(*args)
@@ -44,7 +44,7 @@ def test_uploads_are_what_the_messages_held(config: Config, monkeypatch: pytest.
             seen.append((int(np.packbits(found.path, bitorder="little")[0]), found.latent.tobytes()))
         return found
 
-    monkeypatch.setattr(base, "read_request", noted)
+    monkeypatch.setattr(adaptive, "read_request", noted)
     run.main(config)
     kept = uploads(config)
     assert len(kept) == len(seen) > 8
@@ -103,13 +103,13 @@ def test_rows_count_what_was_sent_and_networks_are_not_made_again(
 
 
 def test_of_a_path_alone_every_device_gets_the_same_network(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    pack, made = base.pack_network, []
+    pack, made = adaptive.pack_network, []
 
     def noted(path, weights, *coding):  # type: ignore[no-untyped-def]
         made.append((path.tobytes(), b"".join(weights[k].tobytes() for k in sorted(weights))))
         return pack(path, weights, *coding)
 
-    monkeypatch.setattr(base, "pack_network", noted)
+    monkeypatch.setattr(adaptive, "pack_network", noted)
     run.main(replace(config, upload="path"))
     assert len(set(made)) == len({path for path, _ in made}) < len(made)
 
