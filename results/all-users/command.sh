@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The cloud trains on all users' histories: DeviceRec, DUET+ and the references, one seed
-# Training: as now, but for rounding: linear layers were multiplied in single precision
+# Training: as now
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out="${1:-runs/all-users}"
