@@ -30,7 +30,7 @@ def sessions_from_change(sessions: pd.DataFrame) -> pd.Series:
 
 
 def around(sessions: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
-    """One row for each method, with the columns :data:`core.schema.CHANGE`; none if no device changes in the run."""
+    """One row for each method, with the columns :data:`core.schema.AROUND`; none if no device changes in the run."""
     rows = sessions.assign(distance=sessions_from_change(sessions)).dropna(subset=["distance"])
     phases = rows.groupby(["method", "phase"], observed=True)[["ndcg", "events"]].sum()
     levels = pd.Series(quotients(phases["ndcg"], phases["events"]), phases.index)
@@ -49,7 +49,7 @@ def around(sessions: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
             ends = ("", "_low", "_high")
             row |= {f"after_relative{end}": ratio(against[f"ndcg@10_delta{end}"], reached) for end in ends}
         found.append(row | recovery(mine))
-    return pd.DataFrame(found, columns=schema.names(schema.CHANGE))
+    return pd.DataFrame(found, columns=schema.names(schema.AROUND))
 
 
 def asking(sessions: pd.DataFrame, methods: list[str]) -> pd.DataFrame:

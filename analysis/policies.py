@@ -100,4 +100,4 @@ def _chosen(group: RunGroup, keys: Sequence[str]) -> str:
     return json.dumps({key: group.options.get(key) for key in keys}, default=str)
 
 
-_NUMBERS = dict.fromkeys(schema.names(schema.CHANGE)[1:], float)
+_NUMBERS = dict.fromkeys(schema.names(schema.AROUND)[1:], float)

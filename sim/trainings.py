@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from core import atomic
+from core import atomic, schema
 from core.run_folder import RunFolder
 from sim.config import Config
 from sim.model_cache import RETRAINING_EPOCHS, in_order, recipe_of, train_model, training_set
@@ -110,7 +110,8 @@ def _train_again(config: Config, run: RunFolder, world: "World", versions: Versi
     in_turn = [
         logs[job][version - 1] for seed in config.seed_list for version in later for job in needs if job.seed == seed
     ]
-    table = pd.concat([pd.DataFrame(), *in_turn], ignore_index=True)
+    empty = pd.DataFrame(columns=schema.names(schema.RETRAINING))
+    table = pd.concat(in_turn, ignore_index=True)[list(empty)] if in_turn else empty
     atomic.write(run.path / "retraining.csv", table.to_csv(index=False))
 
 
