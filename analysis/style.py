@@ -26,6 +26,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -259,9 +261,13 @@ def settle(figure: Figure) -> Figure:
 
 
 def save(figure: Figure, stem: Path) -> None:
-    """Write ``stem``.png and ``stem``.pdf; the same figure always gives the same files."""
-    figure.savefig(f"{stem}.png", dpi=DPI, metadata={"Software": None})
-    figure.savefig(f"{stem}.pdf", metadata={"CreationDate": None, "Producer": None, "Creator": None})
+    """Write ``stem``.png and ``stem``.pdf; the same figure always gives the same files.
+
+    The canvases write it themselves, since ``savefig`` draws it once more first, to lay out what is laid out.
+    """
+    figure.dpi = DPI
+    FigureCanvasAgg(figure).print_png(f"{stem}.png", metadata={"Software": None})
+    FigureCanvasPdf(figure).print_pdf(f"{stem}.pdf", metadata={"CreationDate": None, "Producer": None, "Creator": None})
 
 
 def svg(figure: Figure) -> str:
@@ -270,7 +276,7 @@ def svg(figure: Figure) -> str:
     The methods keep their colours in both.
     """
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     for name, colour in asdict(LIGHT).items():
         text = text.replace(colour, f"var(--{name})")
