@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import analysis
-from clients.policies import POLICIES
+from clients.policies import POLICIES, parse
 from core import schema
 from strategies.registry import METHODS
 from strategies.wave import Status
@@ -77,8 +77,12 @@ def test_the_readme_names_every_package() -> None:
 def test_every_method_and_policy_is_described() -> None:
     methods = set(re.findall(r"^\| `([\w-]+)` \|", text_of("docs/protocol.md"), re.MULTILINE))
     assert methods == {name for name, method in METHODS.items() if method.__module__.startswith("strategies.")}
-    rows = re.findall(r"^\| (`.*?) \|", text_of("docs/drift-and-policies.md"), re.MULTILINE)
-    assert {name for row in rows for name in re.findall(r"`([\w-]+)", row)} == set(POLICIES)
+    rows = re.findall(r"^\| (`.*?) \| .*? \| (.*?) ?\|$", text_of("docs/drift-and-policies.md"), re.MULTILINE)
+    told = {}
+    for names, parameters in rows:
+        policies = re.findall(r"`([\w-]+)", names)
+        told |= dict(zip(policies, [float(one) for one in parameters.split(", ") if one] or [None], strict=True))
+    assert told == {name: parse(name)[0].default for name in POLICIES}
 
 
 def test_every_status_is_described() -> None:
