@@ -81,6 +81,17 @@ def summarise(
     return frame.reindex(columns=schema.names(schema.SUMMARY))
 
 
+def by_seed(sessions: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
+    """Each seed alone, with the columns :data:`core.schema.SEEDS`: one row per method and seed, seeds ascending.
+
+    A difference is to DeviceRec with the same seed.
+    """
+    parts = [summarise(rows, methods).assign(seed=seed) for seed, rows in sessions.groupby("seed")]
+    frame = pd.concat(parts, ignore_index=True)
+    place = frame["method"].map({method: i for i, method in enumerate(methods)})
+    return frame.iloc[np.lexsort((frame["seed"], place))].reset_index(drop=True)[schema.names(schema.SEEDS)]
+
+
 def captured(frame: pd.DataFrame, drawn: np.ndarray, devices: int) -> dict[str, np.ndarray]:
     """How much of what there is each method with a network has, as a share, with its 95 % interval over devices.
 

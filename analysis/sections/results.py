@@ -1,17 +1,18 @@
 """The results: quality with its uncertainty, what to say of them first, and what to warn of."""
 
 import math
+from operator import itemgetter
 from typing import Any
 
 from analysis import captions
 from analysis.page import Section
 from analysis.run import Run
 from analysis.sections import data_facts, failures
-from analysis.stats import BASELINE, change
-from analysis.summary import relative_difference
+from analysis.stats import BASELINE, change, quotients
+from analysis.summary import by_seed, relative_difference
 from analysis.summary_table import AGAINST_DEVICEREC, CAPTURED, HIT, HIT_SD, NDCG, NDCG_SD, OTHER_MEASURES, SERVED
-from analysis.tables import Table, build, method_column
-from analysis.text import best_row, between, join, number, p_text, percent, quality, records, signed_percent
+from analysis.tables import Column, Table, build, method_column
+from analysis.text import best_row, between, interval, join, number, p_text, percent, quality, records, signed_percent
 from core.schema import BY_TYPE, ONE_TABLE, ORACLES
 
 TITLE = "Results"
@@ -36,7 +37,34 @@ def section(run: Run) -> Section:
     ]
     caption = f"● best of its column; small: 95 % intervals. {captions.caption(run)}"
     table = build(run.summary.assign(relative=relative_difference(run.summary)), columns, caption)
-    return Section("results", TITLE, READING + (SEEDS if several else ONE_SEED), tables=[table, *_others(run)])
+    return Section(
+        "results", TITLE, READING + (SEEDS if several else ONE_SEED), tables=[table, *_seeds(run), *_others(run)]
+    )
+
+
+def _seeds(run: Run) -> list[Table]:
+    """What each seed alone gives, where there are several."""
+    if len(run.seeds) < 2:
+        return []
+    frame = by_seed(run.sessions, run.methods)
+    base = frame["ndcg@10"] - frame["ndcg@10_delta"]
+    frame["against"] = [
+        f"{signed_percent(delta)} {f'({within})' if (within := interval(low, high, signed_percent)) else ''}"
+        if math.isfinite(delta)
+        else ""
+        for delta, low, high in zip(
+            *(quotients(frame[f"ndcg@10_{name}"], base) for name in ("delta", "delta_low", "delta_high")), strict=True
+        )
+    ]
+    rows = frame.pivot(index="method", columns="seed", values=["ndcg@10", "against"]).loc[run.methods]
+    rows.columns = [" ".join(map(str, key)) for key in rows.columns]
+    columns = [
+        Column(f"Seed {seed}", f"ndcg@10 {seed}", quality, best=max, note=itemgetter(f"against {seed}"))
+        for seed in run.seeds
+    ]
+    words = "● best of its column; small: difference to DeviceRec with the same seed, with its 95 % interval."
+    caption = f"NDCG@10 of each seed alone. {words} {captions.caption(run)}"
+    return [build(rows.reset_index(), [method_column(run.title), *columns], caption)]
 
 
 def _others(run: Run) -> list[Table]:

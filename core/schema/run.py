@@ -227,6 +227,19 @@ SUMMARY = (
 )  # fmt: skip
 """The columns of ``summary.csv``, in this order: it has one row per method. Other tools read the first fourteen."""
 
+SEEDS = (
+    Column("method", "text", "text", "name of the method"),
+    Column("seed", "int64", NUMBER, "seed of training and of the devices' draws"),
+    *(
+        next(column for column in SUMMARY if column.name == name)
+        for name in (
+            *("devices", "sessions", "events", "hit@10", "ndcg@10", "ndcg@10_low", "ndcg@10_high"),
+            *("ndcg@10_delta", "ndcg@10_delta_low", "ndcg@10_delta_high", "ndcg@10_p"),
+        )
+    ),
+)
+"""The columns of ``seeds.csv``, which a run of several seeds has: ``summary.csv`` of each seed alone."""
+
 COVERAGE = (
     Column("seed", "int64", NUMBER, "seed of training and of the devices' draws"),
     Column("method", "text", "text", "name of the method"),

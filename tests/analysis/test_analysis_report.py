@@ -15,6 +15,8 @@ import analysis
 from analysis import captions, figures
 from analysis.report import build_report, main
 from analysis.sections import results
+from analysis.summary import by_seed
+from analysis.text import signed_percent
 from tests.analysis.test_analysis_case_study import STUDY
 from tests.support import browser
 from tests.support.fake_run import plausible_rows, plausible_training, write_run
@@ -101,6 +103,24 @@ def test_methods_without_a_network_are_what_the_others_have_to_beat(tmp_path: Pa
 
 def test_summary_csv_is_the_summary(full: Path) -> None:
     pd.testing.assert_frame_equal(pd.read_csv(full / "summary.csv"), analysis.load(full).summary)
+
+
+def test_several_seeds_stand_alone_too_and_one_does_not(full: Path, tmp_path: Path) -> None:
+    alone = pd.read_csv(full / "seeds.csv")
+    run = analysis.load(full)
+    pd.testing.assert_frame_equal(alone, by_seed(run.sessions, run.methods))
+    (table,) = [one for one in results.section(run).tables if one.caption.startswith("NDCG@10 of each seed")]
+    second = alone[(alone["method"] == "duet") & (alone["seed"] == 1)].iloc[0]
+    base = second["ndcg@10"] - second["ndcg@10_delta"]
+    (cells,) = [cells for cells in table.rows if cells[0].text == "DUET"]
+    assert [name for name, _ in table.header] == ["Method", "Seed 0", "Seed 1"]
+    assert cells[2].text == f"{second['ndcg@10']:.4f}"
+    assert cells[2].note.startswith(signed_percent(second["ndcg@10_delta"] / base))
+    assert cells[2].note.endswith(f"to {signed_percent(second['ndcg@10_delta_high'] / base)})")
+
+    rows = plausible_rows(devices=6, sessions=1, methods=("devicerec",))
+    single = analysis.load(write_run(tmp_path, rows, methods=("devicerec",)))
+    assert not any(one.caption.startswith("NDCG@10 of each seed") for one in results.section(single).tables)
 
 
 def test_figures_that_the_run_no_longer_has_are_removed(tmp_path: Path) -> None:

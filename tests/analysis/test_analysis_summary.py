@@ -10,9 +10,9 @@ from rich.console import Console
 
 import analysis
 from analysis.stats import p_value, paired, ratios
-from analysis.summary import compare_devices, device_sums, mdac, of_method, summarise
+from analysis.summary import by_seed, compare_devices, device_sums, mdac, of_method, summarise
 from analysis.summary_table import terminal_table
-from core.schema import SUMMARY, names
+from core.schema import SEEDS, SUMMARY, names
 from tests.support.fake_run import plausible_rows, write_run
 
 CONTRACT = [
@@ -104,6 +104,26 @@ def test_the_bootstrap_of_two_devices_is_known_exactly(two_devices: pd.DataFrame
     assert ofa["ndcg@10_high"] == pytest.approx(2.5 / 8)
     assert ofa["ndcg@10_delta_low"] == pytest.approx((2.5 - 0.8) / 8)
     assert ofa["ndcg@10_delta_high"] == pytest.approx(0.25)
+
+
+def test_each_seed_alone_is_compared_with_devicerec_of_the_same_seed(two_devices: pd.DataFrame) -> None:
+    """Seed 1 has twice DeviceRec's quality and half of Forward-OFA's."""
+    other = two_devices.assign(seed=1)
+    base = other["method"] == "devicerec"
+    other["ndcg"] *= base.map({True: 2.0, False: 0.5})
+    table = by_seed(pd.concat([other, two_devices]), ["forward-ofa", "devicerec"])
+
+    assert list(table.columns) == names(SEEDS)
+    assert table[["method", "seed"]].to_numpy().tolist() == [
+        *(["forward-ofa", 0], ["forward-ofa", 1]),
+        *(["devicerec", 0], ["devicerec", 1]),
+    ]
+    assert table["ndcg@10"].tolist() == pytest.approx([0.30, 0.15, 0.08, 0.16])
+    assert table["ndcg@10_delta"].tolist() == pytest.approx([0.22, -0.01, math.nan, math.nan], nan_ok=True)
+    assert table["events"].tolist() == [10, 10, 10, 10]
+    # of the draws that two devices have: both device 0, and both device 1
+    assert table["ndcg@10_delta_low"][1] == pytest.approx((1.25 - 1.6) / 8)
+    assert table["ndcg@10_delta_high"][1] == pytest.approx(0.25 / 2)
 
 
 def test_the_order_is_the_one_given(two_devices: pd.DataFrame) -> None:
