@@ -2,8 +2,8 @@
 
     python -m analysis.report RUN
 
-writes ``summary.csv``, ``tiers.csv``, ``figures/`` and ``report.html`` into the run folder, ``seeds.csv`` if it has
-several seeds, and ``around.csv`` if devices change in it; nothing is played again.
+writes ``summary.csv``, ``tiers.csv``, ``figures/`` and ``report.html`` into the run folder, ``pairs.csv`` and
+``seeds.csv`` if it has several methods and seeds, and ``around.csv`` if devices change in it; nothing is played again.
 """
 
 import argparse
@@ -24,13 +24,15 @@ def build_report(run_folder: str | Path) -> Path:
     from analysis.page import render
     from analysis.run import load
     from analysis.sections import case_study, data_facts, failures, privacy, results
-    from analysis.summary import by_seed
+    from analysis.summary import by_seed, each_against_each
     from analysis.text import plural
     from analysis.tiers import tier_table
     from core import atomic
 
     run = load(run_folder)
     atomic.write(run.path / "summary.csv", run.summary.to_csv(index=False))
+    if len(run.methods) > 1:
+        atomic.write(run.path / "pairs.csv", each_against_each(run.sessions, run.methods).to_csv(index=False))
     if len(run.seeds) > 1:
         atomic.write(run.path / "seeds.csv", by_seed(run.sessions, run.methods).to_csv(index=False))
     if len(changes := around(run.sessions, run.methods)):

@@ -5,12 +5,13 @@ cut-off that the column names; a device that could not run a method's network co
 fell back to.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from analysis.stats import BASELINE, interval, paired, quotients, ratio, ratios
+from analysis.stats import BASELINE, interval, p_value, paired, quotients, ratio, ratios
 from core import schema
 from core.schema import BY_TYPE, ONE_TABLE
 
@@ -90,6 +91,26 @@ def by_seed(sessions: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
     frame = pd.concat(parts, ignore_index=True)
     place = frame["method"].map({method: i for i, method in enumerate(methods)})
     return frame.iloc[np.lexsort((frame["seed"], place))].reset_index(drop=True)[schema.names(schema.SEEDS)]
+
+
+def each_against_each(sessions: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
+    """Every method compared with every other, with the columns :data:`core.schema.PAIRS`.
+
+    Paired over the devices that all methods have. All pairs share the draws: the two rows of a pair differ in sign.
+    """
+    sums = device_sums(sessions)
+    ndcg, events = (
+        sums[name].unstack("method").reindex(columns=list(methods)).dropna().to_numpy(float)
+        for name in ("ndcg", "events")
+    )
+    levels, drawn = quotients(ndcg.sum(axis=0), events.sum(axis=0)), ratios(ndcg, events)
+    rows = []
+    for (i, method), (j, against) in itertools.permutations(enumerate(methods), 2):
+        differences = drawn[:, i] - drawn[:, j]
+        low, high = interval(differences[:, None], len(ndcg))
+        p = p_value(differences) if len(ndcg) > 1 else float("nan")
+        rows.append((method, against, len(ndcg), levels[j], levels[i] - levels[j], float(low[0]), float(high[0]), p))
+    return pd.DataFrame(rows, columns=schema.names(schema.PAIRS))
 
 
 def captured(frame: pd.DataFrame, drawn: np.ndarray, devices: int) -> dict[str, np.ndarray]:

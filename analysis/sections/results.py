@@ -4,12 +4,14 @@ import math
 from operator import itemgetter
 from typing import Any
 
+import pandas as pd
+
 from analysis import captions
 from analysis.page import Section
 from analysis.run import Run
 from analysis.sections import data_facts, failures
 from analysis.stats import BASELINE, change, quotients
-from analysis.summary import by_seed, relative_difference
+from analysis.summary import by_seed, each_against_each, relative_difference
 from analysis.summary_table import AGAINST_DEVICEREC, CAPTURED, HIT, HIT_SD, NDCG, NDCG_SD, OTHER_MEASURES, SERVED
 from analysis.tables import Column, Table, build, method_column
 from analysis.text import best_row, between, interval, join, number, p_text, percent, quality, records, signed_percent
@@ -37,9 +39,26 @@ def section(run: Run) -> Section:
     ]
     caption = f"● best of its column; small: 95 % intervals. {captions.caption(run)}"
     table = build(run.summary.assign(relative=relative_difference(run.summary)), columns, caption)
-    return Section(
-        "results", TITLE, READING + (SEEDS if several else ONE_SEED), tables=[table, *_seeds(run), *_others(run)]
+    tables = [table, *_pairs(run), *_seeds(run), *_others(run)]
+    return Section("results", TITLE, READING + (SEEDS if several else ONE_SEED), tables=tables)
+
+
+def _pairs(run: Run) -> list[Table]:
+    """Every method against those with a network and the best one without, where there are others than DeviceRec."""
+    if len(run.methods) < 3:
+        return []
+    level = run.summary.set_index("method")["ndcg@10"]
+    best = level[[name for name in run.references if name not in ORACLES]].nlargest(1).index
+    chosen = [name for name in run.methods if name not in run.references or name in best]
+    frame = each_against_each(run.sessions, run.methods)
+    frame["delta"], frame["within"] = _shares(frame, frame["ndcg@10_against"])
+    rows = _wide(frame, "against", ["delta", "within"], run).fillna("")
+    columns = [Column(run.title(name), f"delta {name}", str, note=itemgetter(f"within {name}")) for name in chosen]
+    caption = (
+        "NDCG@10 of the method of the row against that of the column, in % of the column's; small: 95 % interval, "
+        f"paired over devices. {captions.caption(run)}"
     )
+    return [build(rows, [method_column(run.title), *columns], caption)]
 
 
 def _seeds(run: Run) -> list[Table]:
@@ -47,24 +66,29 @@ def _seeds(run: Run) -> list[Table]:
     if len(run.seeds) < 2:
         return []
     frame = by_seed(run.sessions, run.methods)
-    base = frame["ndcg@10"] - frame["ndcg@10_delta"]
-    frame["against"] = [
-        f"{signed_percent(delta)} {f'({within})' if (within := interval(low, high, signed_percent)) else ''}"
-        if math.isfinite(delta)
-        else ""
-        for delta, low, high in zip(
-            *(quotients(frame[f"ndcg@10_{name}"], base) for name in ("delta", "delta_low", "delta_high")), strict=True
-        )
-    ]
-    rows = frame.pivot(index="method", columns="seed", values=["ndcg@10", "against"]).loc[run.methods]
-    rows.columns = [" ".join(map(str, key)) for key in rows.columns]
+    delta, within = _shares(frame, frame["ndcg@10"] - frame["ndcg@10_delta"])
+    frame["note"] = [f"{one} ({ends})" if ends else one for one, ends in zip(delta, within, strict=True)]
     columns = [
-        Column(f"Seed {seed}", f"ndcg@10 {seed}", quality, best=max, note=itemgetter(f"against {seed}"))
+        Column(f"Seed {seed}", f"ndcg@10 {seed}", quality, best=max, note=itemgetter(f"note {seed}"))
         for seed in run.seeds
     ]
     words = "● best of its column; small: difference to DeviceRec with the same seed, with its 95 % interval."
     caption = f"NDCG@10 of each seed alone. {words} {captions.caption(run)}"
-    return [build(rows.reset_index(), [method_column(run.title), *columns], caption)]
+    return [build(_wide(frame, "seed", ["ndcg@10", "note"], run), [method_column(run.title), *columns], caption)]
+
+
+def _shares(frame: pd.DataFrame, base: pd.Series) -> tuple[list[str], list[str]]:
+    """The differences of NDCG@10 in percent of ``base``, and their intervals; nothing where there is none."""
+    delta, low, high = (quotients(frame[f"ndcg@10_{name}"], base) for name in ("delta", "delta_low", "delta_high"))
+    texts = [signed_percent(one) if math.isfinite(one) else "" for one in delta]
+    return texts, [interval(*ends, write=signed_percent) for ends in zip(low, high, strict=True)]
+
+
+def _wide(frame: pd.DataFrame, by: str, values: list[str], run: Run) -> pd.DataFrame:
+    """One row a method: the columns ``values`` of a long frame, once for each entry of the column ``by``."""
+    rows = frame.pivot(index="method", columns=by, values=values).loc[run.methods]
+    rows.columns = [" ".join(map(str, key)) for key in rows.columns]
+    return rows.reset_index()
 
 
 def _others(run: Run) -> list[Table]:

@@ -240,6 +240,18 @@ SEEDS = (
 )
 """The columns of ``seeds.csv``, which a run of several seeds has: ``summary.csv`` of each seed alone."""
 
+PAIRS = (
+    Column("method", "text", "text", "name of the method"),
+    Column("against", "text", "text", "name of the method that it is compared with"),
+    Column("devices", "int64", COUNT, "devices that all methods have"),
+    Column("ndcg@10_against", "float64", SHARE, "NDCG@10 of the method that it is compared with, on these devices"),
+    Column("ndcg@10_delta", "float64", CHANGE, "NDCG@10 of the method minus that, over all seeds", signed=True),
+    Column("ndcg@10_delta_low", "float64", CHANGE, "lower end of its 95 % paired interval", signed=True),
+    Column("ndcg@10_delta_high", "float64", CHANGE, "upper end of its interval", signed=True),
+    Column("ndcg@10_p", "float64", SHARE, "two-sided p-value of the difference, paired bootstrap over devices"),
+)
+"""The columns of ``pairs.csv``: one row per method and other method."""
+
 COVERAGE = (
     Column("seed", "int64", NUMBER, "seed of training and of the devices' draws"),
     Column("method", "text", "text", "name of the method"),

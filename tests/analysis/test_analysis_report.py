@@ -15,7 +15,7 @@ import analysis
 from analysis import captions, figures
 from analysis.report import build_report, main
 from analysis.sections import results
-from analysis.summary import by_seed
+from analysis.summary import by_seed, each_against_each
 from analysis.text import signed_percent
 from tests.analysis.test_analysis_case_study import STUDY
 from tests.support import browser
@@ -103,6 +103,22 @@ def test_methods_without_a_network_are_what_the_others_have_to_beat(tmp_path: Pa
 
 def test_summary_csv_is_the_summary(full: Path) -> None:
     pd.testing.assert_frame_equal(pd.read_csv(full / "summary.csv"), analysis.load(full).summary)
+
+
+def test_methods_stand_against_each_other(full: Path) -> None:
+    pairs, run = pd.read_csv(full / "pairs.csv"), analysis.load(full)
+    pd.testing.assert_frame_equal(pairs, each_against_each(run.sessions, run.methods))
+    (table,) = [
+        one for one in results.section(run).tables if one.caption.startswith("NDCG@10 of the method of the row")
+    ]
+    row = pairs.set_index(["method", "against"]).loc[("forward-ofa", "duet")]
+    (cells,) = [cells for cells in table.rows if cells[0].text == "Forward-OFA"]
+    place = [name for name, _ in table.header].index("DUET")
+    assert cells[place].text == signed_percent(row["ndcg@10_delta"] / row["ndcg@10_against"])
+    low, high = (signed_percent(row[f"ndcg@10_delta_{end}"] / row["ndcg@10_against"]) for end in ("low", "high"))
+    assert cells[place].note == f"{low} to {high}"
+    own = [name for name, _ in table.header].index("Forward-OFA")
+    assert (cells[own].text, cells[own].note) == ("", "")
 
 
 def test_several_seeds_stand_alone_too_and_one_does_not(full: Path, tmp_path: Path) -> None:
@@ -246,7 +262,7 @@ def test_other_measures_have_a_table_of_their_own_that_names_the_sample(tmp_path
     rows["hits_sampled"] = rows["hits"].astype(float)
     rows["ndcg_sampled"] = rows["ndcg"]
     run = analysis.load(write_run(tmp_path / "sampled", rows, evaluate="sampled:1000"))
-    first, other = results.section(run).tables
+    first, _, other = results.section(run).tables
     names = [name for name, _ in other.header]
     assert names == ["Method", "Hit@1", "Hit@5", "Hit@20", "NDCG@5", "NDCG@20", "MRR", "Hit@10", "NDCG@10", "Coverage"]
     assert "1 + 1,000 sampled candidates" in other.caption
@@ -255,8 +271,9 @@ def test_other_measures_have_a_table_of_their_own_that_names_the_sample(tmp_path
     assert {row[-1].text for row in other.rows} == {"–"}  # no coverage was recorded
     plain = rows.drop(columns=["hits_sampled", "ndcg_sampled"])
     run = analysis.load(write_run(tmp_path / "plain", plain))
-    other = results.section(run).tables[1]
+    other = results.section(run).tables[-1]
     assert "Hit@10" not in [name for name, _ in other.header]
     assert "sampled" not in other.caption.lower()
     earlier = plain.drop(columns=["hits_1", "hits_5", "hits_20", "ndcg_5", "ndcg_20", "mrr"])
-    assert len(results.section(analysis.load(write_run(tmp_path / "earlier", earlier))).tables) == 1
+    tables = results.section(analysis.load(write_run(tmp_path / "earlier", earlier))).tables
+    assert not any("Hit@1" in [name for name, _ in table.header] for table in tables)

@@ -10,9 +10,9 @@ from rich.console import Console
 
 import analysis
 from analysis.stats import p_value, paired, ratios
-from analysis.summary import by_seed, compare_devices, device_sums, mdac, of_method, summarise
+from analysis.summary import by_seed, compare_devices, device_sums, each_against_each, mdac, of_method, summarise
 from analysis.summary_table import terminal_table
-from core.schema import SEEDS, SUMMARY, names
+from core.schema import PAIRS, SEEDS, SUMMARY, names
 from tests.support.fake_run import plausible_rows, write_run
 
 CONTRACT = [
@@ -124,6 +124,30 @@ def test_each_seed_alone_is_compared_with_devicerec_of_the_same_seed(two_devices
     # of the draws that two devices have: both device 0, and both device 1
     assert table["ndcg@10_delta_low"][1] == pytest.approx((1.25 - 1.6) / 8)
     assert table["ndcg@10_delta_high"][1] == pytest.approx(0.25 / 2)
+
+
+def test_every_method_is_compared_with_every_other(two_devices: pd.DataFrame) -> None:
+    """Three methods: the third is DeviceRec with three times its quality, on one device more."""
+    third = two_devices[two_devices["method"] == "devicerec"].assign(method="duet")
+    third["ndcg"] *= 3.0
+    third = pd.concat([third, third.iloc[:1].assign(device=7)])
+    table = each_against_each(pd.concat([two_devices, third]), ["duet", "devicerec", "forward-ofa"])
+    found = table.set_index(["method", "against"])
+
+    assert list(table.columns) == names(PAIRS)
+    assert len(found) == 6
+    assert found["devices"].tolist() == [2] * 6
+    assert found.loc[("duet", "forward-ofa"), "ndcg@10_against"] == pytest.approx(0.30)
+    assert found.loc[("duet", "forward-ofa"), "ndcg@10_delta"] == pytest.approx(0.24 - 0.30)
+    # of the draws that two devices have: both device 1, and both device 0
+    assert found.loc[("duet", "forward-ofa"), "ndcg@10_delta_low"] == pytest.approx((0.0 - 0.5) / 2)
+    assert found.loc[("duet", "forward-ofa"), "ndcg@10_delta_high"] == pytest.approx((2.4 - 2.5) / 8)
+    for name, opposite in (("delta", "delta"), ("delta_low", "delta_high"), ("delta_high", "delta_low")):
+        one, other = found.loc[("duet", "devicerec")], found.loc[("devicerec", "duet")]
+        assert one[f"ndcg@10_{name}"] == pytest.approx(-other[f"ndcg@10_{opposite}"])
+    as_in_summary = summarise(two_devices).set_index("method").loc["forward-ofa"]
+    for name in ("ndcg@10_delta", "ndcg@10_delta_low", "ndcg@10_delta_high", "ndcg@10_p"):
+        assert found.loc[("forward-ofa", "devicerec"), name] == pytest.approx(as_in_summary[name])
 
 
 def test_the_order_is_the_one_given(two_devices: pd.DataFrame) -> None:
