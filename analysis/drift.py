@@ -30,8 +30,12 @@ def sessions_from_change(sessions: pd.DataFrame) -> pd.Series:
 
 
 def around(sessions: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
-    """One row for each method, with the columns :data:`core.schema.AROUND`; none if no device changes in the run."""
+    """One row for each method, with the columns :data:`core.schema.AROUND`; none if no device changes in the run.
+
+    Of the devices that play before their change and after it: others would make a level of before another one after.
+    """
     rows = sessions.assign(distance=sessions_from_change(sessions)).dropna(subset=["distance"])
+    rows = of_both(rows, rows["phase"] == "before", rows["phase"] == "after")
     phases = rows.groupby(["method", "phase"], observed=True)[["ndcg", "events"]].sum()
     levels = pd.Series(quotients(phases["ndcg"], phases["events"]), phases.index)
     after = device_sums(rows[rows["phase"] == "after"])
@@ -50,6 +54,26 @@ def around(sessions: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
             row |= {f"after_relative{end}": ratio(against[f"ndcg@10_delta{end}"], reached) for end in ends}
         found.append(row | recovery(mine))
     return pd.DataFrame(found, columns=schema.names(schema.AROUND))
+
+
+def two_ends(rows: pd.DataFrame, at: pd.Series, first: int, second: int) -> tuple[pd.DataFrame, int]:
+    """NDCG@10 by method at two places ``at``, and its change as a share: columns ``old``, ``new``, ``change``.
+
+    Over the devices that have events at both, whose number comes with it: those that last longest are others than all.
+    """
+    kept = of_both(rows, at == first, at == second)
+    sums = kept.assign(at=at).groupby(["method", "at"], observed=True)[["ndcg", "events"]].sum()
+    levels = pd.Series(quotients(sums["ndcg"], sums["events"]), sums.index).unstack("at")
+    found = levels.reindex(columns=[first, second]).set_axis(["old", "new"], axis=1)
+    return found.assign(change=quotients(found["new"], found["old"]) - 1), kept["device"].nunique()
+
+
+def of_both(rows: pd.DataFrame, first: pd.Series, second: pd.Series) -> pd.DataFrame:
+    """The rows of the devices that have events under both conditions, with the same seed."""
+    played = rows["events"] > 0
+    keys = [pd.MultiIndex.from_frame(rows.loc[where & played, ["seed", "device"]]) for where in (first, second)]
+    both = pd.MultiIndex.from_frame(rows[["seed", "device"]])
+    return rows[both.isin(keys[0]) & both.isin(keys[1])]
 
 
 def asking(sessions: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
@@ -75,33 +99,37 @@ def recovery(rows: pd.DataFrame) -> dict[str, float]:
 
     ``rows`` of one method, with the column ``distance``: sessions since the one in which the change happens (0). The
     result is the first distance of at least 0 at which the level is reached: 0 where it was never lost. With it comes
-    the share of the level before that the session at distance :data:`WITHIN` has. Empty if there is nothing before.
+    the share of the level before that the session at distance :data:`WITHIN` has. Each distance is compared with the
+    level before of the devices that play there. Empty if there is nothing before, or only misses.
     """
     known = rows.dropna(subset=["distance"])
-    if not (known["distance"] < 0).any():
-        return {}
     at = known["distance"].clip(lower=-1).astype(int)  # -1: all that was before
-    sums = known.assign(at=at).groupby(["device", "at"])[["ndcg", "events"]].sum()
+    sums = known.assign(at=at).groupby(["seed", "device", "at"])[["ndcg", "events"]].sum()
     tops, bottoms = (sums[name].unstack("at").fillna(0.0).sort_index(axis=1) for name in ("ndcg", "events"))
-    distances = tops.columns.to_numpy()
-    levels, replicates = (
-        quotients(tops.sum(), bottoms.sum())[None],
-        ratios(tops.to_numpy(float), bottoms.to_numpy(float)),
-    )
-    point, drawn = _first_back(levels, distances)[0], _first_back(replicates, distances)
-    low, high = interval(drawn[:, None], len(tops))
+    if -1 not in tops or not tops[-1].sum() > 0 or len(tops.columns) < 2:
+        return {}
+    both = (bottoms.drop(columns=-1) > 0).mul(bottoms[-1] > 0, axis=0)
+    there = [(frame.drop(columns=-1) * both).groupby("device").sum() for frame in (tops, bottoms)]
+    before = [both.mul(frame[-1], axis=0).groupby("device").sum() for frame in (tops, bottoms)]
+    distances, devices = both.columns.to_numpy(), len(there[0])
+    ends = [np.hstack([one.to_numpy(float), other.to_numpy(float)]) for one, other in zip(there, before, strict=True)]
+    levels, replicates = quotients(ends[0].sum(axis=0), ends[1].sum(axis=0))[None], ratios(ends[0], ends[1])
+    kept, drawn_kept = (quotients(*np.split(one, 2, axis=1)) for one in (levels, replicates))
+    point, drawn = _first_back(kept, distances)[0], _first_back(drawn_kept, distances)
+    low, high = interval(drawn[:, None], devices)
     lost = float(np.isnan(drawn).mean())
     found = {"recovery": point, "recovery_low": low[0], "recovery_high": high[0], "unrecovered": lost}
     if WITHIN in distances:
-        there = int(np.flatnonzero(distances == WITHIN)[0])
-        low, high = interval(quotients(replicates[:, [there]], replicates[:, :1]), len(tops))
-        found |= {"second": ratio(levels[0, there], levels[0, 0]), "second_low": low[0], "second_high": high[0]}
+        second = int(np.flatnonzero(distances == WITHIN)[0])
+        low, high = interval(drawn_kept[:, [second]], devices)
+        found |= {"second": float(kept[0, second]), "second_low": low[0], "second_high": high[0]}
     return found
 
 
-def _first_back(levels: np.ndarray, distances: np.ndarray) -> np.ndarray:
-    """``levels`` ``(R, K)`` at ``distances`` ``(K,)`` ascending from -1: the first from 0 on that is back, ``(R,)``."""
-    back = (levels >= RECOVERED * levels[:, :1]) & (distances >= 0)
+def _first_back(kept: np.ndarray, distances: np.ndarray) -> np.ndarray:
+    """``kept`` ``(R, K)``, shares of the level before, at ``distances`` ``(K,)`` ascending from 0: the first that is
+    back, ``(R,)``; NaN where none is."""
+    back = kept >= RECOVERED
     return np.asarray(np.where(back.any(axis=1), distances[back.argmax(axis=1)].astype(float), np.nan))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.drift import around, asking
-from analysis.run_groups import NOT_COMPARED, RunGroup, labels, pair
+from analysis.run_groups import RunGroup, identity, labels, pair
 from analysis.stats import BASELINE
 from analysis.text import percent, records
 from core import schema
@@ -34,8 +34,8 @@ def worlds(groups: Sequence[RunGroup]) -> dict[str, list[RunGroup]]:
     """Groups that differ only in when devices ask, by what sets the worlds apart."""
     together: dict[str, list[RunGroup]] = {}
     for group in groups:
-        kept = [key for key in group.options if key not in NOT_COMPARED and key not in WHEN]
-        together.setdefault(_chosen(group, kept), []).append(group)
+        kept = {key: value for key, value in identity(group.runs[0]).items() if key not in WHEN}
+        together.setdefault(json.dumps(kept, sort_keys=True, default=str), []).append(group)
     words = labels([json.loads(options) for options in together])
     if len(words) == 1:
         words = [f"drift {groups[0].options.get('drift', 'natural')}"]

@@ -137,6 +137,8 @@ def _sessions(path: Path) -> pd.DataFrame:
     }
     for name in [name for name in stands_in if name not in frame]:
         frame[name] = stands_in[name]
+    if (frame["user"] == -1).all():
+        frame["user"] = frame["device"]
     needed = [one for one in schema.SESSIONS if not one.optional]
     _check_columns(path / "sessions.parquet", frame, needed, "was it written by another version?")
     if frame.empty:

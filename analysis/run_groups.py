@@ -1,6 +1,7 @@
 """Several runs side by side: which of them belong together, and which devices they share.
 
-Runs with the same options except for seeds and methods are a group. Pages and files call it a setting.
+Runs with the same options on the same data except for seeds and methods are a group. Pages and files call it a setting.
+Another seed draws other users, so in a group a device is called by its user: what is paired and drawn is the user.
 """
 
 import itertools
@@ -33,6 +34,7 @@ class RunGroup(Played):
     """The options in which it differs from the other groups."""
     runs: tuple[Run, ...]
     sessions: pd.DataFrame
+    """As of a run; ``device`` is the number of the user in the data set."""
 
     @property
     def coverage(self) -> pd.DataFrame | None:  # type: ignore[override]
@@ -61,12 +63,13 @@ class RunGroup(Played):
 def group_runs(runs: Sequence[Run]) -> list[RunGroup]:
     """Put runs that differ in seeds or methods only into one group, in the order in which they come.
 
-    Raises :class:`UserError` if two of them played the same method with the same seed and do not agree.
+    Raises :class:`UserError` if two of them played the same method with the same seed and do not agree, and if the
+    methods of a group have not played the same seeds: their differences would be those of trainings and of users.
     """
     together: dict[str, list[Run]] = {}
     for run in runs:
-        together.setdefault(json.dumps(_identity(run), sort_keys=True, default=str), []).append(run)
-    words = labels([_identity(members[0]) for members in together.values()])
+        together.setdefault(json.dumps(identity(run), sort_keys=True, default=str), []).append(run)
+    words = labels([identity(members[0]) for members in together.values()])
     return [RunGroup(_name(i), words[i], tuple(members), _join(members)) for i, members in enumerate(together.values())]
 
 
@@ -87,37 +90,63 @@ def compare_groups(groups: Sequence[RunGroup]) -> pd.DataFrame:
 def pair(first: RunGroup, second: RunGroup, method: str) -> dict[str, Any]:
     """One method in ``second`` against ``first``: :data:`core.schema.PAIRED` but the method.
 
-    Sums of a device are means over seeds, so that groups may have different numbers of them.
+    Of the seeds that both have alone, since another one trains other networks and draws other users.
     """
-    rows = [one.sessions[one.sessions["method"] == method] for one in (first, second)]
-    a, b = (device_sums(part).droplevel("method") / part["seed"].nunique() for part in rows)
+    seeds = sorted(set(first.seeds) & set(second.seeds))
+    rows = [
+        one.sessions[(one.sessions["method"] == method) & one.sessions["seed"].isin(seeds)] for one in (first, second)
+    ]
+    a, b = (device_sums(part).droplevel("method") for part in rows)
     common = a.index.intersection(b.index)
-    same_data = first.options.get("dataset") == second.options.get("dataset")
-    if not same_data or not a.loc[common, "events"].equals(b.loc[common, "events"]):
+    if obstacle(first, second) or not a.loc[common, "events"].equals(b.loc[common, "events"]):
         common = common[:0]  # the same number does not stand for the same user and stream
     a, b = a.loc[common], b.loc[common]
     return {
         "reference": first.name,
         "setting": second.name,
         "devices": len(common),
+        "seeds": len(seeds),
         "ndcg@10_reference": ratio(a["ndcg"].sum(), a["events"].sum()),
         **compare_devices(a, b),
     }
 
 
+def obstacle(first: RunGroup, second: RunGroup) -> str:
+    """Why devices of the two cannot be compared with each other, whatever they did; empty if they can."""
+    if _data(first.runs[0]) != _data(second.runs[0]):
+        return "their data are not the same"
+    if first.options.get("candidates") != second.options.get("candidates"):
+        return "their devices choose from other candidates"
+    if not set(first.seeds) & set(second.seeds):
+        return "they have no seed in common"
+    return ""
+
+
 def labels(identities: list[dict[str, Any]]) -> list[str]:
-    """What sets each apart from the others, in words."""
+    """What sets each apart from the others, in words; no two have the same."""
     keys = list(dict.fromkeys(key for identity in identities for key in identity))
     apart = [key for key in keys if len({str(identity.get(key)) for identity in identities}) > 1]
     apart = [key for key in apart if key.removesuffix(" file") == key or key.removesuffix(" file") not in apart]
-    return [", ".join(_words(key, identity.get(key)) for key in apart) or "all runs" for identity in identities]
+    found = [", ".join(_words(key, identity.get(key)) for key in apart) or "all runs" for identity in identities]
+    if len(set(found)) < len(found):  # two files of one name
+        found = [", ".join(f"{key} {identity.get(key)}" for key in apart) or "all runs" for identity in identities]
+    again = dict.fromkeys(found, 0)
+    for i, text in enumerate(found):
+        again[text] += 1
+        found[i] = text if again[text] == 1 else f"{text} ({again[text]})"
+    return found
 
 
-def _identity(run: Run) -> dict[str, Any]:
+def identity(run: Run) -> dict[str, Any]:
     """The options, and what the files say that they name: an edited device mix is another setting."""
     contents = {f"{key} file": value for key, value in run.config.get("contents", {}).items()}
     options = {key: value for key, value in run.options.items() if key not in NOT_COMPARED}
-    return options | {"delivery": delivery(options), "code_bits": None} | contents
+    return options | {"delivery": delivery(options), "code_bits": None, "data": _data(run)} | contents
+
+
+def _data(run: Run) -> str:
+    """What the data set is: its content, where the run knows it."""
+    return str(run.config.get("data", {}).get("content", run.options.get("dataset")))
 
 
 def delivery(options: Mapping[str, Any]) -> str:
@@ -156,7 +185,18 @@ def _join(members: Sequence[Run]) -> pd.DataFrame:
                     f"{first.path} and {run.path} both hold {key[0]} with seed {key[1]} under the same options, "
                     "but not the same rows; compare one of them only"
                 )
-    return pd.concat([rows for _, rows in kept.values()], ignore_index=True)
+    played: dict[str, set[int]] = {}
+    for method, seed in kept:
+        played.setdefault(method, set()).add(seed)
+    every = sorted(set().union(*played.values()))
+    for method, seeds in played.items():
+        if missing := [str(seed) for seed in every if seed not in seeds]:
+            raise UserError(
+                f"{', '.join(str(run.path) for run in members)} are one setting, but {method} was not played with seed "
+                f"{', '.join(missing)}, as other methods were; play it with it, too, or compare runs of the same seeds"
+            )
+    rows = pd.concat([rows for _, rows in kept.values()], ignore_index=True)
+    return rows.assign(device=rows["user"])
 
 
 _FACTS = ["device", "session", "events", "hits", "ndcg", "path", "served"]

@@ -15,12 +15,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 BASELINE = "devicerec"
 """The method that others are compared with: one network for every device, never adapted."""
 
 REPLICATES = 2000
 LEVEL = 0.95
+FEWEST = 6
+"""Devices below which there is no interval and no p-value: the difference of each of n devices has the same sign by
+chance with probability 2^(1 - n), so whatever is drawn from five or fewer is wrong more often than one time in 20."""
 _SEED = 20250803  # fixed: the same rows give the same interval on every machine
 _CELLS = 4_000_000  # of one chunk of draws, so that memory does not grow with devices x replicates
 
@@ -66,11 +70,17 @@ def ratios(numerators: np.ndarray, denominators: np.ndarray, replicates: int = R
 
 
 def interval(replicates: np.ndarray, devices: int) -> tuple[np.ndarray, np.ndarray]:
-    """The 95 % percentile interval of each column; NaN with fewer than two devices, which show no spread."""
-    tail = 100 * (1 - LEVEL) / 2
-    if devices < 2:
+    """The 95 % percentile interval of each column, expanded for few devices; NaN with fewer than :data:`FEWEST`.
+
+    Percentiles of resampled means are those of a normal distribution, and too close by ``sqrt((n - 1) / n)``. What is
+    taken are the percentiles that give the width of Student's t with ``n - 1`` degrees of freedom: with 10 devices the
+    interval is 22 % wider, with 1,000 0.2 %. Source: Hesterberg, What Teachers Should Know About the Bootstrap, The
+    American Statistician 69(4), 2015 (expanded percentile intervals).
+    """
+    if devices < FEWEST:
         empty = np.full(replicates.shape[1:], np.nan)
         return empty, empty
+    tail = 100 * float(ndtr(stdtrit(devices - 1, (1 - LEVEL) / 2) * math.sqrt(devices / (devices - 1))))
     known = np.isfinite(replicates).any(axis=0)
     bounds = np.full((2, *replicates.shape[1:]), np.nan)
     if known.any():
@@ -93,21 +103,25 @@ def paired(
     if len(tops) == 0 or not (bottoms.sum(axis=0) > 0).all():
         return Difference(np.nan, np.nan, np.nan, np.nan)
     first, second = tops.sum(axis=0) / bottoms.sum(axis=0)
-    if len(tops) < 2:
+    if len(tops) < FEWEST:
         return Difference(float(second - first), np.nan, np.nan, np.nan)
     drawn = ratios(tops, bottoms, replicates)
     differences = drawn[:, 1] - drawn[:, 0]
     low, high = interval(differences[:, None], len(tops))
-    return Difference(float(second - first), float(low[0]), float(high[0]), p_value(differences))
+    return Difference(float(second - first), float(low[0]), float(high[0]), p_value(differences, len(tops)))
 
 
-def p_value(differences: np.ndarray) -> float:
-    """Two-sided p-value of bootstrap differences ``(R,)`` against zero, never below ``2 / (R + 1)``."""
+def p_value(differences: np.ndarray, devices: int) -> float:
+    """Two-sided p-value of bootstrap differences ``(R,)`` against zero; NaN with fewer than :data:`FEWEST` devices.
+
+    Expanded as :func:`interval` is, so that both say the same. Of many devices never below ``2 / (R + 1)``.
+    """
     known = differences[np.isfinite(differences)]
-    if len(known) == 0:
+    if len(known) == 0 or devices < FEWEST:
         return float("nan")
     beyond = min(int((known <= 0).sum()), int((known >= 0).sum()))
-    return min(1.0, 2 * (beyond + 1) / (len(known) + 1))
+    share = min(0.5, (beyond + 1) / (len(known) + 1))
+    return min(1.0, 2 * float(stdtr(devices - 1, ndtri(share) * math.sqrt((devices - 1) / devices))))
 
 
 def _draws(devices: int, replicates: int) -> Iterator[np.ndarray]:

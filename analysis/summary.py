@@ -28,9 +28,11 @@ BY_EVENT = {
     "macs_paper_m": ("macs_paper", 1e6),
     "seconds_inference": ("seconds_inference", 1),
 }
-"""Means over events: the column of rows, and what it is divided by."""
+"""Means over the events of device-sessions that ran the method's network or table: the column of rows, and what it is
+divided by."""
+OF_NETWORKS = {"param_mbit": ("param_bits", 1e6), "blocks": ("blocks", 1)}
+"""Means over the device-sessions that ran it, likewise. One that could not would make a method look smaller."""
 BY_SESSION = {
-    "param_mbit": ("param_bits", 1e6),
     "requests_per_session": ("requested", 1),
     "uplink_kbit": ("bits_up", 1e3),
     "downlink_mbit": ("bits_down", 1e6),
@@ -38,9 +40,8 @@ BY_SESSION = {
     "seconds_adapt": ("seconds_adapt", 1),
     "joules": ("joules", 1),
     "macs_session_m": ("macs_session", 1e6),
-    "blocks": ("blocks", 1),
 }
-"""Means over device-sessions, likewise."""
+"""Means over all device-sessions, likewise."""
 
 
 def summarise(
@@ -108,8 +109,8 @@ def each_against_each(sessions: pd.DataFrame, methods: Sequence[str]) -> pd.Data
     for (i, method), (j, against) in itertools.permutations(enumerate(methods), 2):
         differences = drawn[:, i] - drawn[:, j]
         low, high = interval(differences[:, None], len(ndcg))
-        p = p_value(differences) if len(ndcg) > 1 else float("nan")
-        rows.append((method, against, len(ndcg), levels[j], levels[i] - levels[j], float(low[0]), float(high[0]), p))
+        found = float(low[0]), float(high[0]), p_value(differences, len(ndcg))
+        rows.append((method, against, len(ndcg), levels[j], levels[i] - levels[j], *found))
     return pd.DataFrame(rows, columns=schema.names(schema.PAIRS))
 
 
@@ -164,7 +165,7 @@ def compare_devices(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, floa
 
 
 def _means(method: str, rows: pd.DataFrame) -> dict[str, object]:
-    events = rows["events"].to_numpy(float)
+    events, ran = rows["events"].to_numpy(float), rows[rows["served"]]
     by_seed = rows.groupby("seed")[["hits", "ndcg", "events"]].sum()
 
     def spread(column: str) -> float:
@@ -183,9 +184,10 @@ def _means(method: str, rows: pd.DataFrame) -> dict[str, object]:
             if column in rows
         },
         **{
-            name: ratio((rows[column].to_numpy(float) * events).sum(), events.sum()) / unit
+            name: ratio((ran[column] * ran["events"]).sum(), ran["events"].sum()) / unit
             for name, (column, unit) in BY_EVENT.items()
         },
+        **{name: float(ran[column].mean()) / unit for name, (column, unit) in OF_NETWORKS.items()},
         **{name: float(rows[column].to_numpy(float).mean()) / unit for name, (column, unit) in BY_SESSION.items()},
         "hit@10_sd": spread("hits"),
         "ndcg@10_sd": spread("ndcg"),

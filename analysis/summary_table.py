@@ -135,13 +135,13 @@ def _room(run: Run) -> str:
     )
 
 
-def _gain(row: Row) -> str:
+def gain(row: Row) -> str:
     """In brackets where it is not told apart from none, and without its unit."""
     text = signed_percent(row["relative"]).removesuffix("\u00a0%")
     return f"({text})" if row["ndcg@10_delta_low"] <= 0 <= row["ndcg@10_delta_high"] else text
 
 
-_GAIN = Column("Gain", write=_gain, short="NDCG\ngain %")
+_GAIN = Column("Gain", write=gain, short="NDCG\ngain %")
 ENDS = {ONE_TABLE: 0.0, BY_TYPE: 1.0}
 """Between which methods captured is measured."""
 _ROOM = Column(

@@ -1,9 +1,9 @@
 """What each kind of device gets and pays, how fairly, and what became of its sessions.
 
 Quality is over all live events of a tier's devices, each ranked among the candidates, cut-off 10; a device-session
-without a network counts with the popularity ranking it fell back to. Blocks and inference are those of the
-device-sessions that ran a network, adaptation is that of those in which the device got or made one, and megabits and
-joules are means over all device-sessions.
+without a network counts with the popularity ranking it fell back to. Blocks, multiply-accumulates and inference are
+those of the device-sessions that ran a network, adaptation is that of those in which the device got or made one, and
+megabits and joules are means over all device-sessions.
 """
 
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ def _facts(rows: pd.DataFrame) -> dict[str, float]:
         "hit@10": ratio(sums["hits"].sum(), events.sum()),
         "served": float(rows["served"].mean()),
         "blocks": float(ran["blocks"].mean()),
-        "macs_m": ratio((rows["macs"].to_numpy(float) * events).sum(), events.sum()) / 1e6,
+        "macs_m": ratio((ran["macs"] * ran["events"]).sum(), ran["events"].sum()) / 1e6,
         "mbit": float((rows["bits_up"] + rows["bits_down"]).mean() / 1e6),
         "joules": float(rows["joules"].mean()),
     }

@@ -92,7 +92,7 @@ class RunFolder:
         """Raise :class:`UserError` if the run was begun with other data: the name of a data set says not which release
         a folder holds."""
         found = read_config(self.path, "data")["data"]
-        for name in ("name", "users", "items", "interactions", "events", "sessions", "streams"):
+        for name in ("name", "users", "items", "interactions", "content", "events", "sessions", "streams"):
             if found.get(name, data[name]) != data[name]:
                 raise UserError(
                     f"{self.path} was begun with other data ({name}: {found[name]}, now {data[name]}); "

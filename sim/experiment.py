@@ -161,6 +161,7 @@ def _begin(run: RunFolder, config: Config, world: World, drift: str) -> None:
         "sparsity": round(interactions.sparsity, 6),
         "events": streams.num_events,
         "sessions": streams.num_sessions,
+        "content": interactions.fingerprint(),
         "streams": fingerprint(streams),
         "scenario": world.scenario.description,
         "drift": drift,

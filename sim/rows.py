@@ -99,6 +99,7 @@ class RowMaker:
             "tier": tier.name,
             "phase": str(self.phases[index]),
             "adapted": result.bits_down > 0 or counts.macs_adapt > 0,
+            "user": int(self.fleet.streams.users[device_session.device]),
             **{name: float(measured.get(name, 0.0)) for name in more},
             **({"version": device_session.version} if self.retrains else {}),
             "bits_installed": result.bits_installed,

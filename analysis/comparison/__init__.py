@@ -17,8 +17,9 @@ from analysis.run_groups import RunGroup, compare_groups, group_runs, titles
 from analysis.sections import data_facts, failures
 from analysis.style import Sheet
 from analysis.summary import relative_difference
+from analysis.summary_table import gain
 from analysis.tables import Column, build, method_column, terminal
-from analysis.text import join, number, plural, quality, signed_percent
+from analysis.text import join, number, plural, quality
 from core import atomic
 from core.errors import UserError
 
@@ -53,7 +54,7 @@ def write_comparison(runs: Sequence[str | Path], out: str | Path | None) -> tupl
     text = render(
         title=f"{plural(len(runs), 'run')} compared",
         lead=_lead(groups),
-        warnings=[*warnings, *settings.warnings(pairs)],
+        warnings=[*warnings, *settings.warnings(groups, pairs)],
         findings=findings,
         sections=sections,
         protocol=[(f"{group.name}: {group.label}", _played(group)) for group in groups],
@@ -79,14 +80,17 @@ def _shown(table: pd.DataFrame, sheet: Sheet, protocol: str) -> TerminalTable:
         Column("NDCG@10", "ndcg@10", quality),
         Column("±", "ndcg@10_sd", quality),
         Column("Hit@10", "hit@10", quality),
-        Column("gain %", write=lambda row: signed_percent(row["gain"]).removesuffix("\u00a0%")),
+        Column("gain %", write=gain),
         Column("MACs M", "macs_m", number),
         Column("Mbit", "downlink_mbit", number),
         Column("served", "served", lambda share: f"{100 * share:.1f}"),
     ]
     legend = [f"{name}: {label}" for name, label in table.groupby("setting", sort=False)["label"].first().items()]
-    notes = f"{protocol} ±: over seeds; gain: NDCG@10 against DeviceRec's."
-    rows = table.assign(gain=relative_difference(table))
+    notes = (
+        f"{protocol} ±: over seeds; gain: NDCG@10 against DeviceRec's, in brackets if its 95 % interval over devices "
+        "includes zero."
+    )
+    rows = table.assign(relative=relative_difference(table))
     rows["setting"] = rows["setting"].where(rows["setting"] != rows["setting"].shift(), "")
     return terminal(build(rows, columns, "\n".join([*legend, notes])), "Comparison", left=2)
 

@@ -12,13 +12,25 @@ from matplotlib.figure import Figure
 
 from analysis import style
 from analysis.page import Section
-from analysis.run_groups import RunGroup
+from analysis.run_groups import RunGroup, obstacle
 from analysis.stats import quotients
 from analysis.style import Panel, Sheet
 from analysis.summary import relative_difference
 from analysis.summary_table import AGAINST_DEVICEREC, NDCG, NDCG_SD
 from analysis.tables import Column, Table, build, grouped_method_column, method_column
-from analysis.text import best_row, between, join, number, p_text, percent, quality, records, signed, signed_percent
+from analysis.text import (
+    Row,
+    best_row,
+    between,
+    join,
+    number,
+    p_text,
+    percent,
+    quality,
+    records,
+    signed,
+    signed_percent,
+)
 
 TITLE = "Quality by setting"
 READING = (
@@ -27,8 +39,8 @@ READING = (
 )
 PAIRED_TITLE = "The same devices in other settings"
 PAIRED_READING = (
-    "The same method in another setting, over the devices that both settings have. Devices are the same only if the "
-    "data set is the same and every common device has the same number of events in both; otherwise nothing is compared."
+    "The same method in another setting, over the users that are devices of both, with the seeds that both have. "
+    "Nothing is compared if data, candidates or the numbers of their events are not the same."
 )
 
 
@@ -74,28 +86,32 @@ def in_short(groups: Sequence[RunGroup], pairs: pd.DataFrame) -> list[str]:
     found = []
     for group in groups:
         gains = [
-            f"{group.title(method)} {signed_percent(gain)}"
-            for method, gain in zip(group.summary["method"], relative_difference(group.summary), strict=True)
-            if math.isfinite(gain)
+            f"{group.title(row['method'])} {signed_percent(row['relative'])}{_doubt(row)}"
+            for row in records(group.summary.assign(relative=relative_difference(group.summary)))
+            if math.isfinite(row["relative"])
         ]
         text = f"{group.name} ({group.label}): {_best(group)}"
         found.append(f"{text}; against DeviceRec: {join(gains)}." if gains else f"{text}.")
     for (reference, name), part in pairs[pairs["devices"] > 0].groupby(["reference", "setting"], sort=False):
         changes = [
-            f"{groups[0].title(row['method'])} {signed_percent(row['relative'])}"
-            + (" (not told apart)" if row["ndcg@10_delta_low"] <= 0 <= row["ndcg@10_delta_high"] else "")
+            f"{groups[0].title(row['method'])} {signed_percent(row['relative'])}{_doubt(row)}"
             for row in records(_with_relative(part))
         ]
         found.append(f"{name} against {reference}, NDCG@10 of the same devices: {join(changes)}.")
     return found
 
 
-def warnings(pairs: pd.DataFrame) -> list[str]:
-    """Settings whose devices are not the same."""
+def warnings(groups: Sequence[RunGroup], pairs: pd.DataFrame) -> list[str]:
+    """Settings that cannot be paired, and why."""
+    named = {group.name: group for group in groups}
+    apart = pairs[pairs["devices"] == 0].drop_duplicates(["reference", "setting"])
+    why: dict[tuple[str, str], list[str]] = {}
+    for reference, setting in zip(apart["reference"], apart["setting"], strict=True):
+        reason = obstacle(named[reference], named[setting]) or "no user is a device of both with the same events"
+        why.setdefault((reference, reason), []).append(setting)
     return [
-        f"{join(part['setting'].unique().tolist())} cannot be paired with {reference}: their devices are "
-        "not the same users with the same events."
-        for reference, part in pairs[pairs["devices"] == 0].groupby("reference", sort=False)
+        f"{join(settings)} cannot be paired with {reference}: {reason}."
+        for (reference, reason), settings in why.items()
     ]
 
 
@@ -136,6 +152,11 @@ def paired_section(pairs: pd.DataFrame, title: Callable[[str], str]) -> list[Sec
 def _with_relative(pairs: pd.DataFrame) -> pd.DataFrame:
     """The pairs with the difference as a share of the reference's quality, which may be zero."""
     return pairs.assign(relative=quotients(pairs["ndcg@10_delta"], pairs["ndcg@10_reference"]))
+
+
+def _doubt(row: Row) -> str:
+    """Where an interval of a difference holds zero."""
+    return " (not told apart)" if row["ndcg@10_delta_low"] <= 0 <= row["ndcg@10_delta_high"] else ""
 
 
 def _best(group: RunGroup) -> str:

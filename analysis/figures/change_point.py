@@ -6,12 +6,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import curves
-from analysis.drift import around, sessions_from_change
+from analysis.drift import around, sessions_from_change, two_ends
 from analysis.run import Run
-from analysis.stats import change, quotients
+from analysis.stats import quotients
 from analysis.style import Sheet
 from analysis.tables import Column, Table, build, method_column
-from analysis.text import Row, between, p_text, percent, quality, signed, signed_percent
+from analysis.text import Row, between, p_text, percent, plural, quality, signed, signed_percent
 
 TITLE = "Quality around the change of interest"
 READING = (
@@ -36,21 +36,26 @@ def draw(frame: pd.DataFrame, sheet: Sheet) -> Figure:
 
 
 def finding(run: Run, frame: pd.DataFrame) -> str:
-    """What the change costs every method, and how much of that the last session has back."""
-    last = int(frame["at"].max())
-    parts = []
-    for method in run.methods:
-        mine = frame[frame["method"] == method].set_index("at")["ndcg@10"]
-        if -1 not in mine.index or 0 not in mine.index or not mine[-1]:
-            continue
-        later = f" (after {last} more: {signed_percent(change(mine[last], mine[-1]))})" if last > 0 else ""
-        parts.append(f"{run.title(method)} {signed_percent(change(mine[0], mine[-1]))}{later}")
-    return f"NDCG@10 in the session of the change, against the session before it: {'; '.join(parts)}." if parts else ""
+    """What the change costs every method in its session, on the devices that play it and the one before."""
+    table, devices = two_ends(run.sessions, sessions_from_change(run.sessions), -1, 0)
+    parts = [
+        f"{run.title(method)} {signed_percent(table['change'][method])}"
+        for method in run.methods
+        if method in table.index and math.isfinite(table["change"][method])
+    ]
+    if not parts:
+        return ""
+    return (
+        "NDCG@10 in the session of the change, against the session before it, of the "
+        f"{plural(devices, 'device')} that have both: {'; '.join(parts)}."
+    )
 
 
 def tables(run: Run, frame: pd.DataFrame) -> list[Table]:
     """Every method before, during and after the change: :func:`analysis.drift.around`."""
     found = around(run.sessions, run.methods)
+    if found.empty:
+        return []
     found["to_before"] = quotients(found["after"], found["before"]) - 1
     columns = [
         method_column(run.title),
@@ -63,8 +68,8 @@ def tables(run: Run, frame: pd.DataFrame) -> list[Table]:
         SECOND,
     ]
     caption = (
-        f"The {int(found['devices'].max()):,} devices whose change the run reaches. ● best of its column; small: 95 % "
-        "intervals over devices, paired for differences."
+        f"The {plural(int(found['devices'].max()), 'device')} that play before their change and after it. "
+        "● best of its column; small: 95 % intervals over devices, paired for differences."
     )
     return [build(found, columns, caption)]
 
@@ -110,7 +115,7 @@ RECOVERY = Column(
     unit="after sessions",
     note=_recovery_note,
     explanation="Back at 90 %: the first session, counted from that of the change (0), in which the mean over devices "
-    "is at 90 % of its level before.",
+    "is at 90 % of its level before, of the devices that play it.",
 )
 SECOND = Column(
     "Second session",

@@ -4,15 +4,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import curves
+from analysis.drift import two_ends
 from analysis.run import Run
-from analysis.stats import change
 from analysis.style import Sheet
-from analysis.text import quality, signed_percent
+from analysis.text import plural, quality, records, signed_percent
 
 TITLE = "Quality over sessions"
 READING = (
-    "A point is NDCG@10 over the devices' first, second, ... session; the bands are 95 % bootstrap intervals over "
-    "devices. Sessions that fewer than 10 % of the devices reach are left out. In the differences the devices are "
+    "A point is NDCG@10 over the devices' first, second, ... session, of all devices that play it: later ones are of "
+    "fewer devices. The bands are 95 % bootstrap intervals over devices. Sessions that fewer than 10 % of the devices "
+    "reach are left out. In the differences the devices are "
     "paired, so what makes a session easy or hard for everybody cancels out; of the methods without a network the "
     "best is shown."
 )
@@ -31,11 +32,14 @@ def draw(frame: pd.DataFrame, sheet: Sheet) -> Figure:
 
 
 def finding(run: Run, frame: pd.DataFrame) -> str:
-    """Every method in the first session and in the last."""
+    """Every method in the first session and in the last, on the devices that have both."""
     first, last = int(frame["at"].min()), int(frame["at"].max())
-    table = frame.pivot(index="method", columns="at", values="ndcg@10").loc[run.methods]
+    table, devices = two_ends(run.sessions, run.sessions["session"] + 1, first, last)
+    if not devices:
+        return ""
     parts = [
-        f"{run.title(str(method))} {quality(old)} to {quality(new)} ({signed_percent(change(new, old))})"
-        for method, old, new in zip(table.index, table[first], table[last], strict=True)
+        f"{run.title(row['method'])} {quality(row['old'])} to {quality(row['new'])} ({signed_percent(row['change'])})"
+        for row in records(table.reindex(run.methods).rename_axis("method").reset_index())
     ]
-    return f"From session {first} to session {last}: {'; '.join(parts)}."
+    both = f"of the {plural(devices, 'device')} that have both"
+    return f"From session {first} to session {last}, {both}: {'; '.join(parts)}."

@@ -112,8 +112,8 @@ def in_short(run: Run) -> list[str]:
     low, high = quality(best["ndcg@10_low"]), quality(best["ndcg@10_high"])
     found = [f"{name} reaches NDCG@10 {ndcg} and Hit@10 {hit}."]
     if ranked > 1:
-        interval = f"95 % interval {low} to {high}"
-        found = [f"{name} has the highest NDCG@10 of {ranked} methods: {ndcg} ({interval}), with Hit@10 {hit}."]
+        within = f" (95 % interval {low} to {high})" if math.isfinite(best["ndcg@10_low"]) else ""
+        found = [f"{name} has the highest NDCG@10 of {ranked} methods: {ndcg}{within}, with Hit@10 {hit}."]
     compared = [_difference(run, row) for row in rows if math.isfinite(row["ndcg@10_delta"])]
     if compared:
         found.append(f"NDCG@10 against DeviceRec: {'; '.join(compared)}.")
@@ -127,11 +127,13 @@ def in_short(run: Run) -> list[str]:
         if row["macs_m"] < 0.995 * base and row["method"] not in run.references
     ]
     found += _against_references(run, rows)
-    unserved = [f"{run.title(row['method'])} {percent(1 - row['served'])}" for row in rows if row["served"] < 1]
-    if unserved:
-        found.append(f"Device-sessions that could not run the method's network: {join(unserved)}.")
+    answered = run.sessions[run.sessions["status"] == "ok"]
+    unserved = 1 - answered.groupby("method", observed=True)["served"].mean().reindex(run.methods).fillna(1.0)
+    if unserved.any():
+        parts = [f"{run.title(str(method))} {percent(share)}" for method, share in unserved.items() if share > 0]
+        found.append(f"Device-sessions whose device could not run the method's network: {join(parts)}.")
     else:
-        found.append("Every device could run every method's network in every session.")
+        found.append("Every device that took part could run every method's network in every session.")
     return found
 
 
@@ -169,6 +171,8 @@ def _against_references(run: Run, rows: list[dict[str, Any]]) -> list[str]:
 
 def _difference(run: Run, row: dict[str, Any]) -> str:
     """One method against DeviceRec: a row of a summary, with ``relative``."""
+    if not math.isfinite(row["ndcg@10_p"]):
+        return f"{run.title(row['method'])} {signed_percent(row['relative'])} (too few devices for an interval)"
     text = p_text(row["ndcg@10_p"])
     p = f"p\u00a0{text}" if text.startswith("<") else f"p\u00a0=\u00a0{text}"
     if row["ndcg@10_delta_low"] <= 0 <= row["ndcg@10_delta_high"]:

@@ -7,7 +7,10 @@ PAIRED = (
     Column("method", "text", "text", "name of the method"),
     Column("reference", "text", "text", "the setting that is compared with"),
     Column("setting", "text", "text", "the setting that is compared"),
-    Column("devices", "int64", COUNT, "devices that both have; 0 if they share none: then there is no difference"),
+    Column(
+        "devices", "int64", COUNT, "users that are devices of both; 0 if they share none: then there is no difference"
+    ),
+    Column("seeds", "int64", COUNT, "seeds that both have: all numbers of the row are of these"),
     Column("ndcg@10_reference", "float64", SHARE, "NDCG@10 of these devices in the reference"),
     Column("ndcg@10_delta", "float64", CHANGE, "NDCG@10 of these devices minus that in the reference"),
     Column("ndcg@10_delta_low", "float64", CHANGE, "lower end of the 95 % paired bootstrap interval"),
@@ -61,7 +64,8 @@ ASKING = (
     ),
     Column(
         "gain_all", "float64", CHANGE,
-        "NDCG@10 that a fresh network gains over the stale one, mean over all events; NaN: not measured",
+        "NDCG@10 that a fresh network gains over the stale one, mean over the events after a device's first session; "
+        "NaN: not measured",
     ),
     Column("gain_low", "float64", CHANGE, "lower end of its interval"),
     Column("gain_high", "float64", CHANGE, "upper end of its interval"),

@@ -74,6 +74,10 @@ SESSIONS = (
     Column(
         "adapted", "bool", "yes or no", "whether the device got or made a network for this session", False,
     ),
+    Column(
+        "user", "int32", NUMBER, "number of the user in the data set, from 0; `device` in runs that lack it",
+        stands_in=-1, signed=True,
+    ),
     Column("hits_1", "int32", COUNT, "events whose item was ranked first, counted", _NAN, missing=True),
     Column("hits_5", "int32", COUNT, "events whose item was among the first 5, counted", _NAN, missing=True),
     Column("hits_20", "int32", COUNT, "events whose item was among the first 20, counted", _NAN, missing=True),
@@ -138,21 +142,29 @@ SUMMARY = (
     Column("events", "int64", COUNT, "predicted interactions, over all seeds"),
     Column("hit@10", "float64", SHARE, "hits divided by events"),
     Column("ndcg@10", "float64", SHARE, "summed NDCG divided by events"),
-    Column("macs_m", "float64", f"10^6 {MACS}", "multiply-accumulates of one inference, mean over events"),
-    Column("param_mbit", "float64", "10^6 bit", "weights of the network that ran, mean over device-sessions"),
+    Column(
+        "macs_m", "float64", f"10^6 {MACS}", "multiply-accumulates of one inference, mean over events where served",
+        missing=True,
+    ),
+    Column(
+        "param_mbit", "float64", "10^6 bit", "weights of the network that ran, mean over device-sessions served",
+        missing=True,
+    ),
     Column("requests_per_session", "float64", "requests a session", "requests to the cloud, mean over device-sessions"),
     Column("uplink_kbit", "float64", "10^3 bit", "bits sent, mean over device-sessions"),
     Column("downlink_mbit", "float64", "10^6 bit", "bits received, mean over device-sessions"),
     Column("served", "float64", "share", "share of device-sessions in which the device could run the network"),
     Column("seconds_adapt", "float64", "s", "seconds until the device had its network, mean over device-sessions"),
     Column("joules", "float64", "J", "energy of the device, mean over device-sessions"),
-    Column("macs_paper_m", "float64", f"10^6 {MACS}", "as macs_m, counted as the paper does"),
+    Column("macs_paper_m", "float64", f"10^6 {MACS}", "as macs_m, counted as the paper does", missing=True),
     Column(
         "macs_session_m", "float64", f"10^6 {MACS}",
         "multiply-accumulates of the device (extractors, training too), mean over device-sessions", missing=True,
     ),
-    Column("blocks", "float64", COUNT, "blocks that ran, mean over device-sessions"),
-    Column("seconds_inference", "float64", "s", "seconds of one inference, mean over events"),
+    Column("blocks", "float64", COUNT, "blocks that ran, mean over device-sessions served", missing=True),
+    Column(
+        "seconds_inference", "float64", "s", "seconds of one inference, mean over events where served", missing=True,
+    ),
     Column("seeds", "int64", COUNT, "seeds that were played"),
     Column("hit@10_sd", "float64", SHARE, "standard deviation of hit@10 over seeds; NaN of one", missing=True),
     Column("ndcg@10_sd", "float64", SHARE, "standard deviation of ndcg@10 over seeds; NaN of one", missing=True),
@@ -311,7 +323,7 @@ TIERS = (
     Column("hit@10", "float64", SHARE, "hits divided by events"),
     Column("served", "float64", "share", "share of device-sessions in which the device could run the network"),
     Column("blocks", "float64", COUNT, "blocks, mean over the device-sessions that ran a network"),
-    Column("macs_m", "float64", f"10^6 {MACS}", "multiply-accumulates of one inference, mean over events"),
+    Column("macs_m", "float64", f"10^6 {MACS}", "multiply-accumulates of one inference, mean over events where served"),
     Column("adapt_ms", "float64", "ms", "until a device had a new network, median over those that got or made one"),
     Column("adapt_ms_p95", "float64", "ms", "the same, 95th percentile"),
     Column("inference_us", "float64", "µs", "of one inference, median over the device-sessions that ran a network"),
@@ -336,8 +348,8 @@ FAIRNESS = (
 
 AROUND = (
     Column("method", "text", "text", "name of the method"),
-    Column("devices", "int64", COUNT, "devices whose change the run reaches"),
-    Column("before", "float64", SHARE, "NDCG@10 of the sessions before the change, on these devices"),
+    Column("devices", "int64", COUNT, "devices that play before their change and after it, of which all numbers are"),
+    Column("before", "float64", SHARE, "NDCG@10 of the sessions before the change"),
     Column("during", "float64", SHARE, "of the sessions in which it happens"),
     Column("after", "float64", SHARE, "of the sessions after it"),
     Column("after_low", "float64", SHARE, "lower end of its interval"),
@@ -351,14 +363,15 @@ AROUND = (
     Column("after_relative_high", "float64", "share", "upper end of its interval"),
     Column(
         "recovery", "float64", "sessions",
-        "until 90 % of the level before is back, on average over devices; NaN: not in the run",
+        "until 90 % of the level before is back, on average over the devices that play then; NaN: not in the run",
     ),
     Column("recovery_low", "float64", "sessions", "lower end of its interval, over the draws in which it came back"),
     Column("recovery_high", "float64", "sessions", "upper end of its interval"),
     Column("unrecovered", "float64", "share", "share of the draws in which it did not come back"),
     Column(
         "second", "float64", "ratio",
-        "NDCG@10 of the second session after that of the change over the level before; NaN: not in the run",
+        "NDCG@10 of the second session after that of the change over the level before of the devices that play it; "
+        "NaN: not in the run",
     ),
     Column("second_low", "float64", "ratio", "lower end of its interval"),
     Column("second_high", "float64", "ratio", "upper end of its interval"),

@@ -1,7 +1,7 @@
 """Who did what when: the one form in which every data set enters the simulation."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -71,19 +71,32 @@ class Interactions:
 
     def digest(self) -> str:
         """SHA-256 of the content in hexadecimal; name, notes, types and ties below a second have no part in it."""
-        sha = hashlib.sha256()
-        for array, kind in (
+        arrays = (
             (self.offsets, "<i8"),
             (self.items, "<i4"),
             (self.times, "<i8"),
             (self.genres, "|b1"),
             (self.change_points, "<i8"),
-        ):
-            sha.update(repr(array.shape).encode())
-            sha.update(np.ascontiguousarray(array, dtype=kind).tobytes())
-        for names in (self.user_ids, self.item_ids, self.item_titles, self.genre_names):
-            sha.update(repr(names).encode())
-        return sha.hexdigest()
+        )
+        return _sha256(arrays, (self.user_ids, self.item_ids, self.item_titles, self.genre_names))
+
+    def fingerprint(self) -> str:
+        """Of users, items and times, 16 hexadecimal digits: equal where a number stands for the same user and item.
+
+        Which of two interactions at one time comes first has no part in it.
+        """
+        return _sha256(((self.offsets, "<i8"), (self.times, "<i8")), (self.user_ids, self.item_ids))[:16]
+
+
+def _sha256(arrays: Iterable[tuple[np.ndarray, str]], names: Iterable[Sequence[str]]) -> str:
+    """In hexadecimal, of arrays with their types and of lists of names."""
+    sha = hashlib.sha256()
+    for array, kind in arrays:
+        sha.update(repr(array.shape).encode())
+        sha.update(np.ascontiguousarray(array, dtype=kind).tobytes())
+    for listed in names:
+        sha.update(repr(listed).encode())
+    return sha.hexdigest()
 
 
 def build_interactions(

@@ -16,6 +16,8 @@ from analysis.summary_table import terminal_table
 from analysis.tables import Column, build
 from tests.support.fake_run import plausible_rows, write_run
 
+pytestmark = pytest.mark.usefixtures("two_are_enough")
+
 LEVELS = {"devicerec": (0.1, 0.3), "duet": (0.4, 0.5), "cooccurrence": (0.2, 0.4), "cooccurrence-by-type": (0.6, 0.8)}
 """NDCG@10 of two devices with as many events each."""
 ENDS = ("captured", "captured_low", "captured_high")

@@ -1,10 +1,12 @@
 """Several runs: what counts as one setting, which devices are the same, and what comes out."""
 
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import tomli_w
 
 import analysis
 from analysis.compare import compare, main
@@ -85,9 +87,10 @@ def test_the_paired_difference_is_over_the_devices_that_both_have(tmp_path: Path
     assert (row["ndcg@10_delta_low"], row["ndcg@10_delta_high"]) == (pytest.approx(0.05), pytest.approx(0.05))
 
 
-def test_settings_with_different_numbers_of_seeds_are_paired_by_their_means(tmp_path: Path) -> None:
+def test_settings_with_different_numbers_of_seeds_are_paired_by_the_seeds_that_both_have(tmp_path: Path) -> None:
+    """The other seed is worthless in all that it does, and is not compared."""
     once = plausible_rows(devices=20, methods=("duet",))
-    twice = pd.concat([once, once.assign(seed=1)])
+    twice = pd.concat([once, once.assign(seed=1, hits=0, ndcg=0.0)])
     methods = ("duet",)
     runs = [
         write_run(tmp_path / "a", once, methods=methods),
@@ -96,8 +99,87 @@ def test_settings_with_different_numbers_of_seeds_are_paired_by_their_means(tmp_
 
     (row,) = compare_groups(group_runs([analysis.load(run) for run in runs])).to_dict("records")
 
-    assert row["devices"] == 20
+    assert (row["devices"], row["seeds"]) == (20, 1)
     assert row["ndcg@10_delta"] == pytest.approx(0, abs=1e-12)
+
+
+def test_methods_that_have_not_the_same_seeds_are_no_setting(tmp_path: Path) -> None:
+    rows = plausible_rows(devices=20, seeds=(0, 1))
+    first = rows[rows["method"] == "devicerec"]
+    second = rows[(rows["method"] == "duet") & (rows["seed"] == 0)]
+    runs = [
+        write_run(tmp_path / "a", first, methods=("devicerec",)),
+        write_run(tmp_path / "b", second, methods=("duet",)),
+    ]
+
+    with pytest.raises(UserError, match="duet was not played with seed 1, as other methods were; play it with it, too"):
+        group_runs([analysis.load(run) for run in runs])
+
+
+def test_a_device_of_another_seed_is_another_user(tmp_path: Path) -> None:
+    """Seed 1 has drawn the users 5 to 24 and numbered them from 0: 15 of them are devices of seed 0, too."""
+    rows = plausible_rows(devices=20, seeds=(0, 1))
+    rows["user"] = rows["device"] + 5 * rows["seed"]
+    runs = [write_run(tmp_path / str(seed), rows[rows["seed"] == seed], seed=seed) for seed in (0, 1)]
+
+    (setting,) = group_runs([analysis.load(run) for run in runs])
+
+    assert setting.summary["devices"].tolist() == [25] * 4
+    pd.testing.assert_frame_equal(setting.summary, summarise(rows.assign(device=rows["user"]), METHODS))
+
+
+def test_users_are_paired_and_not_their_numbers(tmp_path: Path) -> None:
+    rows = plausible_rows(devices=20, methods=("duet",))
+    rows = rows.assign(user=rows["device"], events=10)  # as many events everywhere: numbers alone would look the same
+    others = rows.assign(user=rows["device"] + 18, ndcg=rows["ndcg"] / 2)
+    runs = [
+        write_run(tmp_path / "a", rows, methods=("duet",)),
+        write_run(tmp_path / "b", others, methods=("duet",), scenario="mixed"),
+    ]
+
+    (row,) = compare_groups(group_runs([analysis.load(run) for run in runs])).to_dict("records")
+
+    mine, theirs = rows[rows["user"].isin([18, 19])], others[others["user"].isin([18, 19])]
+    assert row["devices"] == 2
+    assert row["ndcg@10_delta"] == pytest.approx((theirs["ndcg"].sum() - mine["ndcg"].sum()) / mine["events"].sum())
+
+
+def test_the_content_of_the_data_decides_what_is_the_same(tmp_path: Path) -> None:
+    rows = plausible_rows(devices=20, methods=("duet",))
+    runs = [write_run(tmp_path / name, rows, methods=("duet",)) for name in ("a", "b")]
+    (same,) = group_runs([analysis.load(run) for run in runs])
+    assert len(same.runs) == 2
+    for run, content in zip(runs, ("1a2b", "3c4d"), strict=True):
+        config = tomllib.loads((run / "config.toml").read_text(encoding="utf-8"))
+        config.setdefault("data", {})["content"] = content
+        (run / "config.toml").write_text(tomli_w.dumps(config), encoding="utf-8")
+    settings = group_runs([analysis.load(run) for run in runs])
+    assert [one.label for one in settings] == ["data 1a2b", "data 3c4d"]
+    assert compare_groups(settings)["devices"].tolist() == [0]
+    page = compare(runs, tmp_path / "out").read_text(encoding="utf-8")
+    assert "B cannot be paired with A: their data are not the same." in page
+
+
+def test_other_candidates_are_not_compared(tmp_path: Path) -> None:
+    rows = plausible_rows(devices=20, methods=("duet",))
+    runs = [write_run(tmp_path / one, rows, methods=("duet",), candidates=one) for one in ("unseen", "all")]
+    assert compare_groups(group_runs([analysis.load(run) for run in runs]))["devices"].tolist() == [0]
+    page = compare(runs, tmp_path / "out").read_text(encoding="utf-8")
+    assert "B cannot be paired with A: their devices choose from other candidates." in page
+
+
+def test_a_difference_that_is_not_told_apart_is_marked_in_a_comparison_too(tmp_path: Path) -> None:
+    rows = plausible_rows(devices=20, methods=("devicerec", "duet"))
+    base = rows[rows["method"] == "devicerec"].reset_index(drop=True)
+    coin = np.where(base["device"] % 2 == 0, 1.2, 0.81)
+    same = pd.concat([base, base.assign(method="duet", ndcg=np.minimum(base["ndcg"] * coin, base["hits"]))])
+    methods = ("devicerec", "duet")
+    runs = [write_run(tmp_path / one, same, methods=methods, scenario=one) for one in ("mixed", "phones")]
+    settings = group_runs([analysis.load(run) for run in runs])
+    low, high = settings[0].summary.set_index("method").loc["duet", ["ndcg@10_delta_low", "ndcg@10_delta_high"]]
+    assert low < 0 < high
+    page = " ".join(compare(runs, tmp_path / "out").read_text(encoding="utf-8").replace("\u00a0", " ").split())
+    assert page.count("% (not told apart)") >= 2
 
 
 @pytest.mark.parametrize("why", ["another data set", "other events"])

@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.drift import around, asking, detection, recovery, revenue, sessions_from_change
+from analysis.drift import around, asking, detection, recovery, revenue, sessions_from_change, two_ends
+
+pytestmark = pytest.mark.usefixtures("two_are_enough")
 
 PHASES = ["before", "before", "before", "during", "after", "after", "after"]
 NDCG = [0.5, 0.5, 0.5, 0.2, 0.3, 0.44, 0.46]
@@ -63,6 +65,27 @@ def test_recovery_is_the_first_session_at_nine_tenths_of_the_level_before() -> N
     never = recovery(rows(device(0, [0], ndcg=[5, 5, 5, 1, 1, 1, 1]), device(1, [0], ndcg=[5, 5, 5, 2, 1, 1, 1])))
     assert np.isnan(never["recovery"])
     assert never["unrecovered"] == 1
+
+
+def test_each_end_of_a_change_is_of_the_same_devices() -> None:
+    """Two devices whose quality never changes, one with the better taste; only the other one plays on after it."""
+    short = device(0, [], ["before", "during"], ndcg=[8.0, 8.0])
+    late = device(1, [], ["during", "after", "after", "after"], ndcg=[9.0] * 4)
+    long = device(2, [], ndcg=[2.0] * 7)
+    frame = pd.concat([short, late, long], ignore_index=True)
+    one = around(frame, ["duet"]).iloc[0]
+    assert one["devices"] == 1
+    assert one[["before", "during", "after"]].tolist() == pytest.approx([0.2] * 3)
+    found = recovery(rows(short, late, long))
+    assert (found["recovery"], found["second"]) == (0, pytest.approx(1.0))
+    table, devices = two_ends(frame, frame["session"], 0, 3)
+    assert devices == 2  # the second and the third have both sessions
+    assert table.loc["duet"].tolist() == pytest.approx([(9 + 2) / 20, (9 + 2) / 20, 0])
+
+
+def test_what_never_was_cannot_be_back() -> None:
+    nothing = [device(d, [0], ndcg=[0.0] * 3 + [0.0, 1.0, 2.0, 3.0]) for d in (0, 1)]
+    assert recovery(rows(*nothing)) == {}
 
 
 def test_revenue_is_the_share_of_the_gain_that_was_asked_for() -> None:

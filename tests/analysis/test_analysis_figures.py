@@ -80,6 +80,7 @@ def test_sessions_are_aligned_at_each_devices_own_change() -> None:
     assert np.isnan(distance.iloc[5])
 
 
+@pytest.mark.usefixtures("two_are_enough")
 def test_bands_hold_the_ratio_of_sums_and_the_paired_difference() -> None:
     rows = pd.DataFrame(
         {

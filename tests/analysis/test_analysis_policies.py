@@ -1,5 +1,6 @@
 """Comparing policies: what is one world, what is paired with random, and what a sweep's page holds."""
 
+import itertools
 import math
 from pathlib import Path
 
@@ -43,6 +44,18 @@ def test_a_world_is_what_differs_only_in_when_devices_ask(settings: list[RunGrou
     }
     assert swept(settings)
     assert list(worlds(settings[:3])) == ["drift abrupt"]
+
+
+def test_worlds_of_files_with_one_name_stay_apart(tmp_path: Path) -> None:
+    rows = plausible_rows(devices=12, sessions=3, drift=True)
+    runs = [
+        write_run(tmp_path / f"{i}", rows, drift=drift, policy=policy)
+        for i, (drift, policy) in enumerate(itertools.product(("abrupt", "mine/abrupt.toml"), ("always", "random:0.5")))
+    ]
+    groups = group_runs([analysis.load(run) for run in runs])
+    assert [len(members) for members in worlds(groups).values()] == [2, 2]
+    assert measure(groups)["setting"].unique().tolist() == ["A", "B", "C", "D"]
+    assert len({group.label for group in groups}) == 4
 
 
 def test_runs_that_ask_alike_are_no_sweep(tmp_path: Path) -> None:

@@ -26,6 +26,9 @@ def test_a_run_comes_back_as_it_was_written(folder: Path) -> None:
     assert run.options["dataset"] == "ml1m"
     assert run.methods == list(METHODS)
     assert run.seeds == [0]
+    assert (
+        run.sessions.pop("user") == run.sessions["device"]
+    ).all()  # of rows that were written before it was a column
     assert run.sessions.pop("bits_installed").isna().all()  # of rows that were written before it was a column
     pd.testing.assert_frame_equal(run.sessions, plausible_rows(devices=5, sessions=2))
     assert run.training["best"].dtype == bool

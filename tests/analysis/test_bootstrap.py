@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, norm, t
 
 from analysis import stats
 from analysis.stats import interval, p_value, paired, ratios
 from tests.support.properties import FEW
 
-DEVICES = 60
+DEVICES, MANY = 60, 10**9
 
 
 def sample(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -27,6 +27,7 @@ def test_the_interval_is_scipys_to_the_noise_of_the_draws() -> None:
     def difference(one: np.ndarray, other: np.ndarray, count: np.ndarray, axis: int) -> np.ndarray:
         return other.sum(axis) / count.sum(axis) - one.sum(axis) / count.sum(axis)
 
+    expanded = 1 - 2 * float(norm.cdf(t.ppf(0.025, DEVICES - 1) * np.sqrt(DEVICES / (DEVICES - 1))))
     theirs = bootstrap(
         (first, second, events),
         difference,
@@ -34,6 +35,7 @@ def test_the_interval_is_scipys_to_the_noise_of_the_draws() -> None:
         vectorized=True,
         n_resamples=20_000,
         method="percentile",
+        confidence_level=expanded,
         random_state=np.random.default_rng(1),
     )
     ours = paired((first, second), (events, events), replicates=20_000)
@@ -57,10 +59,23 @@ def test_the_interval_is_scipys_to_the_noise_of_the_draws() -> None:
 
 def test_the_bounds_are_percentiles_of_what_is_known() -> None:
     drawn = np.column_stack([np.arange(101.0), np.full(101, np.nan), np.r_[np.full(60, np.nan), np.arange(41.0)]])
-    low, high = interval(drawn, devices=2)
+    low, high = interval(drawn, devices=MANY)
     np.testing.assert_allclose(low, [2.5, np.nan, 1.0])
     np.testing.assert_allclose(high, [97.5, np.nan, 39.0])
-    assert np.isnan(interval(drawn, devices=1)).all()  # one device shows no spread
+    assert np.isnan(interval(drawn, devices=5)).all()  # five agree by chance in more than one of 20 cases
+    assert np.isfinite(interval(drawn[:, :1], devices=6)).all()
+
+
+@pytest.mark.parametrize("devices", [6, 10, 60])
+def test_few_devices_have_the_interval_and_the_p_value_of_students_t(devices: int) -> None:
+    """Of draws as a normal sample with the standard error 1 gives them, whose spread is that of the sample itself."""
+    spread = np.sqrt((devices - 1) / devices)
+    drawn = spread * norm.ppf((np.arange(200_000) + 0.5) / 200_000)
+    theirs = t.ppf(0.975, devices - 1)
+    low, high = interval(drawn[:, None], devices)
+    assert [low[0], high[0]] == pytest.approx([-theirs, theirs], rel=0.01)
+    for level in (0.05, 0.3):
+        assert p_value(drawn + t.ppf(1 - level / 2, devices - 1), devices) == pytest.approx(level, rel=0.02)
 
 
 def test_every_draw_holds_as_many_devices_as_there_are() -> None:
@@ -104,7 +119,7 @@ def test_a_chunk_holds_no_more_cells_than_memory_is_meant_for(
 def test_the_same_rows_give_the_same_interval_everywhere() -> None:
     first, second, events = sample()
     found = paired((first, second), (events, events), replicates=200)
-    assert [found.low, found.high] == pytest.approx([0.009319821614, 0.035441842499], abs=1e-9)
+    assert [found.low, found.high] == pytest.approx([0.008440400142, 0.036281404177], abs=1e-9)
 
 
 def test_gains_without_events_are_no_ratio() -> None:
@@ -136,11 +151,12 @@ def test_a_constant_difference_has_no_spread_and_units_do_not_matter(seed: int, 
     ],
 )
 def test_p_values_by_hand(differences: list[float], expected: float) -> None:
-    assert p_value(np.array(differences)) == pytest.approx(expected)
+    assert p_value(np.array(differences), MANY) == pytest.approx(expected)
+    assert np.isnan(p_value(np.array(differences), 5))
 
 
 def test_there_is_no_p_value_of_nothing() -> None:
-    assert np.isnan(p_value(np.array([np.nan])))
+    assert np.isnan(p_value(np.array([np.nan]), MANY))
     nobody = paired((np.zeros(0), np.zeros(0)), (np.zeros(0), np.zeros(0)))
     assert np.isnan([nobody.delta, nobody.low, nobody.high, nobody.p]).all()
     silent = paired((np.zeros(2), np.ones(2)), (np.zeros(2), np.ones(2)))
@@ -150,15 +166,19 @@ def test_there_is_no_p_value_of_nothing() -> None:
     assert np.isnan([alone.low, alone.high, alone.p]).all()
 
 
-def test_a_ratio_needs_something_below_it_and_a_spread_two_devices() -> None:
-    ones, nothing, halves = np.ones(2), np.zeros(2), np.full(2, 0.5)
+def test_a_ratio_needs_something_below_it_and_an_interval_six_devices() -> None:
+    ones, nothing, halves = np.ones(6), np.zeros(6), np.full(6, 0.5)
     assert np.isnan(paired((ones, ones), (nothing, ones)).delta)
     assert np.isnan(paired((ones, ones), (ones, nothing)).delta)
-    found = paired((np.array([0.0, 0.25]), np.array([0.25, 0.5])), (halves, halves))
+    levels = np.linspace(0, 0.25, 6)
+    found = paired((levels, levels + 0.25), (halves, halves))
     assert [found.delta, found.low, found.high] == pytest.approx([0.5] * 3)
+    five = paired((levels[1:], levels[1:] + 0.25), (halves[1:], halves[1:]))
+    assert five.delta == pytest.approx(0.5)
+    assert np.isnan([five.low, five.high, five.p]).all()
 
 
 def test_as_many_draws_are_made_as_are_asked_for() -> None:
-    ones = np.ones(3)
-    assert paired((0 * ones, ones), (ones, ones), replicates=9).p == pytest.approx(2 / 10)
-    assert paired((0 * ones, ones), (ones, ones)).p == pytest.approx(2 / 2001)
+    ones = np.ones(300)
+    assert paired((0 * ones, ones), (ones, ones), replicates=9).p == pytest.approx(2 / 10, rel=0.01)
+    assert paired((0 * ones, ones), (ones, ones)).p == pytest.approx(2 / 2001, rel=0.15)
