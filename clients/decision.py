@@ -63,11 +63,6 @@ class PolicyConfig:
         """The policy itself."""
         return _make(self.name)
 
-    def decision_macs(self, interest_macs: int) -> int:
-        """What deciding costs a device that in the end does not ask, ``interest_macs`` being its extractors' share."""
-        needs = self.kind.needs
-        return interest_macs * ("interest" in needs) + Detector.macs() * ("doubt" in needs)
-
 
 @dataclass(frozen=True)
 class DevicePolicy:
@@ -78,6 +73,16 @@ class DevicePolicy:
     """Of the device's sessions with the model that is installed."""
     detector: Detector | None = None
     """The mis-recommendation detector, where the policy needs one."""
+
+    def decision_macs(self, session: int, interest_macs: int) -> int:
+        """What deciding costs, ``interest_macs`` being what the extractors take where nothing is sent for them.
+
+        Nothing for a device that has no network yet, since it has nothing to decide.
+        """
+        if self.state.adapted(session) is None:
+            return 0
+        needs = self.config.kind.needs
+        return interest_macs * ("interest" in needs) + Detector.macs() * ("doubt" in needs)
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,8 @@ def needed(batch: DeviceBatch, redraw: Redraw | None = None) -> Needed:
         if policy is not None:
             adapts[row] = decide(policy, batch.configs[row].session, latents[row])
             compares[row] = policy.config.compare and not adapts[row]
-            deciding[row] = policy.config.decision_macs(0 if adapts[row] else int(extracting[row]))
+            sends = adapts[row] and affordable[row]
+            deciding[row] = policy.decision_macs(batch.configs[row].session, 0 if sends else int(extracting[row]))
     return Needed(paths, latents, affordable & adapts, affordable & compares, extracting, deciding)
 
 

@@ -116,7 +116,8 @@ class UploadForm:
         if self.bits == 32:
             return sent
         codes = sent if self.bits == 8 else _unpacked(sent)
-        return (np.float32(scale) * codes).astype(np.float32)
+        with np.errstate(over="ignore"):  # of a scale that no honest device has
+            return (np.float32(scale) * codes).astype(np.float32)
 
     def as_read(self, latent: np.ndarray) -> np.ndarray:
         """What the cloud reads of a protected latent interest ``(64,)``, packed and unpacked; ``(0,)`` of none."""
@@ -164,4 +165,7 @@ def read_latent(record: ArrayRecord, form: UploadForm, read: ReadArray) -> np.nd
     scale = float(read(record, "scale", np.dtype(np.float32), (1,))[0])
     if scale < 0:
         raise BadMessage(f"scale is {scale:g}, expected at least 0")
-    return form.unpack(sent, scale)
+    found = form.unpack(sent, scale)
+    if not np.isfinite(found).all():
+        raise BadMessage(f"scale is {scale:g}, which makes numbers that are not finite")
+    return found

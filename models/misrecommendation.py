@@ -82,6 +82,13 @@ class Detector(nn.Module):
         """Probability that it is wrong, ``(B,)``."""
         return torch.sigmoid(-self(stale, fresh))
 
+    @property
+    def bits(self) -> int:
+        """Of what gives verdicts on a device, 32 for each number: posterior and decoder are for the training."""
+        used = (self.prior, self.up, self.change, self.verdict)
+        numbers = sum(weights.numel() for module in used for weights in module.parameters())
+        return 32 * (numbers + self.noise.numel() + self.scale.numel())
+
     @staticmethod
     def macs() -> int:
         """Multiply-accumulates of one verdict."""

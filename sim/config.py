@@ -354,6 +354,11 @@ class Config:
             raise UserError("--split time divides streams; --protocol paper plays the last item of each device")
         if self.retrain is not None and self.split != "time":
             raise UserError("--retrain needs the instants of --split time; give both")
+        if self.retrain is not None and self.drift != "natural":
+            raise UserError(
+                f"--retrain with --drift {self.drift}: later versions would learn the events that devices play after "
+                "their change, which are other users'; leave out one of the two"
+            )
         for option in ("session_gap", "learning_rate", "temperature", "retrain"):
             value = getattr(self, option)
             if value is not None and not value > 0:

@@ -20,7 +20,9 @@ from core.run_folder import COVERAGE, NODES, RunFolder, reason
 from models.arithmetic import BITS
 from models.checkpoint import INSTALLED, Installed, load_device
 from models.delivery import WEIGHTS, Delivery
+from models.misrecommendation import load_detector
 from sim.first_month import first_month
+from sim.policy.setup import detector_file
 from sim.world.fleet import Fleet
 from strategies.registry import METHODS
 
@@ -63,7 +65,7 @@ def save_coverage(
         facts: dict[str, object] = {"recommended": recommended, "items": num_items}
         if model.exists():
             installed = load_device(model, delivery if METHODS[str(method)].deliveries else WEIGHTS)
-            facts["bits_installed"] = bits = _installed_bits(installed, computes)
+            facts["bits_installed"] = bits = _installed_bits(installed, computes) + _detector_bits(run, seed, method)
             if fleet is not None:
                 month = first_month(mine, fleet, bits)
                 facts |= {"month_sessions": month.sessions, "month_bits": month.bits, "month_joules": month.joules}
@@ -93,6 +95,12 @@ def _installed_bits(installed: Installed, computes: np.ndarray | None) -> int:
         return installed.bits
     devices = {bits: int((computes == bits).sum()) for bits in BITS}
     return round(sum(many * installed.at(bits).bits for bits, many in devices.items() if many) / len(computes))
+
+
+def _detector_bits(run: RunFolder, seed: object, method: object) -> int:
+    """Of the mis-recommendation detector, where the request policy has one."""
+    path = detector_file(run, f"{seed}-{method}")
+    return load_detector(path).bits if path.exists() else 0
 
 
 def clear_devices(run: RunFolder) -> None:

@@ -307,10 +307,21 @@ def play_wave(
     )
     results = strategy.end()
     for result in results:
+        if simulation.policy_setup is not None and result.device_session.session == 0:
+            result.bits_installed += simulation.policy_setup.detector_bits
         failure = failures[result.device_session.node]
         if failure == "dropped" or (failure == "vanished" and result.status not in ("failed", "lost")):
-            result.status, result.problem, result.measured = failure, "", None
+            result.status, result.problem = failure, ""
+            result.measured = _costs(result.measured) if failure == "vanished" else None
     return results
+
+
+def _costs(measured: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What a device that vanished has computed: its battery pays for it, whoever learns what came of it."""
+    if measured is None:
+        return None
+    spent = ("macs", "macs_paper", "macs_adapt", "macs_decide")
+    return {name: value if name in spent else 0 * value for name, value in measured.items()}
 
 
 def stop_if_failing(

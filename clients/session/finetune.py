@@ -39,7 +39,10 @@ def plan(batch: DeviceBatch) -> AdaptationPlan:
         for row, policy in enumerate(batch.policies):
             if policy is not None:
                 adapts[row] = decide(policy, batch.configs[row].session, interests[row])
-                compares[row], deciding[row] = policy.config.compare, policy.config.decision_macs(0)
+                compares[row], deciding[row] = (
+                    policy.config.compare,
+                    policy.decision_macs(batch.configs[row].session, 0),
+                )
     return AdaptationPlan(adapts, adapts | compares, deciding)
 
 

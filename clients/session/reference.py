@@ -17,16 +17,21 @@ def rerank(batch: DeviceBatch) -> list[Message]:
     reference, events = batch.installed.reference, batch.events
     assert reference is not None
     real = events.targets > 0
+    made = torch.arange(real.shape[1]) < torch.tensor([len(now) for now in batch.during])[:, None]  # scored or not
     whole = [np.concatenate([past, now]) for past, now in zip(batch.past, batch.during, strict=True)]
     known = np.array([len(past) for past in batch.past])[:, None] + np.arange(real.shape[1])
     past = seen_before(whole, np.minimum(known, np.array([len(one) for one in whole])[:, None]))
-    types = _types(batch, real) if reference.types else None
-    taken = [
-        Footprint(macs, macs, 0, chosen=32 * reference.weights)  # counts stay as they are, whatever the device is
-        for macs in _mean(reference.macs(past[real], types), real).round().int().tolist()
-    ]
-    served = np.array([budget.fits(one) for budget, one in zip(batch.budgets, taken, strict=True)])
-    mine = past[real]
+    table = _types(batch, made) if reference.types else None
+    macs = torch.zeros(made.shape, dtype=torch.float64)
+    macs[made] = reference.macs(past[made], None if table is None else table[made]).double()
+    mean = macs.sum(1) / made.sum(1).clamp(min=1)
+    taken, first = (
+        [Footprint(one, one, 0, chosen=32 * reference.weights) for one in values.round().int().tolist()]
+        for values in (mean, macs[:, 0])  # counts stay as they are, whatever the device is
+    )
+    # What comes later in the session, no device knows when it has to decide.
+    served = np.array([budget.fits(one) for budget, one in zip(batch.budgets, first, strict=True)])
+    mine, types = past[real], None if table is None else table[real]
     quality = inference.judge(
         events, lambda some: reference.scores(mine[some], None if types is None else types[some]), batch.beside
     )
@@ -34,17 +39,10 @@ def rerank(batch: DeviceBatch) -> list[Message]:
     return report(batch, or_popular(batch, quality, served), paths, served, footprints=taken)
 
 
-def _types(batch: DeviceBatch, real: torch.Tensor) -> torch.Tensor:
-    """The user's type at each true entry of ``real`` ``(D, R)``, ``(N,)``."""
-    table = torch.zeros(real.shape, dtype=torch.long)
+def _types(batch: DeviceBatch, made: torch.Tensor) -> torch.Tensor:
+    """The user's type at each interaction of the sessions, ``(D, R)`` as ``made``."""
+    table = torch.zeros(made.shape, dtype=torch.long)
     for row, config in enumerate(batch.configs):
         assert config.types is not None
         table[row, : len(config.types)] = torch.from_numpy(config.types.astype(np.int64))
-    return table[real]
-
-
-def _mean(values: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """The mean of a device's ``values`` ``(N,)``, one for each true entry of ``real`` ``(D, R)``; 0 without one."""
-    table = torch.zeros(real.shape, dtype=torch.float64)
-    table[real] = values.double()
-    return table.sum(1) / real.sum(1).clamp(min=1)
+    return table

@@ -51,6 +51,8 @@ class PolicySetup:
         self.state = state
         self.detector: Path | None = None
         """The file of the mis-recommendation detector, where the policy needs one."""
+        self.detector_bits = 0
+        """What a device keeps of it."""
         self._digest = ""
         self._first = streams.session_offsets[:-1]
         self._since = np.zeros(streams.num_sessions, dtype=np.int64) if since is None else since
@@ -74,10 +76,16 @@ class PolicySetup:
     def install(self, detector: Path) -> None:
         """Give the devices this mis-recommendation detector."""
         self.detector, self._digest = detector, file_digest(detector)
+        self.detector_bits = load_detector(detector).bits
 
     def files(self) -> dict[str, Path]:
         """What devices need to decide, by digest."""
         return {} if self.detector is None else {self._digest: self.detector}
+
+
+def detector_file(run: RunFolder, label: str) -> Path:
+    """Where the run keeps the mis-recommendation detector of a seed and method, ``SEED-METHOD``."""
+    return run.models / f"mrd-{label}.safetensors"
 
 
 def prepare_policy(
@@ -117,7 +125,7 @@ def prepare_policy(
             history_length=config.resolved_memory,
         )
         if "doubt" in kind.needs:
-            policy_setup.install(_detector(run.models / f"mrd-{label}.safetensors", backtest, seed, whose, say))
+            policy_setup.install(_detector(detector_file(run, label), backtest, seed, whose, say))
     if calibrates:
         assert config.request_rate is not None
         note = run.path / "policies" / f"{label}.json"

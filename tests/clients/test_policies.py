@@ -8,6 +8,7 @@ import pytest
 from clients.decision import losses
 from clients.policies import POLICIES, Observation, make, parse
 from clients.policies.drift import cosine_distance
+from clients.policies.every import Every
 
 EAST, NORTH = np.eye(64, dtype=np.float32)[:2]
 CALM = Observation(since=1, interest=EAST, sent=EAST, losses=np.zeros(0), draw=0.5, switch=-1, doubt=0.0)
@@ -20,6 +21,13 @@ def test_always_and_never() -> None:
 
 def test_every_third_session_counts_from_the_last_adaptation() -> None:
     assert [make("every:3").asks(replace(CALM, since=n)) for n in (1, 2, 3, 4)] == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("rate", "k"), [(1.0, 1), (0.7, 2), (0.5, 2), (0.4, 3), (0.3, 4), (0.2, 5), (0.1, 10), (1 / 3, 3)]
+)
+def test_a_budget_of_requests_is_never_exceeded(rate: float, k: int) -> None:
+    assert Every.for_rate(rate) == k
 
 
 def test_random_asks_with_its_probability() -> None:

@@ -96,6 +96,7 @@ def changed(form: UploadForm, name: str, value: np.ndarray | None) -> Message:
         (UploadForm(bits=8), "scale", None, "exactly the arrays path and latent and scale"),
         (UploadForm(bits=8), "scale", np.array([-1], dtype=np.float32), "scale is -1"),
         (UploadForm(bits=8), "scale", np.array([np.nan], dtype=np.float32), "not finite"),
+        (UploadForm(bits=8), "scale", np.array([3e38], dtype=np.float32), "makes numbers that are not finite"),
         (UploadForm(bits=4), "latent", np.zeros(64, dtype=np.uint8), r"expected uint8 \(32,\)"),
         (UploadForm(latent=False), "latent", interest(), "exactly the arrays path"),
         (PLAIN, "scale", np.ones(1, dtype=np.float32), "exactly the arrays path and latent"),

@@ -35,6 +35,10 @@ def test_defaults_follow_backbone_and_protocol() -> None:
         ({"devices": 0}, "--devices is 0"),
         ({"session_gap": 0.0}, "--session-gap is 0"),
         ({"penalty": -1.0}, "--penalty is -1"),
+        (
+            {"split": "time", "retrain": 7.0, "drift": "abrupt"},
+            "--retrain with --drift abrupt: later versions would learn",
+        ),
         ({"evaluate": "sampled"}, "--evaluate is 'sampled'; it must be full, or sampled:N"),
         ({"evaluate": "sampled:0"}, "--evaluate is 'sampled:0'"),
         ({"evaluate": "sampled:1e3"}, "--evaluate is 'sampled:1e3'"),

@@ -217,10 +217,10 @@ def test_failures_cost_their_own_sessions_and_every_session_is_accounted_for(con
     assert late.requested.all()
     assert (late.bits_up == 64 * 32 + 8).all()
     assert (late[["bits_down", "macs", "blocks"]] == 0).all().all()
-    assert (vanished[["hits", "ndcg", "macs"]] == 0).all().all()
-    asking = vanished.method.isin(["duet", "forward-ofa"])
-    assert (vanished[asking].bits_down > 0).all()
-    assert (vanished[~asking].joules == 0).all()
+    assert (vanished[["hits", "ndcg", "blocks"]] == 0).all().all()
+    spent = ["macs", "macs_session", "bits_up", "bits_down", "joules", "seconds_adapt", "adapted", "requested"]
+    pd.testing.assert_frame_equal(vanished[spent], free.loc[vanished.index, spent])
+    assert (vanished.joules > 0).all()
 
 
 def test_a_request_that_takes_too_long_is_late(config: Config, tmp_path: Path) -> None:

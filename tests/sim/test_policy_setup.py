@@ -81,6 +81,40 @@ def test_deciding_by_the_latent_interest_takes_the_extractors_each_time(played: 
     assert (quiet[["bits_up", "bits_down"]] == 0).all().all()
 
 
+def test_who_would_ask_and_cannot_afford_it_has_paid_for_looking(config: Config, tmp_path: Path) -> None:
+    """Devices are too busy in some sessions; in those with an older network a policy has looked at the interest."""
+    mix = tmp_path / "busy.toml"
+    mix.write_text(
+        'base = "paper-device"\n[budget]\nlatency_ms = 0.00045\n'
+        "[availability]\nbusy_factor = 0.1\nto_busy = 0.6\nto_idle = 0.6\n"
+    )
+    spent = {}
+    for policy in ("drift:0", "drift:2"):  # asks always, and never
+        out = tmp_path / policy.replace(":", "-")
+        run.main(replace(config, methods="duet", policy=policy, scenario=str(mix), out=out))
+        rows = sessions(out)
+        first = rows[rows.served].groupby("device").session.min()
+        later = rows[rows.session > rows.device.map(first).fillna(99)]
+        spent[policy] = later.set_index(["device", "session"])
+    eager = spent["drift:0"][~spent["drift:0"].served]
+    assert len(eager) > 3
+    assert (eager.macs_session > 0).all()
+    pd.testing.assert_series_equal(eager.macs_session, spent["drift:2"].macs_session.loc[eager.index])
+
+
+def test_the_detector_is_installed_and_counted(config: Config) -> None:
+    run.main(replace(config, methods="forward-ofa,finetune", policy="mrd:0.5"))
+    prior = (64 * 32 + 32) + 2 * (32 * 32 + 32)
+    detector = 32 * (prior + (32 * 64 + 64) + (2 * 64 + 1) + (2 + 1) + 10 * 32 + 2)
+    rows, counted = sessions(config.folder), pd.read_csv(config.folder / "coverage.csv").set_index("method")
+    run.main(replace(config, methods="forward-ofa,finetune", out=config.folder.parent / "without"))
+    without = pd.read_csv(config.folder.parent / "without" / "coverage.csv").set_index("method")
+    assert (counted.bits_installed - without.bits_installed).loc[["forward-ofa", "finetune"]].tolist() == [detector] * 2
+    first = rows[rows.session == 0]
+    assert (first.bits_installed == first.method.map(counted.bits_installed)).all()
+    assert (rows[rows.session > 0].bits_installed == 0).all()
+
+
 @pytest.mark.parametrize("policy", ["drift:0.1", "page-hinkley:0.1", "random:0.5", "mrd:0.1"])
 def test_a_killed_run_remembers(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str) -> None:
     config = replace(config, policy=policy)

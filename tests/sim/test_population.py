@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from flwr.app import ArrayRecord, Context, Error, Message, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
 
 from clients import depot
 from clients.app import app
@@ -232,6 +232,27 @@ def test_a_machine_that_keeps_nothing_is_named(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(depot, "install", lambda folder, record: None)
     with pytest.raises(UserError, match=r"goes on lacking the file .*\$SIM_DEVICE_DIR"):
         Population(grid, register(grid, 3), 3).install({digest: path}, None)
+
+
+@pytest.mark.parametrize("digests", ["", 64 * "0"])
+def test_a_device_that_lacks_what_is_nobodys_costs_itself_alone(config: Config, tmp_path: Path, digests: str) -> None:
+    honest = play(config, InProcessGrid(app, DEVICES))
+    liar: list[int] = []
+
+    def change(message: Message, reply: Message) -> Message:
+        if message.metadata.message_type.startswith("query"):
+            return reply
+        liar[:] = liar or [message.metadata.dst_node_id]
+        if message.metadata.dst_node_id != liar[0]:
+            return reply
+        missing = ConfigRecord({"digests": digests, "depot": "mine"})
+        return Message(RecordDict({depot.MISSING: missing}), reply_to=message)
+
+    rows = play(replace(config, out=tmp_path / "lied"), Observed(DEVICES, change))
+    (device,) = rows[rows.status == "rejected"].device.unique()
+    assert (rows[rows.device == device].status == "rejected").all()
+    others = rows.device != device
+    pd.testing.assert_frame_equal(rows[others], honest[others])
 
 
 def test_a_depot_forgets_what_nobody_has_opened_for_a_month(tmp_path: Path, population: Population) -> None:

@@ -26,7 +26,7 @@ from sim.experiment import prepare
 from sim.play import Simulation, sessions_by_round
 from sim.world.fleet import Fleet
 from strategies.forward_ofa import ForwardOFA
-from tests.support.runs import sessions
+from tests.support.runs import sessions, small_config
 
 BUILD_REPORT = analysis.build_report
 """Runs here draw no figures, but for the test that restores this."""
@@ -185,3 +185,17 @@ def test_ray_and_in_process_give_the_same_rows(config: Config, tmp_path: Path) -
     rows = sessions(config.folder)
     pd.testing.assert_frame_equal(rows, sessions(tmp_path / "ray"))
     assert 0 < rows[rows.session > 0].adapted.mean() < 1
+
+
+def test_counts_cost_a_device_the_same_whether_a_prediction_is_scored_or_not(tmp_path: Path, own_cache: None) -> None:
+    """Where only unseen items are candidates, some sessions hold repeats alone: they are predicted all the same."""
+    found = {}
+    for candidates in ("all", "unseen"):
+        config = small_config(
+            tmp_path, devices=8, methods="cooccurrence", candidates=candidates, out=tmp_path / candidates
+        )
+        run.main(config)
+        found[candidates] = sessions(config.folder)
+    assert (found["unseen"].events == 0).any()
+    assert (found["all"].macs > 0).all()
+    pd.testing.assert_frame_equal(found["unseen"][["macs", "macs_session"]], found["all"][["macs", "macs_session"]])
