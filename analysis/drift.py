@@ -30,29 +30,31 @@ def sessions_from_change(sessions: pd.DataFrame) -> pd.Series:
 
 
 def around(sessions: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
-    """One row for each method, with the columns :data:`core.schema.AROUND`; none if no device changes in the run.
+    """One row for each method, with the columns :data:`core.schema.AROUND`; none if no device plays after a change.
 
-    Of the devices that play before their change and after it: others would make a level of before another one after.
+    What is after the change, and how methods stand to each other then, is of all devices that play after it. What lies
+    before and in it, and what is kept of it, is of those that play before it, too: others would compare two groups.
     """
     rows = sessions.assign(distance=sessions_from_change(sessions)).dropna(subset=["distance"])
-    rows = of_both(rows, rows["phase"] == "before", rows["phase"] == "after")
-    phases = rows.groupby(["method", "phase"], observed=True)[["ndcg", "events"]].sum()
-    levels = pd.Series(quotients(phases["ndcg"], phases["events"]), phases.index)
     after = device_sums(rows[rows["phase"] == "after"])
+    both = of_both(rows, rows["phase"] == "before", rows["phase"] == "after")
+    phases = both.groupby(["method", "phase"], observed=True)[["ndcg", "events"]].sum()
+    levels = pd.Series(quotients(phases["ndcg"], phases["events"]), phases.index)
     found = []
-    for method in methods if len(rows) else []:
-        mine, sums, base = rows[rows["method"] == method], of_method(after, method), of_method(after, BASELINE)
-        row = {"method": method, "devices": mine["device"].nunique()}
-        row |= {phase: levels.get((method, phase), np.nan) for phase in ("before", "during", "after")}
-        _, row["after_low"], row["after_high"] = level(sums)
+    for method in methods if len(after) else []:
+        sums, base = of_method(after, method), of_method(after, BASELINE)
+        before, during, there = (levels.get((method, phase), np.nan) for phase in ("before", "during", "after"))
+        row = {"method": method, "devices": int((sums["events"] > 0).sum()), "both": both["device"].nunique()}
+        row |= {"before": before, "during": during, "kept": ratio(there, before)}
+        row["after"], row["after_low"], row["after_high"] = level(sums)
         if method != BASELINE and len(base):
             against = compare_devices(base, sums)
             row |= {key.replace("ndcg@10", "after"): value for key, value in against.items()}
-            there = base.loc[base.index.intersection(sums.index)]
-            reached = ratio(there["ndcg"].sum(), there["events"].sum())
+            common = base.loc[base.index.intersection(sums.index)]
+            reached = ratio(common["ndcg"].sum(), common["events"].sum())
             ends = ("", "_low", "_high")
             row |= {f"after_relative{end}": ratio(against[f"ndcg@10_delta{end}"], reached) for end in ends}
-        found.append(row | recovery(mine))
+        found.append(row | recovery(rows[rows["method"] == method]))
     return pd.DataFrame(found, columns=schema.names(schema.AROUND))
 
 

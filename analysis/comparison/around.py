@@ -4,18 +4,17 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from analysis.figures.change_point import AFTER, AFTER_AGAINST_DEVICEREC, RECOVERY, SECOND
+from analysis.figures.change_point import AFTER, AFTER_AGAINST_DEVICEREC, BEFORE, RECOVERY, SECOND
 from analysis.page import Section
 from analysis.policies import worlds
 from analysis.run_groups import RunGroup
-from analysis.stats import change
 from analysis.tables import Column, build, grouped_method_column
 from analysis.text import best_row, join, quality, records, signed_percent
 
 TITLE = "Before, during and after the change"
 READING = (
-    "Streams are named by what sets them apart. Before, during and after are of the devices that change: an abrupt "
-    "change happens in one session, a gradual one in several."
+    "Streams are named by what sets them apart. An abrupt change happens in one session, a gradual one in several. "
+    "After is of all devices that play after it; before, during and kept are of those that play before it, too."
 )
 
 
@@ -24,8 +23,7 @@ def section(groups: Sequence[RunGroup], frame: pd.DataFrame, title: Callable[[st
     columns = [
         grouped_method_column(title, "on these streams", by="world"),
         Column("NDCG@10", "ndcg@10", quality, "all"),
-        Column("Before", "before", quality),
-        Column("During", "during", quality),
+        *BEFORE,
         AFTER,
         *AFTER_AGAINST_DEVICEREC,
         RECOVERY,
@@ -48,8 +46,11 @@ def in_short(frame: pd.DataFrame, title: Callable[[str], str]) -> list[str]:
         best = best_row(records(mine))
         text = f"{world}, {best['policy']}: {title(best['method'])} is best with NDCG@10 {quality(best['ndcg@10'])}"
         losses = [
-            f"{title(row['method'])} {signed_percent(change(row['after'], row['before']))}"
-            for row in records(mine[mine["before"] > 0])
+            f"{title(row['method'])} {signed_percent(row['kept'] - 1)}" for row in records(mine[mine["before"] > 0])
         ]
-        texts.append(f"{text}; after the change against before it: {join(losses)}." if losses else f"{text}.")
+        texts.append(
+            f"{text}; after the change against before it, on the same devices: {join(losses)}."
+            if losses
+            else f"{text}."
+        )
     return texts

@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 from analysis import curves
 from analysis.drift import around, sessions_from_change, two_ends
 from analysis.run import Run
-from analysis.stats import quotients
 from analysis.style import Sheet
 from analysis.tables import Column, Table, build, method_column
 from analysis.text import Row, between, p_text, percent, plural, quality, signed, signed_percent
@@ -56,20 +55,18 @@ def tables(run: Run, frame: pd.DataFrame) -> list[Table]:
     found = around(run.sessions, run.methods)
     if found.empty:
         return []
-    found["to_before"] = quotients(found["after"], found["before"]) - 1
     columns = [
         method_column(run.title),
-        Column("Before", "before", quality, "NDCG@10", best=max),
-        Column("During", "during", quality, "NDCG@10", best=max),
+        *BEFORE,
         AFTER,
-        Column("After", "to_before", signed_percent, unit="to before"),
         *AFTER_AGAINST_DEVICEREC,
         RECOVERY,
         SECOND,
     ]
+    after, both = plural(int(found["devices"].max()), "device"), f"{int(found['both'].max()):,}"
     caption = (
-        f"The {plural(int(found['devices'].max()), 'device')} that play before their change and after it. "
-        "● best of its column; small: 95 % intervals over devices, paired for differences."
+        f"After: the {after} that play after their change; before, during and kept: the {both} of them that play "
+        "before it, too. ● best of its column; small: 95 % intervals over devices, paired for differences."
     )
     return [build(found, columns, caption)]
 
@@ -90,6 +87,11 @@ def _recovery_note(row: Row) -> str:
     return "; ".join(notes)
 
 
+BEFORE = (
+    Column("Before", "before", quality, "NDCG@10", best=max),
+    Column("During", "during", quality, "NDCG@10", best=max),
+    Column("Kept", "kept", percent, "after, of before", best=max),
+)
 AFTER = Column("After", "after", quality, "95 % interval", best=max, note=between("after_low", "after_high"))
 AFTER_AGAINST_DEVICEREC = (
     Column(

@@ -348,10 +348,12 @@ FAIRNESS = (
 
 AROUND = (
     Column("method", "text", "text", "name of the method"),
-    Column("devices", "int64", COUNT, "devices that play before their change and after it, of which all numbers are"),
-    Column("before", "float64", SHARE, "NDCG@10 of the sessions before the change"),
-    Column("during", "float64", SHARE, "of the sessions in which it happens"),
-    Column("after", "float64", SHARE, "of the sessions after it"),
+    Column("devices", "int64", COUNT, "devices that play after their change"),
+    Column("both", "int64", COUNT, "of them, devices that play before it, too"),
+    Column("before", "float64", SHARE, "NDCG@10 of the sessions before the change, of the devices that have both"),
+    Column("during", "float64", SHARE, "of the sessions in which it happens, of the same devices"),
+    Column("kept", "float64", "ratio", "NDCG@10 after the change over that before it, of the same devices"),
+    Column("after", "float64", SHARE, "of the sessions after it, of all devices that have any"),
     Column("after_low", "float64", SHARE, "lower end of its interval"),
     Column("after_high", "float64", SHARE, "upper end of its interval"),
     Column("after_delta", "float64", CHANGE, "after minus DeviceRec's, over the same devices; NaN without DeviceRec"),

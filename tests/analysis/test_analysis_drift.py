@@ -74,8 +74,9 @@ def test_each_end_of_a_change_is_of_the_same_devices() -> None:
     long = device(2, [], ndcg=[2.0] * 7)
     frame = pd.concat([short, late, long], ignore_index=True)
     one = around(frame, ["duet"]).iloc[0]
-    assert one["devices"] == 1
-    assert one[["before", "during", "after"]].tolist() == pytest.approx([0.2] * 3)
+    assert (one["devices"], one["both"]) == (2, 1)
+    assert one[["before", "during", "kept"]].tolist() == pytest.approx([0.2, 0.2, 1.0])
+    assert one["after"] == pytest.approx((3 * 0.9 + 3 * 0.2) / 6)  # of both that play after it
     found = recovery(rows(short, late, long))
     assert (found["recovery"], found["second"]) == (0, pytest.approx(1.0))
     table, devices = two_ends(frame, frame["session"], 0, 3)

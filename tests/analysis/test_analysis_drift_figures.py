@@ -58,7 +58,7 @@ def test_the_tables_say_what_the_measures_are(run: Run) -> None:
     nothing = pd.DataFrame()
     (change,), (asked,), (gains,) = (one.tables(run, nothing) for one in (change_point, requests, stale_fresh))
     assert [row[0].text for row in change.rows] == ["DeviceRec", "DUET"]
-    assert [cell.text for cell in change.rows[1][1:4]] == ["0.5000", "0.2000", "0.4000"]
+    assert [cell.text for cell in change.rows[1][1:5]] == ["0.5000", "0.2000", "80.0\u00a0%", "0.4000"]
     assert [cell.text.replace("\u00a0", " ") for cell in change.rows[1][-2:]] == ["3", "88.0 %"]
     words = [cell.text.replace("\u00a0", " ") for cell in asked.rows[0]]
     # Of 18 sessions after the first 4 with an adaptation; all notice it, after 2, 1 and 1 sessions; 1 of 9 calm ones.

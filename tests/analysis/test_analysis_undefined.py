@@ -84,7 +84,7 @@ def test_what_was_nothing_before_has_no_relative_change(tmp_path: Path) -> None:
     run = run_of(tmp_path, rows, drift="abrupt")
     (table,) = change_point.tables(run, pd.DataFrame())
     header = [name for name, _ in table.header]
-    place = table.header.index(("After", "to before"))
+    place = table.header.index(("Kept", "after, of before"))
     assert header[:2] == ["Method", "Before"]
     assert [row[1].text for row in table.rows][1] == "0.0000"
     assert table.rows[1][place].text == "–"
