@@ -32,6 +32,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from analysis.stats import BASELINE
+from core.schema import BY_TYPE
 
 Width = Literal["wide", "narrow"]
 """For a page, or for a phone: panels below each other."""
@@ -58,7 +59,8 @@ class Look:
     """How a method is drawn."""
 
     colour: str
-    marker: str
+    marker: Any
+    """One with a face: others vanish in their edge, which has the colour of the paper. ``(n, 1, angle)`` is a star."""
     dashes: tuple[float, tuple[float, ...] | None]
 
 
@@ -81,17 +83,18 @@ LOOKS = {
     "popular": Look(_BROWN, "<", _MIXED),
     "recent-popular": Look(_BROWN, ">", _DOTTED),
     "cooccurrence": Look(_BROWN, "h", _DASHED),
-    "own-recent": Look(_BROWN, "1", _SOLID),
-    "own-frequent": Look(_BROWN, "2", _DASHED),
+    BY_TYPE: Look(_ORANGE, "*", _SOLID),
+    "own-recent": Look(_BROWN, "H", _SOLID),
+    "own-frequent": Look(_BROWN, (4, 1, 0.0), _DASHED),
 }
 """Of the methods that are always drawn alike; every other one takes a spare look."""
 _SPARE = [
-    Look(_ORANGE, "3", _DASHED),
-    Look(_PURPLE, "4", _MIXED),
-    Look(_SKY, "+", _DOTTED),
-    Look(_GREEN, "*", _DASHED),
+    Look(_ORANGE, (3, 1, 0.0), _DASHED),
+    Look(_PURPLE, (3, 1, 180.0), _MIXED),
+    Look(_SKY, (4, 1, 45.0), _DOTTED),
+    Look(_GREEN, (6, 1, 0.0), _DASHED),
     Look(_BLUE, ".", _DOTTED),
-    Look(_ORANGE, "H", _SOLID),
+    Look(_ORANGE, (8, 1, 0.0), _SOLID),
 ]
 
 

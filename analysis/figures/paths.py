@@ -53,7 +53,7 @@ def draw(frame: pd.DataFrame, sheet: Sheet) -> Figure:
         title = f"{sheet.title(method)}, {f'{len(mine)} of ' if len(mine) < paths else ''}{plural(paths, 'path')}"
         matrix = partial(_matrix, sheet, mine, look["color"], float(shown["share"].max()))
         panels.append(Panel(title, matrix, y="path, by frequency"))
-    height = 0.75 + 0.19 * int(shown.groupby("method").size().max())
+    height = max(1.5, 0.75 + 0.19 * int(shown.groupby("method").size().max()))  # less cuts the label of the axis
     return sheet.figure(panels, height, most=max(2, len(methods)), legend=0)
 
 

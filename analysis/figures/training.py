@@ -55,7 +55,7 @@ def draw(frame: pd.DataFrame, sheet: Sheet) -> Figure:
     def lines(value: str, mark: bool, axis: Axes) -> None:
         for _, rows, arguments in sheet.each(frame):
             for i, (_, mine) in enumerate(rows.groupby("seed", sort=False)):
-                best = mine["best"].to_numpy(bool).nonzero()[0].tolist() if mark else []
+                best = mine["best"].to_numpy(bool).nonzero()[0].tolist() if mark or len(mine) == 1 else []
                 label = {"label": arguments["label"] if i == 0 else None, "linewidth": width, "markersize": 7}
                 axis.plot(mine["epoch"], mine[value], markevery=best, **arguments | label)
         style.whole_numbers(axis)

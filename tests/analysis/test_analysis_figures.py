@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.markers import MarkerStyle
 
 import analysis
 from analysis import curves, figures, style
@@ -206,3 +207,9 @@ def test_a_file_in_the_folder_is_a_figure_with_all_its_words() -> None:
         assert len(module.TITLE) > 4
         assert len(module.READING) > 40
         assert all(callable(getattr(module, name)) for name in ("data", "draw", "finding"))
+
+
+def test_every_marker_has_a_face_and_is_one_methods_own() -> None:
+    looks = [*style.LOOKS.values(), *style._SPARE]
+    assert all(MarkerStyle(look.marker).is_filled() for look in looks)
+    assert len({look.marker for look in looks}) == len(looks)

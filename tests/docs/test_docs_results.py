@@ -86,7 +86,7 @@ def test_numbers_of_the_readme_are_in_the_folders_it_names() -> None:
     part = text_of("README.md").partition("## Results\n")[2].partition("\n## ")[0]
     known = set().union(*(numbers(folder) for folder in LINK.findall(part)))
     found = NUMBER.findall(part)
-    assert len(found) == 18
+    assert len(found) == 16
     assert set(found) <= known
 
 
