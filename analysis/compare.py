@@ -47,10 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
 
     def command() -> None:
-        from rich.console import Console
+        from analysis.tables import show
 
         page, table = comparison(given.runs, given.out)
-        Console().print(table)
+        show(table)
         print(page)
 
     return run_command(command)

@@ -56,11 +56,10 @@ def compare(runs: Sequence[Path], attackers: int = 3, data_dir: Path | None = No
     Raises :class:`UserError` if one of them kept no uploads or there is nothing to attack.
     """
     import pandas as pd
-    from rich.console import Console
 
     from analysis import load, style
     from analysis.sections import privacy
-    from analysis.tables import terminal
+    from analysis.tables import show, terminal
     from core import atomic
 
     if attackers < 1:
@@ -76,7 +75,7 @@ def compare(runs: Sequence[Path], attackers: int = 3, data_dir: Path | None = No
     for _, mine in rows.groupby(["run", "method"], sort=False):
         heading = f"{titles.get(mine['method'].iloc[0], '')}, defence: {mine['defence'].iloc[0]}"
         shown = privacy.columns(str)[2:]
-        Console().print(terminal(privacy.table(mine, shown), heading, shown))
+        show(terminal(privacy.table(mine, shown), heading, shown))
     if len(runs) == 1:
         print(runs[0] / FILE)
         return

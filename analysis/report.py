@@ -43,11 +43,10 @@ def build_report(run_folder: str | Path) -> Path:
         *figures.sections(run, figures.collect(run), run.path / "figures"),
         *(found for one in (failures, case_study, privacy, data_facts) if (found := one.section(run)) is not None),
     ]
-    name = run.path.name
     commands = {
         "The run (trained models are taken from the cache if they are there):": captions.command(run.options),
-        "This page and its figures again, without playing:": f"python -m analysis.report {name}",
-        "In a notebook:": f'import analysis\nrun = analysis.load("{name}")\nrun.summary',
+        "In the folder of this page, it and its figures again, without playing:": "python -m analysis.report .",
+        "In a notebook, beside this page:": 'import analysis\nrun = analysis.load(".")\nrun.summary',
     }
     text = render(
         title=f"{captions.dataset_title(run)}: {plural(len(run.methods), 'method')} on devices",

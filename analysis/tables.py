@@ -15,6 +15,8 @@ from typing import Any
 
 import pandas as pd
 from rich import box
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
@@ -138,6 +140,21 @@ def terminal(
     for row in table.rows:
         shown.add_row(*(_star(cell, any(marks)) for cell, marks in zip(row, starred, strict=True)))
     return shown
+
+
+def show(table: TerminalTable) -> None:
+    """Print a table of :func:`terminal`; in a terminal that is too narrow its lines break, and nothing is lost."""
+    console = Console()
+    caption, table.caption = table.caption, None
+    needed = Measurement.get(console, console.options.update(max_width=_WIDEST), table)
+    width = min(max(console.width, needed.minimum), needed.maximum)
+    console.print(table, width=width, crop=False)
+    if caption is not None:
+        console.print(caption, style="table.caption", width=min(width, console.width))
+
+
+_WIDEST = 1_000
+"""Characters: more than any table has."""
 
 
 def markdown(table: Table) -> list[str]:

@@ -136,7 +136,8 @@ class Config:
     """whose histories the cloud trains on: simulated (those of the devices) or all (of every user; default: simulated;
     all of generated data)"""
     epochs: int | None = None
-    """most epochs of cloud training (default: 60; 10 on generated data; with --protocol paper exactly 20)"""
+    """most epochs of cloud training (default: 60; 10 on generated data; with --protocol paper exactly 20); Forward-OFA+
+    has up to four before them, in which devices learn to choose"""
     patience: int | None = None
     """epochs without a better validation NDCG@10 (mean of three epochs) that end training; the first nine do not count
     (default: 6; with --protocol paper 0, never)"""
@@ -254,9 +255,24 @@ class Config:
         """What the files of the scenario and the drift say, each as a short hash."""
         return {"scenario": content("scenarios", self.scenario), "drift": content("drifts", self.drift)}
 
+    def resolved(self) -> "Config":
+        """The same with what follows from other options written out; the references are among the methods."""
+        return replace(
+            self,
+            methods=",".join(self.method_names),
+            references="none",
+            blocks=self.resolved_blocks,
+            context=self.resolved_context,
+            memory=self.resolved_memory,
+            candidates=self.resolved_candidates,
+            cloud_users=self.resolved_cloud_users,
+        )
+
     def identity(self) -> str:
-        """A short hash of everything that decides the results: of a file what it says, not what it is called."""
-        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NOT_IDENTITY}
+        """A short hash of everything that decides the results: of a file what it says, not what it is called, and of an
+        option that was left out what it stands for."""
+        resolved = self.resolved()
+        facts = {f.name: getattr(resolved, f.name) for f in fields(self) if f.name not in NOT_IDENTITY}
         facts["backend"] = Config.backend
         facts |= self.contents() | data_content(self.dataset)
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:8]
@@ -395,6 +411,8 @@ class Config:
         altered = self.latent_clip is not None or self.latent_bits != "32"
         if self.delivery == "local" and (altered or self.upload == "path"):
             raise UserError("--delivery local sends no latent interest that a defence could alter; leave out one")
+        if self.delivery == "local" and self.uploads:
+            raise UserError("--delivery local sends no requests that --uploads could keep; leave out one")
         if self.upload == "path" and altered:
             raise UserError("--upload path sends no latent interest to clip or to put into bits; give one or the other")
         if self.retrain is not None and (self.upload == "path" or self.latent_noise is not None):

@@ -89,9 +89,16 @@ def prepare(config: Config, interactions: Interactions | None = None) -> tuple[R
     scenario = load_scenario(config.scenario)
     drift = load_drift(config.drift)
     _check_precision(config, scenario)
+    if config.compare_stale and not any(METHODS[name].adapts for name in config.method_names):
+        raise UserError(f"--compare-stale: none of {', '.join(config.method_names)} adapts; leave it out")
     run = open_run(config)
     if interactions is None:
         interactions = load_data(config)
+    if config.sampled >= interactions.num_items:
+        raise UserError(
+            f"--evaluate {config.evaluate}: {config.dataset} has {interactions.num_items:,} items, too few to draw "
+            f"{config.sampled:,} others from; use a smaller number"
+        )
     instant = split_instant(interactions) if config.split == "time" else None
     able = eligible_users(interactions, config.protocol, instant)
     if config.devices > len(able):

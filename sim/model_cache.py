@@ -20,6 +20,7 @@ from models.candidates import repeats
 from models.checkpoint import Sizes, check_model, load_weights, read_header, save_model
 from sim.config import Config
 from sim.data import files
+from sim.data.facts import share_of_duplicates
 from sim.data.interactions import Interactions
 from sim.world.streams import SHORTEST, Streams, count_before, eligible_users, live_starts
 from strategies.registry import METHODS
@@ -91,7 +92,7 @@ def training_set(interactions: Interactions, streams: Streams, config: Config, u
         raise UserError(
             f"--dataset {config.dataset}: nothing to train on, or to choose an epoch by: of the items that "
             f"{len(history):,} users' histories and validation hold, those after the first repeat earlier ones and are "
-            "no candidates; use --candidates all, or more devices"
+            f"no candidates; use --candidates all, or more devices{_if_duplicates(interactions)}"
         )
     if data.targets == 0:
         more = ", or --cloud-users all" if simulated else ""
@@ -100,6 +101,12 @@ def training_set(interactions: Interactions, streams: Streams, config: Config, u
             f"of the {len(history):,} users has two; give users with more interactions{more}"
         )
     return data
+
+
+def _if_duplicates(interactions: Interactions) -> str:
+    """What to do first where many rows are there twice."""
+    share = share_of_duplicates(interactions)
+    return f"; {100 * share:.1f} % of the rows are exact duplicates: remove them first" if share > 0.1 else ""
 
 
 def _rows(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -9,16 +9,21 @@ What takes seconds to import (PyTorch, Flower, pandas, matplotlib) is imported b
 ``--help`` and a mistake in an option are answered at once.
 """
 
+import io
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
 
+from core.cli import MISTAKE
 from core.cli import run as run_command
+from core.errors import UserError
 from sim.config import Config
 from sim.sweep import borrow, split
 
@@ -30,9 +35,8 @@ if TYPE_CHECKING:
 
 def main(config: Config, earlier: Sequence[Config] = (), interactions: "Interactions | None" = None) -> None:
     """Run, then print the table; ``earlier`` are finished runs of the same sweep, and ``interactions`` its data."""
-    from rich.console import Console
-
     import analysis
+    from analysis.tables import show
     from sim.experiment import prepare
 
     if config.superlink is not None:
@@ -41,7 +45,7 @@ def main(config: Config, earlier: Sequence[Config] = (), interactions: "Interact
     run, world = prepare(config, interactions)
     with run.held():
         _play(run, world, config, earlier)
-    Console().print(analysis.terminal_table(analysis.load(run.path)))
+    show(analysis.terminal_table(analysis.load(run.path)))
 
 
 def _play(run: "RunFolder", world: "World", config: Config, earlier: Sequence[Config]) -> None:
@@ -73,6 +77,7 @@ def _play_elsewhere(config: Config, superlink: str) -> None:
     from rich.console import Console
 
     import analysis
+    from analysis import tables
     from core import atomic
     from sim.backends.federation import run_federation
     from sim.backends.inprocess import silence_telemetry
@@ -85,16 +90,15 @@ def _play_elsewhere(config: Config, superlink: str) -> None:
     show = Console(highlight=False, markup=False).print
     run_federation(superlink, "sim.server:app", "clients.app:app", run_config=settings, log_file=run.log, show=show)
     if run.sessions.exists():
-        Console().print(analysis.terminal_table(analysis.load(run.path)))
+        tables.show(analysis.terminal_table(analysis.load(run.path)))
     else:
         print(f"finished on the connection '{superlink}'; the run folder is on the SuperLink's machine: {run.path}")
 
 
 def play_sweep(configs: list[Config], out: Path | None) -> None:
     """Play the runs of a sweep that are not finished yet, then compare them all and print the table."""
-    from rich.console import Console
-
     from analysis import compare
+    from analysis.tables import show
     from sim.experiment import load_data
     from sim.run_folder import open_run
 
@@ -106,7 +110,7 @@ def play_sweep(configs: list[Config], out: Path | None) -> None:
             main(config, configs[:number], interactions)
     folders = [config.folder for config in configs]
     page, table = compare.comparison(folders, out and out.expanduser().absolute() / "comparison")
-    Console().print(table)
+    show(table)
     print(page)
 
 
@@ -122,8 +126,11 @@ def cli(
     ``command`` runs once for each of them. ``default`` has other defaults than :class:`Config`.
     """
     arguments, repeated = split(sys.argv[1:])
-    options = (tyro.conf.AvoidSubcommands,)
-    config = tyro.cli(Config, args=arguments, description=description, default=default or Config(), config=options)
+    try:
+        config = _parsed(arguments, description, default or Config())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return MISTAKE
     going_on = config.out and str(config.out)
 
     def play() -> None:
@@ -142,6 +149,30 @@ def cli(
         return f"interrupted; the same command continues{what}:\n{shlex.join(sys.orig_argv)}"
 
     return run_command(play, interrupted)
+
+
+def _program() -> str:
+    """As the user has called it."""
+    spec = sys.modules["__main__"].__spec__
+    return Path(sys.argv[0]).name if spec is None else f"python -m {spec.name}"
+
+
+def _parsed(arguments: list[str], description: str, default: Config) -> Config:
+    """The options; raises :class:`UserError` for what cannot be parsed, as one line in place of the parser's box."""
+    said, options = io.StringIO(), (tyro.conf.AvoidSubcommands,)
+    try:
+        with redirect_stderr(said):
+            return tyro.cli(
+                Config, prog=_program(), args=arguments, description=description, default=default, config=options
+            )
+    except SystemExit as ended:
+        if not ended.code:  # --help
+            raise
+    lines = [line.strip("│| ") for line in said.getvalue().splitlines()[1:]]  # below the title
+    parts = [list(part) for rule, part in groupby(lines, lambda line: not line.strip("─-╰╯")) if not rule]
+    what = " ".join(parts[0]).rstrip(".")
+    near = [part[1].split()[0] for part in parts if part[0] == "Perhaps you meant:"]
+    raise UserError(f"{what}; {f'did you mean {near[0]}? ' if near else ''}--help lists every option")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from importlib.metadata import version
 
 from core.run_folder import RunFolder
 from sim.config import Config, to_toml
+from sim.model_cache import in_order
 from strategies.registry import METHODS
 
 
@@ -21,14 +22,8 @@ def describe_run(run: RunFolder, config: Config, data: Mapping[str, object], fac
     versions; and of each method title, note, whose model it deploys and how its devices get their network."""
     options: dict[str, object] = {
         "identity": config.identity(),
-        **{key.replace("-", "_"): value for key, value in config.to_flat().items()},
+        **{key.replace("-", "_"): value for key, value in config.resolved().to_flat().items()},
         "methods": config.method_names,
-        "references": "none",  # they are among the methods
-        "blocks": config.resolved_blocks,
-        "context": config.resolved_context,
-        "memory": config.resolved_memory,
-        "candidates": config.resolved_candidates,
-        "cloud_users": config.resolved_cloud_users,
     }
     for key in ("out", "quiet", "data_dir", "tensorboard"):
         options.pop(key, None)
@@ -37,7 +32,7 @@ def describe_run(run: RunFolder, config: Config, data: Mapping[str, object], fac
     tables: dict[str, Mapping[str, object]] = {
         "run": options,
         "contents": config.contents(),
-        "titles": {name: METHODS[name].title for name in [*methods, *(m.cloud_model for m in methods.values())]},
+        "titles": {name: METHODS[name].title for name in [*methods, *in_order(methods)]},
         "notes": {name: note for name, method in methods.items() if (note := vars(method).get("note"))},
         "models": {name: method.cloud_model for name, method in methods.items()},
         "actions": {name: getattr(method, "train_action", method.evaluate_action) for name, method in methods.items()},

@@ -50,7 +50,7 @@ def write_comparison(runs: Sequence[str | Path], out: str | Path | None) -> tupl
     every = [run for group in groups for run in group.runs]
     notes = {name: note for run in every for name, note in run.notes.items()}
     warnings = dict.fromkeys(text for run in every for text in (*data_facts.warnings(run), *failures.warnings(run)))
-    page = f"python -m analysis.compare {' '.join(Path(run).name for run in runs)}"
+    page = f"python -m analysis.compare {' '.join(Path(run).name for run in runs)} --out {folder.name}"
     text = render(
         title=f"{plural(len(runs), 'run')} compared",
         lead=_lead(groups),
@@ -59,7 +59,10 @@ def write_comparison(runs: Sequence[str | Path], out: str | Path | None) -> tupl
         sections=sections,
         protocol=[(f"{group.name}: {group.label}", _played(group)) for group in groups],
         methods=[(sheet.title(method), notes[method]) for method in sheet.methods if method in notes],
-        commands=[*((f"{run.path.name}:", captions.command(run.options)) for run in every), ("This page:", page)],
+        commands=[
+            *((f"{run.path.name}:", captions.command(run.options)) for run in every),
+            ("This page, where the folders are:", page),
+        ],
         versions="",
     )
     return atomic.write(folder / "comparison.html", text), shown

@@ -113,7 +113,11 @@ def in_short(run: Run) -> list[str]:
     found = [f"{name} reaches NDCG@10 {ndcg} and Hit@10 {hit}."]
     if ranked > 1:
         within = f" (95 % interval {low} to {high})" if math.isfinite(best["ndcg@10_low"]) else ""
-        found = [f"{name} has the highest NDCG@10 of {ranked} methods: {ndcg}{within}, with Hit@10 {hit}."]
+        told = " (an oracle is not counted)" if ranked < len(rows) else ""
+        found = [f"{name} has the highest NDCG@10 of {ranked} methods{told}: {ndcg}{within}, with Hit@10 {hit}."]
+        top = max((row for row in rows if row["method"] not in ORACLES), key=lambda row: float(row["hit@10"]))
+        if top["hit@10"] > best["hit@10"]:
+            found.append(f"{run.title(top['method'])} has the highest Hit@10: {quality(top['hit@10'])}.")
     compared = [_difference(run, row) for row in rows if math.isfinite(row["ndcg@10_delta"])]
     if compared:
         found.append(f"NDCG@10 against DeviceRec: {'; '.join(compared)}.")
@@ -142,17 +146,20 @@ def _captured(run: Run, rows: list[dict[str, Any]]) -> list[str]:
     known = {row["method"]: row for row in rows}
     adapt = set(run.sessions.loc[run.sessions["adapted"], "method"].unique())
     within = between("captured_low", "captured_high", signed_percent)
-    shares = [
-        f"{run.title(name)} {signed_percent(row['captured'])} ({within(row)})"
+    said = {
+        name: f"{signed_percent(row['captured'])} ({within(row)})"
         for name, row in known.items()
         if name in adapt | {BASELINE} and math.isfinite(row["captured"])
-    ]
-    if not shares:
+    }
+    base = [f"{run.title(name)}, which never adapts, has {text}" for name, text in said.items() if name not in adapt]
+    shares = [f"{run.title(name)} {text}" for name, text in said.items() if name in adapt]
+    if not said:
         return []
+    parts = [*base, *([f"adaptation captured: {'; '.join(shares)}"] if shares else [])]
     ends = [quality(known[name]["ndcg@10"]) for name in (ONE_TABLE, BY_TYPE)]
     return [
         f"One table of counts for all reaches NDCG@10 {ends[0]}, and tables by type of user, which only an oracle has, "
-        f"{ends[1]}. Of what lies between, adaptation captured: {'; '.join(shares)}."
+        f"{ends[1]}. Of what lies between, {'; '.join(parts)}."
     ]
 
 

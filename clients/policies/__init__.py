@@ -43,6 +43,8 @@ def parse(text: str) -> tuple[type[Policy], float | None]:
     if not (low <= value <= high and math.isfinite(value)):
         allowed = f"from {low:g} to {high:g}" if math.isfinite(high) else f"a finite number of at least {low:g}"
         raise ValueError(f"the parameter of the policy '{name}' is {given}; it must be {allowed}")
+    if kind.whole and value != int(value):
+        raise ValueError(f"the parameter of the policy '{name}' is {given}; it must be a whole number")
     return kind, value
 
 

@@ -38,6 +38,8 @@ class Policy(ABC):
     """Of the parameter; None for a policy that takes none."""
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     """Between which the parameter must lie, ends included."""
+    whole: ClassVar[bool] = False
+    """Whether the parameter counts something."""
     rising: ClassVar[bool | None] = None
     """Whether a larger parameter means more requests; None: the parameter is no threshold that could be calibrated."""
     needs: ClassVar[frozenset[str]] = frozenset()

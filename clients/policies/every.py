@@ -11,6 +11,7 @@ class Every(Policy):
     name = "every"
     default = 5.0
     bounds = (1.0, math.inf)
+    whole = True
 
     def asks(self, now: Observation) -> bool:
         return now.since >= self.parameter

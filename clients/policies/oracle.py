@@ -12,6 +12,7 @@ class Oracle(Policy):
     name = "oracle"
     default = 3.0
     bounds = (1.0, math.inf)
+    whole = True
 
     def asks(self, now: Observation) -> bool:
         return 0 <= now.switch < self.parameter

@@ -106,7 +106,7 @@ class DataFacts:
             )
             yield (
                 f"  training: {_percent(self.training_share_later)} of it lies later in time than the live event that "
-                "it helps to predict, on average (--split time: none)"
+                "it helps to predict, on average; --split time divides all users at one instant"
             )
         yield (
             f"  live events: {self.live_events:,}; item in no training history {_percent(self.share_cold_live)}, "
@@ -275,6 +275,11 @@ def _repeats(streams: Streams) -> np.ndarray:
     out = np.ones(len(pairs), dtype=bool)
     out[np.unique(pairs, return_index=True)[1]] = False
     return out
+
+
+def share_of_duplicates(interactions: Interactions) -> float:
+    """Of the rows, those that repeat the item of an earlier one with the same user and time."""
+    return _duplicates(interactions, interactions.tied()) / interactions.num_interactions
 
 
 def _duplicates(interactions: Interactions, tied: np.ndarray) -> int:

@@ -170,6 +170,7 @@ def _read(name: str, beside: Path, above: tuple[str, ...]) -> tuple[str, dict[st
     ``above`` are the mixes whose base this is."""
     path, table = read_toml("scenario", name, beside)
     label, folder = path.name, path.parent
+    check_keys(f"scenario {label}", table, KEYS | {"base", "shares", "each"}, set())
     if isinstance(found := table.get("availability"), dict) and isinstance(trace := found.get("trace"), str):
         table["availability"] = {**found, "trace": str(folder / Path(trace).expanduser())}
     base, shares, each = table.pop("base", None), table.pop("shares", None), table.pop("each", None)
@@ -178,6 +179,8 @@ def _read(name: str, beside: Path, above: tuple[str, ...]) -> tuple[str, dict[st
             raise UserError(f"scenario {label}: [shares] is for a mix with a base; give each tier its own share")
         if each is not None:
             raise UserError(f"scenario {label}: [each] is for a mix with a base; give each tier its own numbers")
+        if not table:
+            raise UserError(f'scenario {label} is empty; begin with another mix, base = "phones" say, or with [cloud]')
         return label, table
     if len(above) >= DEEPEST:
         raise UserError(f"scenario {above[0]}: more than {DEEPEST} mixes, each the base of the one before")
@@ -206,6 +209,9 @@ def _shared(label: str, table: dict[str, object], shares: object) -> dict[str, o
     tiers = {str(entry.get("name")): entry for entry in entries} if isinstance(entries, list) else {}
     given = as_table(f"scenario {label}, [shares]", shares)
     check_keys(f"scenario {label}, [shares]", given, set(tiers), set())
+    for name, share in given.items():
+        if share == 0:
+            raise UserError(f"scenario {label}, [shares]: {name} is {share}; leave out a tier that no device is of")
     return {**table, "tier": [{**tier, "share": given[name]} for name, tier in tiers.items() if name in given]}
 
 

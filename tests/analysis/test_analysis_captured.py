@@ -56,8 +56,8 @@ def test_report_and_terminal_say_what_is_captured(tmp_path: Path) -> None:
     (said,) = (text for text in results.in_short(run) if "captured" in text)
     assert said.replace("\u00a0", " ") == (
         "One table of counts for all reaches NDCG@10 0.3000, and tables by type of user, which only an oracle has, "
-        "0.7000. Of what lies between, adaptation captured: DeviceRec −25.0 % (−25.0 % to −25.0 %); "
-        "DUET +37.5 % (+25.0 % to +50.0 %)."
+        "0.7000. Of what lies between, DeviceRec, which never adapts, has −25.0 % (−25.0 % to −25.0 %); adaptation "
+        "captured: DUET +37.5 % (+25.0 % to +50.0 %)."
     )
     assert "Captured" in [name for name, _ in results.section(run).tables[0].header]
     console = Console(width=80, record=True, force_terminal=False)
@@ -75,7 +75,7 @@ def test_report_and_terminal_say_what_is_captured(tmp_path: Path) -> None:
 def test_the_oracle_wins_nothing(tmp_path: Path) -> None:
     run = analysis.load(write_run(tmp_path, rows(LEVELS), methods=tuple(LEVELS)))
     said = " ".join(results.in_short(run))
-    assert "DUET has the highest NDCG@10 of 3 methods: 0.4500" in said
+    assert "DUET has the highest NDCG@10 of 3 methods (an oracle is not counted): 0.4500" in said
     assert "NDCG@10 without a network: cooccurrence 0.3000; DeviceRec stays below cooccurrence." in said
     table = build(run.summary, [Column("NDCG@10", "ndcg@10", str, best=max)])
     assert [row[0].best for row in table.rows] == [False, True, False, False]

@@ -41,7 +41,7 @@ def test_any_key_becomes_a_fact_with_a_title(folder: Path) -> None:
         ("Share of unseen items", "64.3 %"),
         ("Median pause minutes", "1,440"),
         ("Session gap minutes", "without limit"),
-        ("Ties", "file"),
+        ("Order of such rows (--ties)", "file"),
         ("Shuffled", "no"),
         ("Warning", "64 % of the live events have an item that occurs in no training history."),
         ("Warning", "Times are <days>."),

@@ -3,9 +3,10 @@
 import math
 
 import pandas as pd
+import pytest
 from rich.console import Console
 
-from analysis.tables import Cell, Column, build, grouped_method_column, markdown, terminal
+from analysis.tables import Cell, Column, build, grouped_method_column, markdown, show, terminal
 from analysis.text import between, percent, quality
 
 FRAME = pd.DataFrame(
@@ -62,3 +63,18 @@ def test_markdown_has_a_line_for_each_row() -> None:
         "| --- | ---: | ---: | ---: |",
         "| A: DUET | 0.1000 | 3 | – |",
     ]
+
+
+def test_a_narrow_terminal_loses_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    words = "A caption of several sentences, which is longer than the terminal is wide. Its last word is: here."
+    table = build(FRAME, COLUMNS, words)
+    monkeypatch.setenv("COLUMNS", "20")
+    show(terminal(table, "title"))
+    said = capsys.readouterr().out
+    lines = [line for line in said.splitlines() if "0." in line]
+    assert len(lines) == len(FRAME)
+    for row, line in zip(table.rows, lines, strict=True):
+        assert all(cell.text in line for cell in row[1:])
+    below = said[said.index("A caption") :]
+    assert " ".join(below.split()) == " ".join(table.caption.split())
+    assert max(len(line.rstrip()) for line in below.splitlines()) <= 20

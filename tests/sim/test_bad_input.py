@@ -53,13 +53,24 @@ def test_more_devices_than_the_data_have_users(
     assert not (tmp_path / "out").exists()
 
 
-def test_an_option_with_few_values_names_them_and_ends_with_exit_status_2(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--backbone", "gru4rec"], "Expected one of ('sasrec', 'nextitnet')"),
+        (["--devices", "twenty"], "--devices: invalid literal"),
+        (["--devces", "20"], "did you mean --devices?"),
+        (["--devices"], "Missing value for argument '--devices'"),
+    ],
+)
+def test_what_cannot_be_parsed_is_one_line_and_exit_status_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
 ) -> None:
-    with pytest.raises(SystemExit) as end:
-        call(["--backbone", "gru4rec"], monkeypatch)
-    assert end.value.code == 2
-    assert "nextitnet" in capsys.readouterr().err
+    assert call(arguments, monkeypatch) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert said in error
+    assert error.endswith("--help lists every option\n")
+    assert error.count("\n") == 1
 
 
 def test_a_training_that_diverges_ends_the_run_and_leaves_no_model(
@@ -105,3 +116,29 @@ def test_data_that_teach_nothing_are_one_line_and_no_run(
     assert why in error
     assert len(error.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--evaluate", "sampled:500"], "items, too few to draw 500 others from"),
+        (["--compare-stale", "--methods", "devicerec", "--references", "none"], "none of devicerec adapts"),
+    ],
+)
+def test_what_would_measure_nothing_is_refused(
+    config: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: list[str], said: str
+) -> None:
+    arguments = ["--dataset", config.dataset, "--devices", "5", "--out", str(config.folder / "refused"), *options]
+    assert call(arguments, monkeypatch) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_rows_that_are_there_twice_are_named_where_they_leave_nothing_to_train_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"u{user},i{(7 * user + step) % 40},{10**9 + 1000 * step}" for user in range(40) for step in range(10)]
+    path = tmp_path / "twice.csv"
+    path.write_text("\n".join(["user,item,timestamp", *(row for row in rows for _ in range(2))]) + "\n")
+    arguments = ["--dataset", str(path), "--devices", "5", "--candidates", "unseen", "--out", str(tmp_path / "out")]
+    assert call([*arguments, "--methods", "devicerec", "--quiet"], monkeypatch) == 2
+    assert "; 50.0 % of the rows are exact duplicates: remove them first" in capsys.readouterr().err

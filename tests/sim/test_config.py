@@ -39,6 +39,9 @@ def test_defaults_follow_backbone_and_protocol() -> None:
             {"split": "time", "retrain": 7.0, "drift": "abrupt"},
             "--retrain with --drift abrupt: later versions would learn",
         ),
+        ({"policy": "every:2.5"}, "it must be a whole number"),
+        ({"policy": "oracle:1.5"}, "it must be a whole number"),
+        ({"delivery": "local", "uploads": True}, "sends no requests that --uploads could keep"),
         ({"evaluate": "sampled"}, "--evaluate is 'sampled'; it must be full, or sampled:N"),
         ({"evaluate": "sampled:0"}, "--evaluate is 'sampled:0'"),
         ({"evaluate": "sampled:1e3"}, "--evaluate is 'sampled:1e3'"),
@@ -93,6 +96,9 @@ def test_the_identity_is_what_decides_results(tmp_path: Path) -> None:
     assert replace(base, out=tmp_path, data_dir=tmp_path, quiet=True, accelerator="cpu").identity() == base.identity()
     assert len({replace(base, seed=s).identity() for s in range(3)} | {base.identity()}) == 3
     assert base.absolute().identity() == base.identity()
+    written_out = replace(base, references="none", methods=",".join(base.method_names), context=10, candidates="unseen")
+    assert written_out.identity() == base.identity() == base.resolved().identity()
+    assert replace(base, candidates="all").identity() != base.identity()
 
 
 SCALARS = st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()

@@ -272,6 +272,8 @@ def test_a_sweep_plays_each_mix_and_compares_them(
         ("[shares]\nphone = 0.5", "shares of its tiers sum to 0.5"),
         ("[cloud]\ngflops = -1", "[cloud]: gflops is -1"),
         ("[budgets]\nlatency_ms = 1", "unknown key 'budgets'; did you mean 'budget'"),
+        ("[share]\nphone = 1", "unknown key 'share'; did you mean 'shares'"),
+        ("[shares]\nphone = 0", "phone is 0; leave out a tier that no device is of"),
     ],
 )
 def test_the_command_says_in_one_line_which_file_and_key_cannot_be_and_leaves_nothing(
