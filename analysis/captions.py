@@ -190,6 +190,9 @@ def facts(run: Run) -> list[tuple[str, str]]:
     found += [
         (name, _VALUES.get(str(options[key]), str(options[key]))) for key, name in _NAMES.items() if key in options
     ]
+    changing = (run.sessions["phase"] != "stationary").any() and options.get("drift") == "natural"
+    if changing:
+        found.append(("Changes", "the data have changes of interest of their own, which are known"))
     found.append(("Not served", "a device that cannot run a method's network ranks by popularity and is counted so"))
     return found
 

@@ -77,5 +77,5 @@ def finding(run: Run, frame: pd.DataFrame) -> str:
 
     return (
         f"On the front of quality against million MACs: {front('front_macs', 'macs_m')}. "
-        f"Against megabits per session: {front('front_mbit', 'mbit_per_session')}."
+        f"Against megabits per session, both directions: {front('front_mbit', 'mbit_per_session')}."
     )

@@ -126,7 +126,7 @@ def in_short(run: Run) -> list[str]:
     found += [
         f"{run.title(row['method'])} runs {number(row['macs_m'])} million MACs per inference, "
         f"{percent(-change(row['macs_m'], base))} fewer than DeviceRec, and receives {number(row['downlink_mbit'])} "
-        "Mbit per session."
+        "Mbit per session (requests not counted)."
         for row in rows
         if row["macs_m"] < 0.995 * base and row["method"] not in run.references
     ]
