@@ -4,10 +4,28 @@
 """
 
 import pkgutil
+import sys
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Generic, TypeVar, cast
 
+from core.errors import UserError
+
 T = TypeVar("T")
+
+
+def _found(name: str, place: str) -> object:
+    """What lies at ``module:Thing``; raises :class:`UserError` if the module, or the thing in it, is not there."""
+    module, _, thing = place.partition(":")
+    try:
+        return pkgutil.resolve_name(place)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise  # the module is there, and lacks what it imports
+        raise UserError(f"{name} is registered as {place}, and there is no module {module}") from error
+    except AttributeError as error:
+        if not hasattr(sys.modules.get(module), "__name__") or hasattr(sys.modules[module], thing):
+            raise
+        raise UserError(f"{name} is registered as {place}, and the module {module} has no {thing}") from error
 
 
 class Registry(MutableMapping[str, T], Generic[T]):
@@ -23,7 +41,7 @@ class Registry(MutableMapping[str, T], Generic[T]):
 
     def __getitem__(self, name: str) -> T:
         if name not in self._things:
-            self._things[name] = cast(T, pkgutil.resolve_name(self._places[name]))
+            self._things[name] = cast(T, _found(name, self._places[name]))
         return self._things[name]
 
     def __setitem__(self, name: str, thing: T) -> None:

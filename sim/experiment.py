@@ -13,7 +13,7 @@ from rich.markup import escape
 
 import analysis
 from clients.evaluation import Evaluation
-from core.errors import UserError
+from core.errors import UserError, unknown
 from core.run_folder import RunFolder
 from core.seeds import numpy_generator
 from core.threads import one_thread
@@ -66,6 +66,22 @@ class World:
     """Of the cloud models, where the cloud trains again."""
 
 
+def _check_methods(config: Config) -> None:
+    """Raise :class:`UserError` for a method whose class lacks what every method has to say."""
+    for name in config.method_names:
+        method = METHODS[name]
+        lacking = [fact for fact in ("name", "title", "cloud_model") if not hasattr(method, fact)]
+        if lacking:
+            raise UserError(f"method {name}: {method.__qualname__} has no {' and no '.join(lacking)}")
+        if method.cloud_model not in METHODS:
+            raise UserError(f"method {name}: its cloud_model is {unknown('method', method.cloud_model, METHODS)}")
+        if METHODS[method.cloud_model].learner() is None:
+            raise UserError(
+                f"method {name}: {METHODS[method.cloud_model].__qualname__} has no learner, by which the cloud model "
+                f"{method.cloud_model} is trained; give it one, or deploy another method's cloud_model"
+            )
+
+
 def load_data(config: Config) -> Interactions:
     """The data set of a run."""
     return datasets.load(
@@ -88,6 +104,7 @@ def prepare(config: Config, interactions: Interactions | None = None) -> tuple[R
         check_tensorboard()
     scenario = load_scenario(config.scenario)
     drift = load_drift(config.drift)
+    _check_methods(config)
     _check_precision(config, scenario)
     if config.compare_stale and not any(METHODS[name].adapts for name in config.method_names):
         raise UserError(f"--compare-stale: none of {', '.join(config.method_names)} adapts; leave it out")

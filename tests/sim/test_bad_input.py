@@ -1,11 +1,16 @@
 """Options and data that cannot be: one line, exit status 2, and nothing half written."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from core.errors import UserError
 from sim.config import Config
+from sim.experiment import prepare
+from strategies.base import SessionStrategy
+from strategies.registry import METHODS
 from tests.support.runs import call, write_csv
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -142,3 +147,20 @@ def test_rows_that_are_there_twice_are_named_where_they_leave_nothing_to_train_o
     arguments = ["--dataset", str(path), "--devices", "5", "--candidates", "unseen", "--out", str(tmp_path / "out")]
     assert call([*arguments, "--methods", "devicerec", "--quiet"], monkeypatch) == 2
     assert "; 50.0 % of the rows are exact duplicates: remove them first" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ({"title": "Mine"}, "method mine: Mine has no name and no cloud_model"),
+        ({"name": "mine", "title": "Mine", "cloud_model": "deviserec"}, "did you mean 'devicerec'"),
+        ({"name": "mine", "title": "Mine", "cloud_model": "mine"}, "has no learner, by which the cloud model mine is"),
+    ],
+)
+def test_a_method_that_lacks_what_every_method_says_is_one_line(
+    config: Config, monkeypatch: pytest.MonkeyPatch, body: dict[str, object], why: str
+) -> None:
+    mine = type("Mine", (SessionStrategy,), body)
+    monkeypatch.setitem(METHODS, "mine", mine)
+    with pytest.raises(UserError, match=why):
+        prepare(replace(config, methods="devicerec,mine", out=config.folder / "mine"))
