@@ -411,8 +411,6 @@ class Config:
         altered = self.latent_clip is not None or self.latent_bits != "32"
         if self.delivery == "local" and (altered or self.upload == "path"):
             raise UserError("--delivery local sends no latent interest that a defence could alter; leave out one")
-        if self.delivery == "local" and self.uploads:
-            raise UserError("--delivery local sends no requests that --uploads could keep; leave out one")
         if self.upload == "path" and altered:
             raise UserError("--upload path sends no latent interest to clip or to put into bits; give one or the other")
         if self.retrain is not None and (self.upload == "path" or self.latent_noise is not None):

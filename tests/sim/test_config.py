@@ -41,7 +41,6 @@ def test_defaults_follow_backbone_and_protocol() -> None:
         ),
         ({"policy": "every:2.5"}, "it must be a whole number"),
         ({"policy": "oracle:1.5"}, "it must be a whole number"),
-        ({"delivery": "local", "uploads": True}, "sends no requests that --uploads could keep"),
         ({"evaluate": "sampled"}, "--evaluate is 'sampled'; it must be full, or sampled:N"),
         ({"evaluate": "sampled:0"}, "--evaluate is 'sampled:0'"),
         ({"evaluate": "sampled:1e3"}, "--evaluate is 'sampled:1e3'"),
