@@ -48,3 +48,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _flower_task() -> None:
     """`flwr.app.Message` reads the identity of the running task; a grid sets it."""
     InProcessGrid(ClientApp(), 1)
+
+
+@pytest.fixture
+def two_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intervals of two devices, too: all that a draw can hold is known then, and the ends are the devices' own."""
+    monkeypatch.setattr("analysis.stats.FEWEST", 2)

@@ -50,7 +50,7 @@ def write_comparison(runs: Sequence[str | Path], out: str | Path | None) -> tupl
     every = [run for group in groups for run in group.runs]
     notes = {name: note for run in every for name, note in run.notes.items()}
     warnings = dict.fromkeys(text for run in every for text in (*data_facts.warnings(run), *failures.warnings(run)))
-    page = f"python -m analysis.compare {' '.join(Path(run).name for run in runs)} --out {folder.name}"
+    page = f"python -m analysis.compare {' '.join(Path(run).name for run in runs)}"
     text = render(
         title=f"{plural(len(runs), 'run')} compared",
         lead=_lead(groups),

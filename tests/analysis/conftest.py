@@ -2,15 +2,8 @@
 
 import pytest
 
-from analysis import stats
 from analysis.reproduce import result, runs
 from tests.support.fake_simulator import Simulator
-
-
-@pytest.fixture
-def two_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Intervals of two devices, too: all that a draw can hold is known then, and the ends are the devices' own."""
-    monkeypatch.setattr(stats, "FEWEST", 2)
 
 
 @pytest.fixture

@@ -25,7 +25,6 @@ CONFIG = Config(
     sessions=2,
     methods="devicerec,duet",
     compare_stale=True,
-    drift="abrupt",
     quiet=True,
     references="none",
     evaluate="sampled:20",

@@ -182,6 +182,7 @@ def rows_of(network: str, ndcg: dict[tuple[int, int], float]) -> pd.DataFrame:
     return frame.assign(network=network, hits=1, blocks=2)
 
 
+@pytest.mark.usefixtures("two_are_enough")
 def test_the_table_is_what_one_computes_by_hand_in_the_sessions_that_both_have() -> None:
     own = rows_of("own", {(0, 0): 1.0, (0, 1): 0.4, (1, 0): 0.2})
     later = rows_of("next", {(0, 0): 1.2, (1, 0): 0.6})
