@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from core.seeds import derive, torch_generator
-from core.threads import threads
+from core.threads import pool, threads
 from models.device_part import DevicePart
 from models.kernels.dropout import drawing_from
 from models.kernels.precision import product_type
@@ -51,7 +51,7 @@ class Stepper:
             return
         each = max(1, before // workers)
         torch.set_num_threads(each)  # here too: threads that have helped once go on looking for work
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(each,)) as self.pool:
+        with pool(workers, each) as self.pool:
             try:
                 yield
             finally:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -166,7 +165,7 @@ def test_threads_that_this_process_has_started_are_not_waited_for(processors: Ca
 
     def product(job: Job, observers: Sequence[TrainingObserver], say: Say) -> float:
         many = torch.ones(700, 700)
-        with ThreadPoolExecutor(threads.threads(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        with threads.pool(threads.threads()) as pool:
             return sum(pool.map(lambda _: float((many @ many).sum()), range(2))) + float((many @ many).sum())
 
     before = torch.get_num_threads()
