@@ -22,9 +22,9 @@ from core import atomic
 
 TITLE = "When the mix of devices shifts"
 READING = (
-    "The same methods in different device mixes. The worst tier is the kind of device with the lowest NDCG@10. Blocks are "
-    "means over the device-sessions that were served, traffic and energy over all. Bars are 95 % bootstrap intervals over "
-    "devices."
+    "The same methods in different device mixes. The worst tier is the kind of device with the lowest NDCG@10. Blocks "
+    "are means over the device-sessions that were served, traffic and energy over all. Bars are 95 % bootstrap "
+    "intervals over devices."
 )
 TIERS_TITLE = "Kinds of devices in each setting"
 TIERS_READING = "Each setting by its kinds of devices, the slowest first."
