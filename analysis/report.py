@@ -24,7 +24,6 @@ def build_report(run_folder: str | Path) -> Path:
     from analysis.page import render
     from analysis.run import load
     from analysis.sections import case_study, data_facts, failures, privacy, results
-    from analysis.summary import by_seed, each_against_each
     from analysis.text import plural
     from analysis.tiers import tier_table
     from core import atomic
@@ -32,9 +31,9 @@ def build_report(run_folder: str | Path) -> Path:
     run = load(run_folder)
     atomic.write(run.path / "summary.csv", run.summary.to_csv(index=False))
     if len(run.methods) > 1:
-        atomic.write(run.path / "pairs.csv", each_against_each(run.sessions, run.methods).to_csv(index=False))
+        atomic.write(run.path / "pairs.csv", run.pairs.to_csv(index=False))
     if len(run.seeds) > 1:
-        atomic.write(run.path / "seeds.csv", by_seed(run.sessions, run.methods).to_csv(index=False))
+        atomic.write(run.path / "seeds.csv", run.by_seed.to_csv(index=False))
     if len(changes := around(run.sessions, run.methods)):
         atomic.write(run.path / "around.csv", changes.to_csv(index=False))
     atomic.write(run.path / "tiers.csv", tier_table(run.sessions, run.tiers, run.methods).to_csv(index=False))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.summary import summarise
+from analysis.summary import by_seed, each_against_each, summarise
 from core import schema
 from core.errors import UserError
 from core.run_folder import COVERAGE, read_config, read_sessions
@@ -70,6 +70,16 @@ class Played:
     def summary(self) -> pd.DataFrame:
         """One row per method, as in ``summary.csv``; see :data:`core.schema.SUMMARY`."""
         return summarise(self.sessions, self.methods, coverage=self.coverage)
+
+    @cached_property
+    def by_seed(self) -> pd.DataFrame:
+        """Each seed alone, as in ``seeds.csv``; see :data:`core.schema.SEEDS`."""
+        return by_seed(self.sessions, self.methods)
+
+    @cached_property
+    def pairs(self) -> pd.DataFrame:
+        """Every method against every other, as in ``pairs.csv``; see :data:`core.schema.PAIRS`."""
+        return each_against_each(self.sessions, self.methods)
 
 
 @dataclass(frozen=True)

@@ -106,9 +106,13 @@ def paired(
     if len(tops) < FEWEST:
         return Difference(float(second - first), np.nan, np.nan, np.nan)
     drawn = ratios(tops, bottoms, replicates)
-    differences = drawn[:, 1] - drawn[:, 0]
-    low, high = interval(differences[:, None], len(tops))
-    return Difference(float(second - first), float(low[0]), float(high[0]), p_value(differences, len(tops)))
+    return difference(float(second - first), drawn[:, 1] - drawn[:, 0], len(tops))
+
+
+def difference(delta: float, drawn: np.ndarray, devices: int) -> Difference:
+    """A difference with what its replicates ``drawn`` ``(R,)`` say of it."""
+    low, high = interval(drawn[:, None], devices)
+    return Difference(delta, float(low[0]), float(high[0]), p_value(drawn, devices))
 
 
 def p_value(differences: np.ndarray, devices: int) -> float:

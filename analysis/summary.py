@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.stats import BASELINE, interval, p_value, paired, quotients, ratio, ratios
+from analysis.stats import BASELINE, difference, interval, paired, quotients, ratio, ratios
 from core import schema
 from core.schema import BY_TYPE, ONE_TABLE
 
@@ -107,10 +107,8 @@ def each_against_each(sessions: pd.DataFrame, methods: Sequence[str]) -> pd.Data
     levels, drawn = quotients(ndcg.sum(axis=0), events.sum(axis=0)), ratios(ndcg, events)
     rows = []
     for (i, method), (j, against) in itertools.permutations(enumerate(methods), 2):
-        differences = drawn[:, i] - drawn[:, j]
-        low, high = interval(differences[:, None], len(ndcg))
-        found = float(low[0]), float(high[0]), p_value(differences, len(ndcg))
-        rows.append((method, against, len(ndcg), levels[j], levels[i] - levels[j], *found))
+        found = difference(levels[i] - levels[j], drawn[:, i] - drawn[:, j], len(ndcg))
+        rows.append((method, against, len(ndcg), levels[j], found.delta, found.low, found.high, found.p))
     return pd.DataFrame(rows, columns=schema.names(schema.PAIRS))
 
 
@@ -183,16 +181,18 @@ def _means(method: str, rows: pd.DataFrame) -> dict[str, object]:
             for name, column in SUMS.items()
             if column in rows
         },
-        **{
-            name: ratio((ran[column] * ran["events"]).sum(), ran["events"].sum()) / unit
-            for name, (column, unit) in BY_EVENT.items()
-        },
+        **{name: event_mean(ran, column) / unit for name, (column, unit) in BY_EVENT.items()},
         **{name: float(ran[column].mean()) / unit for name, (column, unit) in OF_NETWORKS.items()},
         **{name: float(rows[column].to_numpy(float).mean()) / unit for name, (column, unit) in BY_SESSION.items()},
         "hit@10_sd": spread("hits"),
         "ndcg@10_sd": spread("ndcg"),
         "mdac": mdac(rows),
     }
+
+
+def event_mean(rows: pd.DataFrame, column: str) -> float:
+    """The mean of a column over the events of rows."""
+    return ratio((rows[column] * rows["events"]).sum(), rows["events"].sum())
 
 
 def mdac(rows: pd.DataFrame) -> float:

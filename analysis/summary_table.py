@@ -22,6 +22,7 @@ from analysis.text import (
     signed,
     signed_percent,
     spread,
+    told_apart,
 )
 from core.schema import BY_TYPE, ONE_TABLE
 
@@ -138,7 +139,7 @@ def _room(run: Run) -> str:
 def gain(row: Row) -> str:
     """In brackets where it is not told apart from none, and without its unit."""
     text = signed_percent(row["relative"]).removesuffix("\u00a0%")
-    return f"({text})" if row["ndcg@10_delta_low"] <= 0 <= row["ndcg@10_delta_high"] else text
+    return text if told_apart(row) else f"({text})"
 
 
 _GAIN = Column("Gain", write=gain, short="NDCG\ngain %")

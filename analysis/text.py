@@ -60,6 +60,11 @@ def signed_percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:+.{digits}f}\u00a0%".replace("-", "−")
 
 
+def told_apart(row: Row) -> bool:
+    """Whether the 95 % interval of a difference of NDCG@10 leaves out zero; so it does where there is no interval."""
+    return not row["ndcg@10_delta_low"] <= 0 <= row["ndcg@10_delta_high"]
+
+
 def p_text(p: float) -> str:
     """A p-value for readers."""
     if not math.isfinite(p):

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.stats import interval, level, quotients, ratio, ratios
-from analysis.summary import device_sums, mdac
+from analysis.summary import device_sums, event_mean, mdac
 from core import schema
 from core.schema import STATUSES
 
@@ -42,7 +42,7 @@ def _facts(rows: pd.DataFrame) -> dict[str, float]:
         "hit@10": ratio(sums["hits"].sum(), events.sum()),
         "served": float(rows["served"].mean()),
         "blocks": float(ran["blocks"].mean()),
-        "macs_m": ratio((ran["macs"] * ran["events"]).sum(), ran["events"].sum()) / 1e6,
+        "macs_m": event_mean(ran, "macs") / 1e6,
         "mbit": float((rows["bits_up"] + rows["bits_down"]).mean() / 1e6),
         "joules": float(rows["joules"].mean()),
     }

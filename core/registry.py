@@ -23,8 +23,8 @@ def _found(name: str, place: str) -> object:
             raise  # the module is there, and lacks what it imports
         raise UserError(f"{name} is registered as {place}, and there is no module {module}") from error
     except AttributeError as error:
-        if not hasattr(sys.modules.get(module), "__name__") or hasattr(sys.modules[module], thing):
-            raise
+        if module not in sys.modules or hasattr(sys.modules[module], thing):
+            raise  # the module is broken
         raise UserError(f"{name} is registered as {place}, and the module {module} has no {thing}") from error
 
 

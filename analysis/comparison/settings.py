@@ -30,6 +30,7 @@ from analysis.text import (
     records,
     signed,
     signed_percent,
+    told_apart,
 )
 
 TITLE = "Quality by setting"
@@ -156,7 +157,7 @@ def _with_relative(pairs: pd.DataFrame) -> pd.DataFrame:
 
 def _doubt(row: Row) -> str:
     """Where an interval of a difference holds zero."""
-    return " (not told apart)" if row["ndcg@10_delta_low"] <= 0 <= row["ndcg@10_delta_high"] else ""
+    return "" if told_apart(row) else " (not told apart)"
 
 
 def _best(group: RunGroup) -> str:

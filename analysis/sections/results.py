@@ -11,10 +11,22 @@ from analysis.page import Section
 from analysis.run import Run
 from analysis.sections import data_facts, failures
 from analysis.stats import BASELINE, change, quotients
-from analysis.summary import by_seed, each_against_each, relative_difference
+from analysis.summary import relative_difference
 from analysis.summary_table import AGAINST_DEVICEREC, CAPTURED, HIT, HIT_SD, NDCG, NDCG_SD, OTHER_MEASURES, SERVED
 from analysis.tables import Column, Table, build, method_column
-from analysis.text import best_row, between, interval, join, number, p_text, percent, quality, records, signed_percent
+from analysis.text import (
+    best_row,
+    between,
+    interval,
+    join,
+    number,
+    p_text,
+    percent,
+    quality,
+    records,
+    signed_percent,
+    told_apart,
+)
 from core.schema import BY_TYPE, ONE_TABLE, ORACLES
 
 TITLE = "Results"
@@ -50,7 +62,7 @@ def _pairs(run: Run) -> list[Table]:
     level = run.summary.set_index("method")["ndcg@10"]
     best = level[[name for name in run.references if name not in ORACLES]].nlargest(1).index
     chosen = [name for name in run.methods if name not in run.references or name in best]
-    frame = each_against_each(run.sessions, run.methods)
+    frame = run.pairs.copy()
     frame["delta"], frame["within"] = _shares(frame, frame["ndcg@10_against"])
     rows = _wide(frame, "against", ["delta", "within"], run).fillna("")
     columns = [Column(run.title(name), f"delta {name}", str, note=itemgetter(f"within {name}")) for name in chosen]
@@ -65,7 +77,7 @@ def _seeds(run: Run) -> list[Table]:
     """What each seed alone gives, where there are several."""
     if len(run.seeds) < 2:
         return []
-    frame = by_seed(run.sessions, run.methods)
+    frame = run.by_seed.copy()
     delta, within = _shares(frame, frame["ndcg@10"] - frame["ndcg@10_delta"])
     frame["note"] = [f"{one} ({ends})" if ends else one for one, ends in zip(delta, within, strict=True)]
     columns = [
@@ -182,7 +194,7 @@ def _difference(run: Run, row: dict[str, Any]) -> str:
         return f"{run.title(row['method'])} {signed_percent(row['relative'])} (too few devices for an interval)"
     text = p_text(row["ndcg@10_p"])
     p = f"p\u00a0{text}" if text.startswith("<") else f"p\u00a0=\u00a0{text}"
-    if row["ndcg@10_delta_low"] <= 0 <= row["ndcg@10_delta_high"]:
+    if not told_apart(row):
         return f"{run.title(row['method'])} not told apart ({signed_percent(row['relative'])}, {p})"
     return f"{run.title(row['method'])} {signed_percent(row['relative'])} ({p})"
 
