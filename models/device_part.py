@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from models.arithmetic import SINGLE, Arithmetic
 from models.backbones.base import DIM, Backbone
-from models.kernels.gru import last_state
+from models.kernels import gru
 from models.kernels.precision import product_type
 
 Structure = Literal["logits", "path", "none"]
@@ -52,19 +52,29 @@ class Extractor(nn.Module):
 
         ``start`` may also be of ``(2 D, d)``, so that each sequence is read from two states: ``(2 D, d)``.
         """
-        if self.pair is not None and self.turn is not None:
-            before = F.pad(self._linear(self.turn, embedded[:, :-1]), (0, 0, 1, 0))
-            embedded = self._linear(self.pair, torch.cat([embedded, before * embedded], dim=2))
+        if self.arithmetic is not SINGLE:
+            copies = 1 if start is None else len(start) // len(embedded)
+            return self._step_by_step(self._joined(embedded).repeat(copies, 1, 1), lengths.repeat(copies), start)
+        return self.read(embedded, lengths, start)[0]
+
+    def read(self, embedded: Tensor, lengths: Tensor, start: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The same in single precision, and the state after each item ``(D, longest, d)``, or ``(2 D, longest, d)``."""
+        embedded = self._joined(embedded)
         copies = 1 if start is None else len(start) // len(embedded)
         lengths = lengths.repeat(copies)
-        if self.arithmetic is not SINGLE:
-            return self._step_by_step(embedded.repeat(copies, 1, 1), lengths, start)
         if torch.is_grad_enabled() and embedded.device.type == "cpu":
             zero = embedded.new_zeros(len(embedded), DIM)
             precision = product_type(embedded.device) if self.training else None
-            return last_state(self.gru, embedded, lengths, zero if start is None else start, precision)
+            return gru.states(self.gru, embedded, lengths, zero if start is None else start, precision)
         states, _ = self.gru(embedded.repeat(copies, 1, 1), None if start is None else start.unsqueeze(0))
-        return states[torch.arange(len(lengths), device=lengths.device), lengths - 1]
+        return states[torch.arange(len(lengths), device=lengths.device), lengths - 1], states
+
+    def _joined(self, embedded: Tensor) -> Tensor:
+        """What the GRU reads: each item with the one before it, if it reads pairs."""
+        if self.pair is None or self.turn is None:
+            return embedded
+        before = F.pad(self._linear(self.turn, embedded[:, :-1]), (0, 0, 1, 0))
+        return self._linear(self.pair, torch.cat([embedded, before * embedded], dim=2))
 
     def _linear(self, layer: nn.Linear, read: Tensor) -> Tensor:
         """A linear layer in :attr:`arithmetic`."""
@@ -217,12 +227,20 @@ class DevicePart(nn.Module):
         it reads each history twice and gives ``(2 D, 64)``. A block is 1 if it runs and -1 if not.
         """
         assert self.interest is not None
-        start = None
+        return self.interest.forward(embedded, lengths, self._start(embedded, logits, path))
+
+    def read(
+        self, embedded: Tensor, lengths: Tensor, logits: Tensor | None, path: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The same, in single precision, and what the latent interest was after each item, ``(D, longest, 64)`` or
+        ``(2 D, longest, 64)``; after the last it stays."""
+        assert self.interest is not None
+        return self.interest.read(embedded, lengths, self._start(embedded, logits, path))
+
+    def _start(self, embedded: Tensor, logits: Tensor | None, path: Tensor | None) -> Tensor | None:
+        """What the extractor of the latent interest starts from."""
         if self.structure == "logits" and logits is not None:
-            start = logits
-        elif self.structure == "path" and path is not None:
-            start = 2 * path.to(embedded.dtype) - 1
-        state: Tensor = self.interest(
-            embedded, lengths, None if start is None else F.pad(start, (0, DIM - start.shape[1]))
-        )
-        return state
+            return F.pad(logits, (0, DIM - logits.shape[1]))
+        if self.structure == "path" and path is not None:
+            return F.pad(2 * path.to(embedded.dtype) - 1, (0, DIM - path.shape[1]))
+        return None

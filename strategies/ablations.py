@@ -148,9 +148,12 @@ class NoKinds(PlusLearner):
 class Shared(PlusLearner):
     """DUET+ whose mapper reads nothing of the interest: all devices get one network, DeviceRec's, trained on."""
 
-    def latent(self, part: DevicePart, embedded: Tensor, lengths: Tensor, path: Tensor | None) -> Tensor:
+    def interests(
+        self, part: DevicePart, embedded: Tensor, lengths: Tensor, path: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """Zero: no gradient reaches what changes the shared network, and the change stays zero."""
-        return 0 * super().latent(part, embedded, lengths, path)
+        latent, latents = super().interests(part, embedded, lengths, path)
+        return 0 * latent, 0 * latents
 
 
 def duet_plus_without(name: str, title: str, note: str, learner: Callable[[], Learner]) -> type[AdaptiveStrategy]:

@@ -49,7 +49,7 @@ from models.kernels.precision import product_type
 from models.kernels.softmax_loss import full_softmax_loss
 from strategies import kinds
 from strategies.adaptive import AdaptiveStrategy
-from strategies.kinds import Kinds, change_interest
+from strategies.kinds import Kinds, change_interest, others_items
 from strategies.training.data import TrainingSet
 from strategies.training.learner import Learner, Recipe
 from strategies.training.windows import Batch
@@ -173,8 +173,9 @@ class PlusLearner(Learner):
         """Every window has its own network, a device of its own; Forward-OFA+ in training two, see :meth:`paths`."""
         assert isinstance(model, AdaptiveModel)
         part, history = model.device_part, batch.history
+        others = self.others(batch, generator) if model.training else None
         if model.training:
-            history = self.history(batch, generator)
+            history = self.history(batch, others, generator)
         embedded, windows, lengths = part.embed_history(history), batch.windows, batch.lengths
         path, extra = None, embedded.new_zeros(())
         learning = model.training and self.searching
@@ -187,9 +188,9 @@ class PlusLearner(Learner):
                 path = chosen_path(logits)
             if learning:
                 extra = -DIVERSITY * diversity(logits[:, 1:])
-        latent = self.latent(part, embedded, lengths, path)
-        if model.training:
-            extra = extra + self.lesson(latent, batch)
+        latent, latents = self.interests(part, embedded, lengths, path)
+        if self.kinds is not None and others is not None and not self.continues:
+            extra = extra + self.kinds.lesson(latents, batch, others)  # a later version would find other kinds
         latent = dropout(latent, self.interest_dropout, model.training)
         states = part.backbone.encode(
             windows.unsqueeze(1),
@@ -203,22 +204,24 @@ class PlusLearner(Learner):
         states, whole = states.chunk(2)
         return states, extra + distillation(states, whole, batch, part.backbone.items)
 
-    def history(self, batch: Batch, generator: torch.Generator) -> Tensor:
+    def others(self, batch: Batch, generator: torch.Generator) -> Tensor | None:
+        """Where the extractors read another user's items in training, ``(B, m)``; None if there are no kinds."""
+        if self.kinds is None:
+            return None
+        return others_items(batch.lengths, batch.history.shape[1], kinds.CHANGED, generator)
+
+    def history(self, batch: Batch, others: Tensor | None, generator: torch.Generator) -> Tensor:
         """What the extractors read in training, ``(B, m)``: the history without some of its items."""
-        history, lost = batch.history, batch.lost(self.history_dropout, generator)
-        if self.kinds is not None:
-            history = change_interest(history, batch.lengths, kinds.CHANGED, generator)
+        lost = batch.lost(self.history_dropout, generator)
+        history = batch.history if others is None else change_interest(batch.history, others)
         return history.masked_fill(lost, 0)
 
-    def lesson(self, latent: Tensor, batch: Batch) -> Tensor:
-        """What the latent interests ``(B, 64)``, or of two runs ``(2 B, 64)``, add to the loss beside the targets."""
-        if self.kinds is None or self.continues:  # a later version would find its kinds in another order
-            return latent.new_zeros(())
-        return self.kinds.lesson(latent, batch)
-
-    def latent(self, part: DevicePart, embedded: Tensor, lengths: Tensor, path: Tensor | None) -> Tensor:
-        """What the mapper reads, ``(B, 64)``."""
-        return part.latent(embedded, lengths, None, path)
+    def interests(
+        self, part: DevicePart, embedded: Tensor, lengths: Tensor, path: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """What the mapper reads, ``(B, 64)``, and what it would read after each item, ``(B, longest, 64)``; of two
+        paths ``(2 B, ...)``."""
+        return part.read(embedded, lengths, None, path)
 
     def paths(self, logits: Tensor, generator: torch.Generator) -> Tensor:
         """Paths ``(2 B, L)`` from keep-logits ``(B, L)``: each window's within a budget, then each window's whole.

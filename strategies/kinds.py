@@ -5,12 +5,13 @@ latent interest, it learns several times as much. The extractor does not find th
 little about it. So kinds of users are looked for in the histories, without labels
 (:mod:`strategies.training.kinds`). Where there are none, nothing of this happens. Where there are:
 
-* **A lesson.** The first numbers of the latent interest are trained to tell a user's kind.
+* **A lesson.** The first numbers of the latent interest are trained to tell whose kind is read, after each item: an
+  extractor that is asked after the last item alone takes twice as many items to notice that a user has changed.
 * **Followers of one's own kind.** The part of each target that is spread over what often follows
   (:mod:`strategies.training.followers`) is counted among users of the same kind.
 * **Pairs.** The extractor reads each item with the one before it (:class:`models.device_part.Extractor`).
-* **Changes of interest.** In a part of the windows the older part of the history is another user's. The extractor
-  learns that what is recent counts, before a device's user has changed for the first time.
+* **Changes of interest.** In a part of the windows all but the latest items are another user's. The extractor learns
+  to forget what is no longer true, before a device's user has changed for the first time.
 * **Less dropout.** What tells a kind is read more often, since it is taught.
 """
 
@@ -27,16 +28,25 @@ from strategies.training.kinds import KINDS, kinds_of_users
 from strategies.training.windows import Batch
 
 LESSON = 1.0
-"""Weight of the kinds in the loss."""
+"""Weight of the kinds in the loss, after the last item and after each one."""
 SHARPNESS = 4.0
 """Factor of the latent numbers, which stay within [-1, 1], before the softmax over kinds."""
 CHANGED = 0.5
 """Share of the windows whose history begins with another user's."""
+OWN_ITEMS = 15
+"""Most items of a changed history that are its own: where all but the oldest could be, few changes are recent."""
 HISTORY_DROPOUT, INTEREST_DROPOUT = 0.1, 0.0
 """In place of those of :mod:`strategies.forward_ofa_plus`."""
 SPREAD = 0.5
 """Share of each target that is spread, in place of the recipe's: followers of one's own kind are worth more."""
-CONSTANTS = {"spread": SPREAD, "lesson": LESSON, "sharpness": SHARPNESS, "changed": CHANGED, "kinds": KINDS}
+CONSTANTS = {
+    "spread": SPREAD,
+    "lesson": LESSON,
+    "sharpness": SHARPNESS,
+    "changed": CHANGED,
+    "own_items": OWN_ITEMS,
+    "kinds": KINDS,
+}
 """What belongs to the identity of a model that may be taught kinds."""
 
 
@@ -64,24 +74,38 @@ class Kinds:
         entropy = -(self.chances * self.chances.clamp(min=1e-12).log()).sum(dim=1)
         return (1 - entropy / math.log(KINDS)).clamp(min=0)
 
-    def lesson(self, latent: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy of the users' kinds, in proportion to their certainty, from latent interests ``(B, 64)``, or
-        those of several runs one after the other."""
+    def lesson(self, latents: Tensor, batch: Batch, others: Tensor) -> Tensor:
+        """Cross-entropy of the kinds whose items are read, in proportion to their certainty: after the last item, plus
+        the mean over all items.
+
+        ``latents`` ``(B, longest, 64)`` are the latent interests after each item, or ``(2 B, longest, 64)`` those of
+        two runs one after the other. Where ``others`` ``(B, m)`` says so, the item is of the user of the row before.
+        """
         assert batch.users is not None
-        users, runs = batch.users.to(self.chances.device), len(latent) // len(batch.users)
-        wanted = (self.chances * self.certainty[:, None])[users].to(latent.device).repeat(runs, 1)
-        told = torch.log_softmax(SHARPNESS * latent[:, :KINDS], dim=1)
-        return -LESSON * (wanted * told).sum(dim=1).mean()
+        where, (rows, steps, _) = latents.device, latents.shape
+        kinds = (self.chances * self.certainty[:, None])[batch.users.to(self.chances.device)].to(where)
+        wanted = torch.where(others[:, :steps, None].to(where), kinds.roll(1, 0)[:, None], kinds[:, None])
+        told = torch.log_softmax(SHARPNESS * latents[..., :KINDS], dim=2)
+        missed = -(wanted.repeat(rows // len(wanted), 1, 1) * told).sum(dim=2)
+        last = batch.lengths.to(where).repeat(rows // len(wanted)) - 1
+        read = torch.arange(steps, device=where) <= last[:, None]
+        return LESSON * (missed.gather(1, last[:, None]).mean() + missed[read].mean())
 
 
-def change_interest(history: Tensor, lengths: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Let a ``share`` of the histories ``(B, m)``, of ``lengths`` ``(B,)``, begin as that of the row before.
+def others_items(lengths: Tensor, size: int, share: float, generator: torch.Generator) -> Tensor:
+    """Where a ``share`` of the histories, of ``lengths`` ``(B,)``, begin with another's items: ``(B, size)`` bool.
 
-    What stays of a row's own is its newest part, of 1 item to all but the oldest; a place that the other history has
-    no item for is padding.
+    What stays of a row's own is its newest part, of 1 item to :data:`OWN_ITEMS`, or to all but the oldest.
     """
-    rows, size = history.shape
+    rows, real = len(lengths), lengths.cpu()
     chosen = torch.rand(rows, generator=generator) < share
-    own = 1 + (torch.rand(rows, generator=generator) * lengths.cpu().float()).long()
-    older = torch.arange(size) < (lengths.cpu() - own)[:, None]
-    return torch.where((older & chosen[:, None]).to(history.device), history.roll(1, 0), history)
+    own = 1 + (torch.rand(rows, generator=generator) * real.clamp(max=OWN_ITEMS)).long()
+    return (torch.arange(size) < (real - own)[:, None]) & chosen[:, None]
+
+
+def change_interest(history: Tensor, others: Tensor) -> Tensor:
+    """Put, where ``others`` ``(B, m)`` says so, the items of the row before into histories ``(B, m)``.
+
+    A place that the other history has no item for is padding.
+    """
+    return torch.where(others.to(history.device), history.roll(1, 0), history)

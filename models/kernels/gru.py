@@ -1,4 +1,4 @@
-"""A GRU's last state with its gradient written out: the extractors' cost in training is all small operations.
+"""A GRU's states with their gradient written out: the extractors' cost in training is all small operations.
 
 PyTorch's own backward pass through time makes a weight gradient at every step and adds it up; here a step forward is
 one product and four elementwise operations, a step back is one product and two, and each weight gradient is one
@@ -17,9 +17,12 @@ CLOSED = 1e4
 """Added to what the update gate of an ended sequence adds up: the gate is exactly 1, and its derivative exactly 0."""
 
 
-class _LastState(torch.autograd.Function):
-    """The four gates of all steps lie one after the other, ``(m, 4 d, D)``: candidate, reset, update, and the
-    candidate's share of the state before it is reset."""
+class _States(torch.autograd.Function):
+    """The last state ``(C D, d)``, and that after each step ``(m, d, C D)``, which costs nothing without a gradient.
+
+    The four gates of all steps lie one after the other, ``(m, 4 d, D)``: candidate, reset, update, and the
+    candidate's share of the state before it is reset.
+    """
 
     @staticmethod
     def forward(
@@ -32,7 +35,7 @@ class _LastState(torch.autograd.Function):
         b_ih: Tensor,
         b_hh: Tensor,
         precision: torch.dtype,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         (sequences, steps, _), (count, width) = x.shape, start.shape
         two, three = 2 * width, 3 * width
         w_in = torch.cat([w_ih[two:], w_ih[:two]]).to(precision)  # the candidate first
@@ -58,18 +61,24 @@ class _LastState(torch.autograd.Function):
             new.addcmul_(reset, known).tanh_()
             torch.lerp(new, before, keep, out=after)
         ctx.save_for_backward(short, states, cells, w_in, w_hh)
-        return states[steps].T.contiguous()
+        ctx.set_materialize_grads(False)
+        return states[steps].T.contiguous(), states[1:]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         short, states, cells, w_in, w_hh = ctx.saved_tensors
         steps, width, count = cells.shape[0], states.shape[1], states.shape[2]
         sequences, depth, two, three = short.shape[1], short.shape[2], 2 * width, 3 * width
-        d_cells, d_state = _derivatives(cells, states[:-1]), grads[0].T.contiguous()
+        d_last, d_each = grads
+        d_cells, d_state = _derivatives(cells, states[:-1]), states.new_zeros(width, count)
+        if d_last is not None:
+            d_state += d_last.T
         recurrent = w_hh.T.contiguous()
         each = d_cells.view(steps, 4, width, count).unbind()
         views = (each, d_cells[:, width:].unbind(), cells[:, two:three].unbind())
-        for mine, recalled, keep in list(zip(*views, strict=True))[::-1]:
+        for step, (mine, recalled, keep) in reversed(list(enumerate(zip(*views, strict=True)))):
+            if d_each is not None:
+                d_state += d_each[step]
             mine.mul_(d_state)
             d_state.mul_(keep).addmm_(recurrent, recalled)
         back = d_cells.transpose(0, 1).to(short.dtype, memory_format=torch.contiguous_format)  # (4 d, m, C D)
@@ -104,14 +113,16 @@ def _derivatives(cells: Tensor, before: Tensor) -> Tensor:
     return out
 
 
-def last_state(gru: nn.GRU, x: Tensor, lengths: Tensor, start: Tensor, precision: torch.dtype | None = None) -> Tensor:
-    """State of a one-layer ``gru`` after the last real item of each right-padded sequence, ``(C D, d)``.
+def states(
+    gru: nn.GRU, x: Tensor, lengths: Tensor, start: Tensor, precision: torch.dtype | None = None
+) -> tuple[Tensor, Tensor]:
+    """State of a one-layer ``gru`` after the last real item of each right-padded sequence, ``(C D, d)``, and after each
+    item up to the last of the longest one, ``(C D, longest, d)``; in padding it stays as it was.
 
     ``x`` ``(D, m, d)``, ``start`` ``(C D, d)`` and ``lengths`` ``(C D,)`` from 1 to m: each sequence is read ``C``
     times, from as many states. ``precision`` of the products over all steps: by default that of ``x``; a step's own
     product, on which all later ones build, is in that of ``x``.
     """
     weights = (gru.weight_ih_l0, gru.weight_hh_l0, gru.bias_ih_l0, gru.bias_hh_l0)
-    longest = int(lengths.max())
-    out: Tensor = _LastState.apply(x[:, :longest], lengths, start, *weights, precision or x.dtype)
-    return out
+    last, each = _States.apply(x[:, : int(lengths.max())], lengths, start, *weights, precision or x.dtype)
+    return last, each.permute(2, 0, 1)

@@ -9,31 +9,38 @@ from models.backbones.sasrec import SASRec
 from models.hypernetwork import Mapper
 from models.kernels.attention import causal_attention
 from models.kernels.dropout import dropout
-from models.kernels.gru import last_state
+from models.kernels.gru import states
 from models.kernels.linear import LowRankLinear, SharedLinear, precision_for
 from models.kernels.precision import product_type
 from models.kernels.softmax_loss import even_rows, full_softmax_loss, padded_width
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [(None, 1e-6), (torch.bfloat16, 2e-2)])
-def test_last_state_and_its_gradients_are_those_of_pytorchs_gru(
-    precision: torch.dtype | None, tolerance: float
-) -> None:
+def test_states_and_their_gradients_are_those_of_pytorchs_gru(precision: torch.dtype | None, tolerance: float) -> None:
     torch.manual_seed(0)
     gru = nn.GRU(6, 5, batch_first=True)
-    x = torch.randn(4, 7, 6, requires_grad=True)
+    x = torch.randn(4, 9, 6, requires_grad=True)
     start = torch.randn(4, 5, requires_grad=True)
     lengths, weight = torch.tensor([7, 1, 4, 6]), torch.randn(4, 5)
-    states, _ = gru(x, start.unsqueeze(0))
+    real = torch.arange(7) < lengths[:, None]
+    weights = torch.randn(4, 7, 5) * real[:, :, None]
     leaves = [x, start, *gru.parameters()]
-    expected = states[torch.arange(4), lengths - 1]
-    got = last_state(gru, x, lengths, start, precision)
-    for mine, theirs in zip(
-        [got, *torch.autograd.grad((got * weight).sum(), leaves)],
-        [expected, *torch.autograd.grad((expected * weight).sum(), leaves)],
-        strict=True,
-    ):
-        assert float((mine - theirs).norm() / theirs.norm()) < tolerance
+    every, _ = gru(x[:, :7], start.unsqueeze(0))
+    last = every[torch.arange(4), lengths - 1]
+    mine_last, mine_every = states(gru, x, lengths, start, precision)
+    assert mine_every.shape == (4, 7, 5)
+    assert torch.equal(mine_every[:, -1], mine_last)  # in padding a state stays
+    assert float((mine_every - every)[real].detach().norm() / every[real].detach().norm()) < tolerance
+    by_last, by_each = (
+        ((mine_last * weight).sum(), (last * weight).sum()),
+        ((mine_every * weights).sum(), (every * weights).sum()),
+    )
+    both = (by_last[0] + by_each[0], by_last[1] + by_each[1])
+    for losses in (by_last, by_each, both):
+        for mine, theirs in zip(
+            *(torch.autograd.grad(loss, leaves, retain_graph=True) for loss in losses), strict=True
+        ):
+            assert float((mine - theirs).norm() / theirs.norm()) < tolerance
 
 
 def test_dropout_keeps_the_mean_and_drops_as_many_as_it_should() -> None:
@@ -117,13 +124,13 @@ def test_a_sequence_may_be_read_from_two_states() -> None:
     gru = nn.GRU(6, 5, batch_first=True)
     x, start = torch.randn(3, 7, 6, requires_grad=True), torch.randn(6, 5, requires_grad=True)
     lengths, weight = torch.tensor([7, 2, 4, 7, 2, 4]), torch.randn(6, 5)
-    got = last_state(gru, x, lengths, start)
+    got, _ = states(gru, x, lengths, start)
     mine = [got, *torch.autograd.grad((got * weight).sum(), [x, start, *gru.parameters()])]
     exact = nn.GRU(6, 5, batch_first=True).double()
     exact.load_state_dict(gru.state_dict())
     sequences, starts = (t.detach().double().requires_grad_() for t in (x, start))
-    states, _ = exact(sequences.repeat(2, 1, 1), starts.unsqueeze(0))
-    expected = states[torch.arange(6), lengths - 1]
+    every, _ = exact(sequences.repeat(2, 1, 1), starts.unsqueeze(0))
+    expected = every[torch.arange(6), lengths - 1]
     theirs = torch.autograd.grad((expected * weight).sum(), [sequences, starts, *exact.parameters()])
     for one, other in zip(mine, [expected, *theirs], strict=True):
         torch.testing.assert_close(one.double(), other, rtol=1e-4, atol=1e-6)

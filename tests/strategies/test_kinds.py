@@ -9,14 +9,16 @@ import torch
 
 from models.checkpoint import Sizes, load_weights, save_model
 from models.cloud_models import StaticModel
+from models.device_part import DevicePart
 from strategies.ablations import NoKinds
 from strategies.forward_ofa_plus import PlusLearner
-from strategies.kinds import Kinds, change_interest
+from strategies.kinds import OWN_ITEMS, Kinds, change_interest, others_items
 from strategies.training.data import TrainingSet
 from strategies.training.kinds import KINDS, kinds_of_users
-from strategies.training.windows import WindowCutter
+from strategies.training.windows import Batch, WindowCutter
 
 ITEMS = 24
+SIZES = Sizes("sasrec", ITEMS, 2, 5)
 
 
 def histories(kinds: np.ndarray, length: int, rng: np.random.Generator) -> TrainingSet:
@@ -52,10 +54,10 @@ def test_histories_without_kinds_show_none(users: int) -> None:
     assert (learner.kinds, learner.pairs) == (None, False)
     cutter = WindowCutter(alike, context=4, history_length=8, targets="session", batch=16, seed=0)
     batch = next(cutter.batches(1))
-    read = [one.history(batch, torch.Generator().manual_seed(3)) for one in (learner, plain)]
+    assert learner.others(batch, torch.Generator()) is None
+    read = [one.history(batch, None, torch.Generator().manual_seed(3)) for one in (learner, plain)]
     assert torch.equal(*read)
     assert learner.interest_dropout == plain.interest_dropout
-    assert float(learner.lesson(torch.ones(16, 64), batch)) == 0
 
 
 @pytest.mark.parametrize("users", [90, 300])
@@ -81,37 +83,73 @@ def test_a_user_without_history_may_be_of_any_kind() -> None:
 
 def test_a_changed_history_ends_with_its_own_items() -> None:
     """Row r holds items 100 r + 1, 2, ...: what a changed one begins with is the row before's, at the same places."""
-    size, lengths = 8, torch.tensor([8, 5, 8, 3] * 50)
+    size, lengths = 40, torch.tensor([40, 5, 40, 3] * 100)
     rows = torch.arange(1, size + 1) + 100 * torch.arange(len(lengths))[:, None]
     history = torch.where(torch.arange(size) < lengths[:, None], rows, 0)
-    changed = change_interest(history, lengths, 0.5, torch.Generator().manual_seed(1))
-    assert torch.equal(change_interest(history, lengths, 0.0, torch.Generator()), history)
-    last = (lengths - 1)[:, None]
-    assert torch.equal(changed.gather(1, last), history.gather(1, last))
-    other = changed != history
-    assert torch.equal(changed[other], history.roll(1, 0)[other])
-    assert (other.any(dim=1).float().mean() - 0.5).abs() < 0.15  # a row may keep all of its items by chance
-    assert (other == (other.long().cummin(dim=1).values == 1)).all()  # the older part only, as one piece
-    assert not other[torch.arange(size) >= lengths[:, None]].any()
+    others = others_items(lengths, size, 0.5, torch.Generator().manual_seed(1))
+    assert not others_items(lengths, size, 0.0, torch.Generator()).any()
+    changed = change_interest(history, others)
+    assert torch.equal(changed[others], history.roll(1, 0)[others])
+    assert torch.equal(changed[~others], history[~others])
+    assert (others.any(dim=1).float().mean() - 0.5).abs() < 0.1  # a row may keep all of its items by chance
+    assert (others == (others.long().cummin(dim=1).values == 1)).all()  # the older part only, as one piece
+    own = (lengths - others.sum(dim=1))[others.any(dim=1)]
+    of = lengths[others.any(dim=1)]
+    assert {size: (int(own[of == size].min()), int(own[of == size].max())) for size in (40, 5, 3)} == {
+        40: (1, OWN_ITEMS),
+        5: (1, 4),
+        3: (1, 2),
+    }
 
 
 def test_the_lesson_is_the_cross_entropy_of_the_kinds_weighted_by_certainty() -> None:
     # The certainties are 1, 2 / 3 (of log 8, log 2 is a third) and 0.
     kinds = Kinds(torch.tensor([[1.0] + [0.0] * 7, [0.5, 0.5] + [0.0] * 6, [0.125] * 8]))
-    data = TrainingSet(
-        np.array([0, 2, 4, 6]), np.array([1, 2, 3, 4, 5, 6]), np.array([7, 8, 9], dtype=np.int64), num_items=9
-    )
-    cutter = WindowCutter(data, context=2, history_length=4, targets="session", batch=8, seed=0)
-    batch, users = next(cutter.validation(8))
-    assert batch.users is not None
-    assert batch.users.tolist() == users.tolist() == [0, 1, 2]
-    latent = torch.zeros(3, 64)
-    latent[1, 0] = 0.5  # times 4 is a logit of 2
-    most = math.exp(2) + 7
-    expected = (math.log(8) + 2 / 3 * (0.5 * (math.log(most) - 2) + 0.5 * math.log(most))) / 3
-    assert float(kinds.lesson(latent, batch)) == pytest.approx(expected, rel=1e-5)
-    twice = kinds.lesson(torch.cat([latent, latent]), batch)  # Forward-OFA+ runs every window twice
+    history, lengths = torch.tensor([[1, 2], [4, 0], [5, 6]]), torch.tensor([2, 1, 2])
+    batch = Batch(history, history, history, lengths, users=torch.arange(3))
+    latents, own = torch.zeros(3, 2, 64), torch.zeros(3, 2, dtype=torch.bool)
+    latents[1, 0, 0] = 0.5  # times 4 is a logit of 2
+    latents[1, 1] = 9.0  # in padding, which nobody is asked about
+    even, most = math.log(8), math.exp(2) + 7
+    second = 2 / 3 * (0.5 * (math.log(most) - 2) + 0.5 * math.log(most))
+    # After the last item of three rows, and after all five items.
+    expected = (even + second + 0) / 3 + (2 * even + second + 2 * 0) / 5
+    assert float(kinds.lesson(latents, batch, own)) == pytest.approx(expected, rel=1e-5)
+    twice = kinds.lesson(torch.cat([latents, latents]), batch, own)  # Forward-OFA+ runs every window twice
     assert float(twice) == pytest.approx(expected, rel=1e-5)
+    others = own.clone()
+    others[2, 0] = True  # the first item of the third row is the second user's: kinds 0 and 1, certain to 2 / 3
+    expected += 2 / 3 * even / 5
+    assert float(kinds.lesson(latents, batch, others)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_extractor_learns_to_notice_a_change() -> None:
+    """After a lesson on whole histories and on changed ones: the kind that is told after three items of the new one."""
+    rng = np.random.default_rng(0)
+    true = rng.integers(3, size=240)
+    data = histories(true, 30, rng)
+    kinds = Kinds.found_in(data, 0)
+    assert kinds is not None
+    generator = torch.Generator().manual_seed(0)
+    part = DevicePart(SIZES.build(generator), controller=False, interest=True, pairs=True)
+    cutter = WindowCutter(data, context=5, history_length=20, targets="session", batch=64, seed=0)
+    optimizer = torch.optim.Adam(part.parameters(), lr=0.01)
+    for epoch in range(1, 9):
+        for batch in cutter.batches(epoch):
+            others = others_items(batch.lengths, 20, 0.5, generator)
+            embedded = part.embed_history(change_interest(batch.history, others))
+            _, latents = part.read(embedded, batch.lengths, None)
+            optimizer.zero_grad()
+            kinds.lesson(latents, batch, others).backward()
+            optimizer.step()
+    rows = torch.from_numpy(data.items.reshape(240, 30).astype(np.int64))
+    read = torch.cat([rows.roll(1, 0)[:, :16], rows[:, -4:]], dim=1)  # three pairs of its own after another's
+    with torch.no_grad():
+        told = part.latent(part.embed_history(read), torch.full((240,), 20), None)[:, :KINDS].argmax(dim=1)
+    groups = torch.from_numpy(kinds.groups)
+    other = groups != groups.roll(1)
+    assert float((told == groups)[other].float().mean()) > 0.7
+    assert float((told == groups.roll(1))[other].float().mean()) < 0.1
 
 
 def test_certainty_is_one_less_the_share_of_the_largest_entropy() -> None:
@@ -121,9 +159,6 @@ def test_certainty_is_one_less_the_share_of_the_largest_entropy() -> None:
     chances = kinds.chances.double().numpy()
     entropy = -np.sum(np.where(chances > 0, chances * np.log(np.maximum(chances, 1e-300)), 0), axis=1)
     assert kinds.certainty.numpy() == pytest.approx(1 - entropy / np.log(8), abs=1e-5)
-
-
-SIZES = Sizes("sasrec", ITEMS, 2, 5)
 
 
 def saved(path: Path, learner: PlusLearner, teacher: Path) -> Path:
