@@ -22,7 +22,7 @@ from strategies.registry import METHODS
 if TYPE_CHECKING:
     from core.run_folder import RunFolder
 
-OPTIONS = ("scenario", "drift", "policy", "request_rate", "delivery", "code_bits")
+OPTIONS = ("scenario", "drift", "session_length", "policy", "request_rate", "delivery", "code_bits")
 """What can be repeated; the first varies slowest."""
 ASKING: dict[str, Any] = {
     "policy": "always",
@@ -57,25 +57,29 @@ class Sweep:
             raise UserError(
                 f"--request-rate: no policy of {', '.join(policies)} has a parameter that a budget could set"
             )
-        bits = [_bits(text) for text in self.values.get("code_bits", [])]
+        bits = [_whole("code-bits", text) for text in self.values.get("code_bits", [])]
+        lengths = [_whole("session-length", text) for text in self.values.get("session_length", [])]
         ways = self.values.get("delivery", [config.delivery])
         if bits and "code" not in ways:
             raise UserError(f"--code-bits: there is no code with --delivery {', '.join(ways)}")
         deliveries = [(how, each) for how in ways for each in (bits if how == "code" and bits else [None])]
         for option in OPTIONS:
-            parsed: dict[str, list[Any]] = {"request_rate": rates, "code_bits": bits}
+            parsed: dict[str, list[Any]] = {"request_rate": rates, "code_bits": bits, "session_length": lengths}
             names = [_name(str(value)) for value in parsed.get(option, self.values.get(option, []))]
             if twice := [name for name in names if names.count(name) > 1]:
                 raise UserError(f"--{option.replace('_', '-')} names '{twice[0]}' twice")
         found = []
-        for scenario, drift, policy in itertools.product(
-            self.values.get("scenario", [config.scenario]), self.values.get("drift", [config.drift]), policies
+        for scenario, drift, length, policy in itertools.product(
+            self.values.get("scenario", [config.scenario]),
+            self.values.get("drift", [config.drift]),
+            lengths or [config.session_length],
+            policies,
         ):
             load_scenario(scenario)
             load_drift(drift)
             for rate, (how, each) in itertools.product(rates if policy in budgeted else [None], deliveries):
                 own: dict[str, Any] = {"scenario": scenario, "drift": drift, "policy": policy, "request_rate": rate}
-                own |= {"delivery": how, "code_bits": each}
+                own |= {"session_length": length, "delivery": how, "code_bits": each}
                 name = "-".join(_name(str(own[o])) for o in self._repeated() if own[o] is not None)
                 if each is None:
                     own["code_bits"] = config.code_bits
@@ -156,11 +160,11 @@ def _rate(text: str) -> float:
         raise UserError(f"--request-rate is '{text}', not a number") from None
 
 
-def _bits(text: str) -> int:
+def _whole(option: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise UserError(f"--code-bits is '{text}', not a whole number") from None
+        raise UserError(f"--{option} is '{text}', not a whole number") from None
 
 
 def _name(text: str) -> str:

@@ -52,6 +52,13 @@ def test_a_delivery_without_a_code_is_played_once() -> None:
     assert facts == [("weights", "weights", 32), ("code-16", "code", 16), ("code-8", "code", 8), ("local", "local", 32)]
 
 
+def test_sessions_of_several_lengths_are_several_runs() -> None:
+    rest, sweep = split("--session-length 10 --policy never --session-length 3 --drift abrupt".split())
+    assert rest == []
+    facts = [(c.folder.name, c.session_length, c.policy, c.drift) for c in sweep.configs(Config(out=Path("/runs")))]
+    assert facts == [("10", 10, "never", "abrupt"), ("3", 3, "never", "abrupt")]
+
+
 def test_what_is_not_repeated_is_left_to_the_parser() -> None:
     given = ["--drift", "abrupt", "--policy", "mrd", "--request-rate=0.1"]
     assert split(given) == (given, Sweep({}))
@@ -70,6 +77,8 @@ def test_what_is_not_repeated_is_left_to_the_parser() -> None:
         ({"delivery": ["weights", "pigeon"]}, "unknown delivery 'pigeon'"),
         ({"delivery": ["code", "code"]}, "--delivery names 'code' twice"),
         ({"delivery": ["code"], "code_bits": ["8", "few"]}, "--code-bits is 'few', not a whole number"),
+        ({"session_length": ["10", "short"]}, "--session-length is 'short', not a whole number"),
+        ({"session_length": ["10", "0"]}, "--session-length is 0"),
         ({"delivery": ["weights", "local"], "code_bits": ["8", "16"]}, "no code with --delivery weights, local"),
         ({"delivery": ["weights", "code"]}, "the mapper of 'duet' has no code"),
     ],
