@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# Kinds of users teach the extractor: the generated world, the cloud trains on all 600 users, three seeds
-# Training: older: a recipe of 60 epochs (--epochs 60 --learning-rate 0.005), and kinds were a method of their own
+# What finds a kind and notices a change: DUET+ without interest, without kinds, whole; Forward-OFA+; three seeds
+# Training: as now
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out="${1:-runs/kinds}"
-python -m sim.run --cloud-users all --seeds 3 --methods devicerec,duet-plus-no-kinds,duet-plus \
-    --epochs 60 --learning-rate 0.005 --spread 0.3 --out "$out"
+python -m sim.run --seeds 3 --methods devicerec,duet-plus-shared,duet-plus-no-kinds,duet-plus,forward-ofa-plus --out "$out"
