@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
 # When to ask: five policies under an abrupt change of interest
-# Training: older: whole targets (--spread 0), and DUET+ and Forward-OFA+ were trained longer
+# Training: as now
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out="${1:-runs/asking}"
-python -m sim.run --spread 0 --devices 1000 --dataset ml1m \
-    --methods devicerec,forward-ofa-plus --compare-stale --sessions 8 \
+python -m sim.run --devices 1000 --dataset ml1m --methods devicerec,forward-ofa-plus --compare-stale --sessions 8 \
     --drift abrupt --policy always --policy never --policy oracle:1 --policy random --policy drift \
-    --request-rate 0.3 --candidates all --out "$out"
+    --request-rate 0.3 --out "$out"

@@ -4,4 +4,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out="${1:-runs/kinds}"
-python -m sim.run --seeds 3 --methods devicerec,duet-plus-shared,duet-plus-no-kinds,duet-plus,forward-ofa-plus --out "$out"
+python -m sim.run --seeds 3 \
+    --methods devicerec,duet-plus-shared,duet-plus-no-kinds,duet-plus,forward-ofa-plus --out "$out"

@@ -8,3 +8,5 @@ python -m sim.run --methods devicerec,forward-ofa-plus \
     --session-length 10 --session-length 3 --session-length 1 --out "$out/generated"
 python -m sim.run --devices 1000 --dataset ml1m --drift natural --drift abrupt \
     --session-length 10 --session-length 3 --methods devicerec,forward-ofa-plus --out "$out/ml1m"
+python -m sim.run --devices 1000 --dataset ml1m --cloud-users all \
+    --session-length 10 --session-length 3 --methods devicerec,forward-ofa-plus --out "$out/all-users"
