@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# The cloud trains on all users' histories: DeviceRec, DUET+, Forward-OFA+ and the references, one seed
+# The cloud trains on all users' histories: DeviceRec, DUET+, Forward-OFA+ and the references, three seeds
 # Training: as now
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out="${1:-runs/all-users}"
-python -m sim.run --devices 1000 --dataset ml1m --cloud-users all \
+python -m sim.run --devices 1000 --dataset ml1m --cloud-users all --seeds 3 \
     --methods devicerec,duet-plus,forward-ofa-plus --out "$out"
-python -m replay.structure "$out" --method forward-ofa-plus
+python -m sim.run --devices 1000 --dataset ml1m --cloud-users all \
+    --methods devicerec,duet-plus,forward-ofa-plus --out "$out-seed-0"
+python -m replay.structure "$out-seed-0" --method forward-ofa-plus
