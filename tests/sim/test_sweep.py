@@ -53,7 +53,7 @@ def test_a_delivery_without_a_code_is_played_once() -> None:
 
 
 def test_sessions_of_several_lengths_are_several_runs() -> None:
-    rest, sweep = split("--session-length 10 --policy never --session-length 3 --drift abrupt".split())
+    rest, sweep = split(["--session-length", "10", "--policy", "never", "--session-length", "3", "--drift", "abrupt"])
     assert rest == []
     facts = [(c.folder.name, c.session_length, c.policy, c.drift) for c in sweep.configs(Config(out=Path("/runs")))]
     assert facts == [("10", 10, "never", "abrupt"), ("3", 3, "never", "abrupt")]
