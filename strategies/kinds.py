@@ -6,7 +6,7 @@ little about it. So kinds of users are looked for in the histories, without labe
 (:mod:`strategies.training.kinds`). Where there are none, nothing of this happens. Where there are:
 
 * **A lesson.** The first numbers of the latent interest are trained to tell whose kind is read, after each item: an
-  extractor that is asked after the last item alone takes twice as many items to notice that a user has changed.
+  extractor that is asked after the last item alone notices later that a user has changed.
 * **Followers of one's own kind.** The part of each target that is spread over what often follows
   (:mod:`strategies.training.followers`) is counted among users of the same kind.
 * **Pairs.** The extractor reads each item with the one before it (:class:`models.device_part.Extractor`).
