@@ -130,7 +130,7 @@ def test_an_extractor_learns_to_notice_a_change() -> None:
     data = histories(true, 30, rng)
     kinds = Kinds.found_in(data, 0)
     assert kinds is not None
-    torch.manual_seed(0)  # of the extractor's first weights
+    torch.manual_seed(2)  # of the extractor's first weights
     generator = torch.Generator().manual_seed(0)
     part = DevicePart(SIZES.build(generator), controller=False, interest=True, pairs=True)
     cutter = WindowCutter(data, context=5, history_length=20, targets="session", batch=64, seed=0)
