@@ -227,7 +227,8 @@ class DevicePart(nn.Module):
         it reads each history twice and gives ``(2 D, 64)``. A block is 1 if it runs and -1 if not.
         """
         assert self.interest is not None
-        return self.interest.forward(embedded, lengths, self._start(embedded, logits, path))
+        state: Tensor = self.interest(embedded, lengths, self._start(embedded, logits, path))
+        return state
 
     def read(
         self, embedded: Tensor, lengths: Tensor, logits: Tensor | None, path: Tensor | None = None

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 OPTIONS = ("scenario", "drift", "session_length", "policy", "request_rate", "delivery", "code_bits")
 """What can be repeated; the first varies slowest."""
+NUMBERS = {
+    "request_rate": (float, "a number"),
+    "code_bits": (int, "a whole number"),
+    "session_length": (int, "a whole number"),
+}
+"""Those of them whose values are numbers: the type, and what it is called."""
 ASKING: dict[str, Any] = {
     "policy": "always",
     "request_rate": None,
@@ -51,21 +57,19 @@ class Sweep:
         policies = self.values.get("policy", [config.policy])
         for policy in policies:
             replace(config, policy=policy, request_rate=None).check()
-        rates = [_rate(text) for text in self.values.get("request_rate", [])]
+        numbers = {option: [_number(option, text) for text in self.values.get(option, [])] for option in NUMBERS}
+        rates, bits, lengths = (numbers[option] for option in ("request_rate", "code_bits", "session_length"))
         budgeted = [policy for policy in policies if rates and takes_rate(policy)]
         if rates and not budgeted:
             raise UserError(
                 f"--request-rate: no policy of {', '.join(policies)} has a parameter that a budget could set"
             )
-        bits = [_whole("code-bits", text) for text in self.values.get("code_bits", [])]
-        lengths = [_whole("session-length", text) for text in self.values.get("session_length", [])]
         ways = self.values.get("delivery", [config.delivery])
         if bits and "code" not in ways:
             raise UserError(f"--code-bits: there is no code with --delivery {', '.join(ways)}")
         deliveries = [(how, each) for how in ways for each in (bits if how == "code" and bits else [None])]
         for option in OPTIONS:
-            parsed: dict[str, list[Any]] = {"request_rate": rates, "code_bits": bits, "session_length": lengths}
-            names = [_name(str(value)) for value in parsed.get(option, self.values.get(option, []))]
+            names = [_name(str(value)) for value in numbers.get(option, self.values.get(option, []))]
             if twice := [name for name in names if names.count(name) > 1]:
                 raise UserError(f"--{option.replace('_', '-')} names '{twice[0]}' twice")
         found = []
@@ -153,18 +157,12 @@ def _copy(source: Path, target: Path, pattern: str) -> None:
             atomic.link(file, target / file.name)
 
 
-def _rate(text: str) -> float:
+def _number(option: str, text: str) -> Any:
+    kind, name = NUMBERS[option]
     try:
-        return float(text)
+        return kind(text)
     except ValueError:
-        raise UserError(f"--request-rate is '{text}', not a number") from None
-
-
-def _whole(option: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise UserError(f"--{option} is '{text}', not a whole number") from None
+        raise UserError(f"--{option.replace('_', '-')} is '{text}', not {name}") from None
 
 
 def _name(text: str) -> str:

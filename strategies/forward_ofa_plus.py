@@ -172,9 +172,9 @@ class PlusLearner(Learner):
     ) -> tuple[Tensor, Tensor]:
         """Every window has its own network, a device of its own; Forward-OFA+ in training two, see :meth:`paths`."""
         assert isinstance(model, AdaptiveModel)
-        part, history = model.device_part, batch.history
-        others = self.others(batch, generator) if model.training else None
+        part, history, others = model.device_part, batch.history, None
         if model.training:
+            others = self.others(batch, generator)
             history = self.history(batch, others, generator)
         embedded, windows, lengths = part.embed_history(history), batch.windows, batch.lengths
         path, extra = None, embedded.new_zeros(())

@@ -82,12 +82,13 @@ class Kinds:
         two runs one after the other. Where ``others`` ``(B, m)`` says so, the item is of the user of the row before.
         """
         assert batch.users is not None
-        where, (rows, steps, _) = latents.device, latents.shape
-        kinds = (self.chances * self.certainty[:, None])[batch.users.to(self.chances.device)].to(where)
+        users, where, steps = batch.users.to(self.chances.device), latents.device, latents.shape[1]
+        runs = len(latents) // len(users)
+        kinds = (self.chances[users] * self.certainty[users, None]).to(where)
         wanted = torch.where(others[:, :steps, None].to(where), kinds.roll(1, 0)[:, None], kinds[:, None])
         told = torch.log_softmax(SHARPNESS * latents[..., :KINDS], dim=2)
-        missed = -(wanted.repeat(rows // len(wanted), 1, 1) * told).sum(dim=2)
-        last = batch.lengths.to(where).repeat(rows // len(wanted)) - 1
+        missed = -(wanted.repeat(runs, 1, 1) * told).sum(dim=2)
+        last = batch.lengths.to(where).repeat(runs) - 1
         read = torch.arange(steps, device=where) <= last[:, None]
         return LESSON * (missed.gather(1, last[:, None]).mean() + missed[read].mean())
 
