@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 TARGETS: "Registry[Callable[[Job], Result]]" = Registry(
     {
         **dict.fromkeys(("table1", "table2", "table3", "table4"), "analysis.reproduce.quality:reproduce"),
+        "table1-epochs": "analysis.reproduce.epochs:reproduce",
         "table5": "analysis.reproduce.modules:overhead",
         "table6": "analysis.reproduce.modules:statistics",
         "table7": "analysis.reproduce.quality:reproduce",

@@ -10,7 +10,8 @@ from typing import Literal
 
 import tyro
 
-from core.errors import UserError
+from core.errors import UserError, unknown
+from core.paper import read
 
 PROTOCOLS = {
     "paper": {"protocol": "paper"},
@@ -35,6 +36,9 @@ FEW = 300
 BLOCKS = {"sasrec": 6, "nextitnet": 12}
 """Blocks of the paper's backbones; those of Table 4 have a third of them."""
 
+WITH_METHODS = ("table1", "table2", "table3", "table4", "table7")
+"""Tables of the paper whose rows are methods."""
+
 OURS = "forward-ofa"
 """The paper's method."""
 
@@ -45,7 +49,7 @@ class Options:
     it is: -- --cloud-users all"""
 
     targets: tyro.conf.Positional[tuple[str, ...]] = ()
-    """table1 to table8, figure4 to figure7"""
+    """table1 to table8, table1-epochs, figure4 to figure7"""
     dataset: str = "synthetic"
     """ml1m, ml10m, amazon-game, amazon-food, synthetic or a CSV file"""
     backbone: Literal["sasrec", "nextitnet", "both"] = "both"
@@ -65,6 +69,8 @@ class Options:
     """how many trainings"""
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     """where the cloud trains"""
+    methods: str = ""
+    """the paper's methods to show in tables 1, 2, 3, 4 and 7, in place of all of a table, separated by commas"""
     also: str = ""
     """methods of sim.run that the paper does not have, to show beside its own in tables 1, 2, 3, 4 and 7, and those
     whose devices choose their blocks in figures 4 and 6 (forward-ofa-plus); separated by commas"""
@@ -86,6 +92,18 @@ class Options:
     def num_devices(self) -> int:
         """How many devices to simulate."""
         return self.devices if self.devices is not None else DEVICES.get(self.dataset, FEW)
+
+    @property
+    def wanted(self) -> list[str]:
+        """The paper's methods to show; none: all of them."""
+        return [name.strip() for name in self.methods.split(",") if name.strip()]
+
+    def of(self, table: Sequence[str]) -> list[str]:
+        """The methods of a table of the paper that are wanted, in its order; raises :class:`UserError` for none."""
+        found = [method for method in table if not self.wanted or method in self.wanted]
+        if not found:
+            raise UserError(f"--methods {self.methods}: the table has none of them; it has: {', '.join(table)}")
+        return found
 
     @property
     def others(self) -> list[str]:
@@ -146,6 +164,10 @@ def parse(arguments: Sequence[str], targets: Sequence[str]) -> tuple[list[str], 
     for target in chosen or ["nothing"]:
         if target not in targets:
             raise UserError(f"there is no target '{target}'; choose from: {', '.join(targets)}")
+    known = dict.fromkeys(m for table in WITH_METHODS for backbone in BLOCKS for m in read(table)[backbone])
+    for method in options.wanted:
+        if method not in known:
+            raise UserError(unknown("method", method, known))
     for name in ("blocks", "devices", "epochs", "seeds"):
         value = getattr(options, name)
         if value is not None and value < 1:

@@ -52,7 +52,14 @@ CELL_COLUMNS = {
 METRICS = {"ndcg": "NDCG@10", "hit": "Hit@10", "flops": "M MACs", "param": "Mbit"}
 """What the paper's tables of methods have."""
 
+EPOCH = "epoch"
+"""Metric of cells that are drawn and stand in no table: validation NDCG@10 after one epoch."""
+
 UNITS = {
+    "final": "last epoch",
+    "best": "best epoch",
+    "best-epoch": "its number",
+    "reached": "first at the paper's",
     "size": "Size",
     "statistics": "",
     "seconds": "s, translated",
@@ -115,7 +122,8 @@ class Result:
     @property
     def heading(self) -> str:
         """``Table 1: Overall performance``."""
-        return f"{self.target[:-1].capitalize()} {self.target[-1]}: {self.title}"
+        name, *_ = self.target.split("-")
+        return f"{name[:-1].capitalize()} {name[-1]}: {self.title}"
 
 
 @dataclass
@@ -249,7 +257,9 @@ def value(metric: str, method: str, x: float) -> str:
         return f"{x:+.1f} %" if metric in ("ndcg", "hit") else f"×{x:.2f}"
     if metric == "statistics":
         return f"{x:,.0f}" if x == int(x) else f"{x:,.2f}"
-    return quality(x) if metric in METRICS or metric == "size" else number(x, 4)
+    if metric in ("best-epoch", "reached"):
+        return f"{x:.0f}"
+    return quality(x) if metric in METRICS or metric in ("size", "final", "best") else number(x, 4)
 
 
 def change(metric: str, method: str, x: float) -> str:

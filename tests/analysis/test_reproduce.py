@@ -83,7 +83,17 @@ def test_what_follows_two_dashes_goes_to_sim_run() -> None:
     assert options.command("table1") == "python -m analysis.reproduce table1 --devices 5 -- --cloud-users all"
 
 
-@pytest.mark.parametrize("words", [["tabel1"], ["table9"], ["table1", "--devices", "0"], ["table1", "--seeds", "-1"]])
+MISTAKES = [
+    ["tabel1"],
+    ["table9"],
+    ["table1", "--devices", "0"],
+    ["table1", "--seeds", "-1"],
+    ["table1", "--methods", "dute"],
+    ["table7", "--backbone", "nextitnet", "--methods", "duet"],
+]
+
+
+@pytest.mark.parametrize("words", MISTAKES)
 def test_a_mistake_is_one_line_and_status_2(
     words: list[str], simulator: Simulator, capsys: pytest.CaptureFixture[str]
 ) -> None:

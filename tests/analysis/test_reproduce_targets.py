@@ -84,6 +84,40 @@ def test_litepred_is_played_by_the_name_it_has_in_the_registry(tmp_path: Path, s
     assert frame.loc[("litepred", "hit"), "paper"] == 0.1828
 
 
+def test_of_a_tables_methods_those_are_played_that_are_wanted(tmp_path: Path, simulator: Simulator) -> None:
+    words = ["--dataset", "ml1m", "--backbone", "sasrec", "--devices", "10", "--out", str(tmp_path)]
+    assert main(["table1", *words, "--methods", "forward-ofa,devicerec"]) == 0
+    assert [call["methods"] for call in simulator.calls] == ["devicerec", "forward-ofa"]
+    assert set(written(tmp_path, "table1")["method"]) == {"devicerec", "forward-ofa", "improvement"}
+    assert "--methods forward-ofa,devicerec" in (tmp_path / "table1.md").read_text()
+
+
+def test_table_1_epoch_by_epoch_says_when_the_papers_number_is_reached(tmp_path: Path, simulator: Simulator) -> None:
+    simulator.curves = {
+        "devicerec": [0.02, 0.0969, 0.12, 0.11],
+        "duet": [0.05, 0.09, 0.1, 0.113],
+    }  # the paper: 0.0969, 0.114
+    words = ["--dataset", "ml1m", "--backbone", "sasrec", "--devices", "10", "--out", str(tmp_path)]
+    assert main(["table1-epochs", *words, "--methods", "devicerec,finetune,duet"]) == 0
+    frame = written(tmp_path, "table1-epochs")
+    cells = frame[frame["metric"] != "epoch"].set_index(["method", "metric"])["ours"]
+    assert cells["devicerec", "reached"] == 2
+    assert math.isnan(cells["duet", "reached"])
+    assert (cells["devicerec", "best"], cells["devicerec", "best-epoch"], cells["devicerec", "final"]) == (
+        0.12,
+        3,
+        0.11,
+    )
+    assert (
+        frame[frame["metric"] == "epoch"].groupby("method", sort=False)["ours"].apply(list).to_dict()
+        == simulator.curves
+    )
+    page = (tmp_path / "table1-epochs.md").read_text().splitlines()
+    assert page[0].startswith("# Table 1: Validation NDCG@10 after each epoch")
+    (row,) = [line for line in page if line.startswith("| DUET |")]
+    assert row == "| DUET | 0.1140 | 0.1130 | −0.0010 | 0.1130 | 4 | – |"
+
+
 def test_methods_of_our_own_stand_beside_the_papers(tmp_path: Path, simulator: Simulator) -> None:
     words = ["--dataset", "ml1m", "--backbone", "sasrec", "--devices", "10", "--out", str(tmp_path)]
     assert main(["table4", "figure4", *words, "--also", "forward-ofa-plus,duet-plus"]) == 0
