@@ -65,7 +65,9 @@ def draw(cells: pd.DataFrame, sheet: Sheet) -> Figure:
         style.whole_numbers(axis)
 
     panels = [
-        Panel(f"{BACKBONES[str(backbone)]} (thin lines: the paper)", partial(curves, part), "epoch", "validation NDCG@10")
+        Panel(
+            f"{BACKBONES[str(backbone)]} (thin lines: the paper)", partial(curves, part), "epoch", "validation NDCG@10"
+        )
         for backbone, part in cells.groupby("backbone", sort=False)
     ]
     return sheet.figure(panels, height=3.2, most=2)
