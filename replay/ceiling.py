@@ -67,6 +67,7 @@ MEANINGS = {
     "other": "another device's network",
     "this": "made of the session's own items, too *",
     "next": "made of the next session's items, too",
+    "since": "made of the items since its interest changed",
     "path": "the best path for each session *",
     "path-else": "the best path in its other sessions",
     "tuned": "trained on its whole live stream *",
@@ -95,7 +96,7 @@ def replay(run: Path, method: str, seed: int, sample: int, devices: int | None =
         if chooses:
             frames.append(played.play_on("swapped", rows, paths[whose[rows]]))
             frames.append(played.play_on("all-blocks", rows, np.ones_like(paths[rows])))
-    frames.append(oracles.future(played))
+    frames += [oracles.future(played), *oracles.since_change(played)]
     some = np.sort(drawn[:sample])
     if chooses:
         frames.append(oracles.every_path(played, np.flatnonzero(np.isin(played.device_sessions[:, 0], some))))

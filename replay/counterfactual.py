@@ -59,6 +59,7 @@ class PlayedSessions:
         if self.part.interest is None:
             raise UserError(f"--method {method}: the cloud makes no network for each of its devices")
         self.mapper, self.storage = load_mapper(model, delivery_of(options)), Storage(folder.world)
+        self.world = folder.world
         self.context, self.history_length = int(options["context"]), int(options["memory"])
         rows = read_sessions(run)
         mine = (rows["method"] == method) & (rows["seed"] == seed)

@@ -6,6 +6,7 @@ networks. What they reach is a bound on what the method could gain by knowing mo
 ============== =====================================================================================================
 ``this``       the network made when the device has also read the items of the session that is played
 ``next``       the network made when it has also read those of the session after that, in place of the played one's
+``since``      the network made when it has read only the items since the user's interest last changed
 ``path``       of all paths the one that ranks the session's own items best, chosen for each device-session
 ``path-else``  the path that is best in the device's other sessions
 ``tuned``      the network of the device's first session, trained on its whole live stream
@@ -14,7 +15,8 @@ networks. What they reach is a bound on what the method could gain by knowing mo
 
 ``this``, ``path`` and ``tuned`` know the very items that they are judged by. The maximum over many paths of a quality
 that is measured on a few events is high by chance alone, and so is a network trained on what it ranks; ``next``,
-``path-else`` and ``tuned-else`` know the same of the device's future, but not the answers.
+``path-else`` and ``tuned-else`` know the same of the device's future, but not the answers. ``since`` knows nothing of
+it: it is told when to forget.
 """
 
 from collections.abc import Callable
@@ -24,7 +26,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from core import sealed
 from core.errors import UserError
+from core.run_folder import WORLD_FIX
 from models.candidates import Seen, repeats, seen_before
 from models.hypernetwork import block_weights
 from models.kernels.softmax_loss import full_softmax_loss
@@ -50,6 +54,27 @@ def future(played: PlayedSessions) -> pd.DataFrame:
         for some in chunks(np.arange(len(rows))):
             frames.append(played.play_made(network, rows[some], paths[some], latents[some]))
     return pd.concat(frames, ignore_index=True)
+
+
+def since_change(played: PlayedSessions) -> list[pd.DataFrame]:
+    """``since``, for the sessions before which an interest has changed and an item of the new one was met, as far as
+    changes are known."""
+    world = sealed.map_arrays(played.world, ("switch_offsets", "switches"), WORLD_FIX)
+    changes = np.split(world["switches"], world["switch_offsets"][1:-1])
+    rows, read = [], []
+    for row, past in enumerate(played.before(np.arange(len(played)))):
+        met = changes[played.device_sessions[row, 0]]
+        met = met[met < len(past)]
+        if len(met):
+            rows.append(row)
+            read.append(past[met[-1] :])
+    if not rows:
+        return []
+    paths, latents = played.requests(read)
+    return [
+        played.play_made("since", np.array(rows)[some], paths[some], latents[some])
+        for some in chunks(np.arange(len(rows)))
+    ]
 
 
 def every_path(played: PlayedSessions, rows: np.ndarray) -> pd.DataFrame:

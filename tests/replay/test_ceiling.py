@@ -78,6 +78,7 @@ def test_the_networks_of_this_and_the_next_session_know_what_their_items_say(han
         for (device, session), found in mine["hits"].items():  # type: ignore[misc]
             same = groups[device, session][0] == groups[device, session + other][0]
             assert found == (len(groups[device, session]) if same else 0), (network, device, session)
+    assert "since" not in set(rows["network"])  # no change is known
     hits = rows[rows["network"] == "next"]["hits"]
     assert 0 < (hits > 0).mean() < 1
 
@@ -95,6 +96,41 @@ def played_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )  # fmt: skip
         run.main(config.absolute())
     return home / "run"
+
+
+def test_a_device_that_is_told_when_to_forget_reads_the_items_since_its_last_change(played_run: Path) -> None:
+    """Of the generated world, where some devices change once; a second change is added by hand."""
+    played = PlayedSessions(played_run, "forward-ofa-plus", 0)
+    first = np.load(played.world / "change_points.npy")
+    (rows,) = oracles.since_change(played)
+    expected = {
+        (device, session): int(first[device])
+        for device, session in played.device_sessions.tolist()
+        if 0 <= first[device] < len(played.storage.before(device, session))
+    }
+    assert {(row.device, row.session) for row in rows.itertuples()} == set(expected)
+    assert 0 < len(expected) < len(played)
+    quality = rows.set_index(["device", "session"])["ndcg"]
+    for place, (device, session) in enumerate(played.device_sessions.tolist()):
+        if (device, session) in expected:
+            past = np.asarray(played.storage.before(device, session))[expected[device, session] :]
+            path, latent = played.requests([past])
+            alone = played.play_made("one", np.array([place]), path, latent)
+            assert quality[device, session] == pytest.approx(alone["ndcg"][0], rel=1e-5)
+
+
+def test_of_several_changes_the_last_one_counts(played_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    played = PlayedSessions(played_run, "forward-ofa-plus", 0)
+    devices = int(played.device_sessions[:, 0].max()) + 1
+    lengths = [len(past) for past in played.before(np.arange(len(played)))]
+    changes = np.tile([3, min(lengths) - 2, max(lengths) + 1], devices)
+    world = {"switches": changes, "switch_offsets": np.arange(devices + 1) * 3}
+    monkeypatch.setattr(oracles.sealed, "map_arrays", lambda *_: world)
+    read: list[list[int]] = []
+    monkeypatch.setattr(played, "requests", lambda pasts: read.extend(past.tolist() for past in pasts) or ([], []))
+    monkeypatch.setattr(oracles, "chunks", lambda _: [])
+    assert oracles.since_change(played) == []
+    assert read == [past[min(lengths) - 2 :].tolist() for past in played.before(np.arange(len(played)))]
 
 
 def test_the_best_path_is_that_of_a_search_one_by_one(played_run: Path) -> None:
