@@ -9,6 +9,7 @@ A column says what it is called, which value it shows, how that is written, and 
 """
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -142,15 +143,25 @@ def terminal(
     return shown
 
 
+WIDTH = 120
+"""Characters of a line where there is no terminal."""
+
+
+def console() -> Console:
+    """Where tables are printed: as wide as the terminal, or as the environment says, else :data:`WIDTH`."""
+    found = Console()
+    return found if found.is_terminal or "COLUMNS" in os.environ else Console(width=WIDTH)
+
+
 def show(table: TerminalTable) -> None:
     """Print a table of :func:`terminal`; in a terminal that is too narrow its lines break, and nothing is lost."""
-    console = Console()
+    shown = console()
     caption, table.caption = table.caption, None
-    needed = Measurement.get(console, console.options.update(max_width=_WIDEST), table)
-    width = min(max(console.width, needed.minimum), needed.maximum)
-    console.print(table, width=width, crop=False)
+    needed = Measurement.get(shown, shown.options.update(max_width=_WIDEST), table)
+    width = min(max(shown.width, needed.minimum), needed.maximum)
+    shown.print(table, width=width, crop=False)
     if caption is not None:
-        console.print(caption, style="table.caption", width=min(width, console.width))
+        shown.print(caption, style="table.caption", width=min(width, shown.width))
 
 
 _WIDEST = 1_000

@@ -49,11 +49,11 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from analysis import style
 from analysis.style import Panel
+from analysis.tables import console
 from analysis.text import number, percent
 from core import atomic
 from core.threads import one_thread
@@ -204,7 +204,7 @@ def _run(given: argparse.Namespace) -> None:
         raise UserError(f"--out {given.out} is a file; name a folder")
     frame, fits = calibrate(given.backbone, blocks, given.context, given.items, given.repeats, given.out)
     title = f"{given.backbone}, context {given.context}, {given.items:,} items: one inference, one thread, batch 1"
-    Console().print(table(frame, fits, title))
+    console().print(table(frame, fits, title))
     print(given.out / "calibration.csv")
 
 

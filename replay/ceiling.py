@@ -47,11 +47,11 @@ if __name__ == "__main__":  # a wrong option and --help need none of the imports
 import numpy as np
 import pandas as pd
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from analysis import load
 from analysis.stats import BASELINE, paired
+from analysis.tables import console
 from core import atomic
 from core.errors import UserError
 from core.seeds import numpy_generator
@@ -183,7 +183,7 @@ def _run(given: argparse.Namespace) -> None:
     methods = given.method or [name for name in run.methods if makes_networks(name)]
     if not methods:
         raise UserError(f"{given.run} played no method whose cloud makes networks; play it with --methods duet-plus")
-    base, tables, console = run.sessions[run.sessions["method"] == BASELINE], [], Console()
+    base, tables, shown = run.sessions[run.sessions["method"] == BASELINE], [], console()
     for method in methods:
         rows = pd.concat(
             [replay(given.run, method, seed, given.sample, given.devices).assign(seed=seed) for seed in seeds],
@@ -191,7 +191,7 @@ def _run(given: argparse.Namespace) -> None:
         )
         table = compare(rows, base)
         tables.append(table.assign(method=method))
-        console.print(show(table, f"{run.title(method)}: {rows['device'].nunique():,} devices, seeds {seeds}"))
+        shown.print(show(table, f"{run.title(method)}: {rows['device'].nunique():,} devices, seeds {seeds}"))
     whole = pd.concat(tables, ignore_index=True)
     whole.insert(0, "method", whole.pop("method"))
     folder = given.out or given.run

@@ -57,10 +57,10 @@ import numpy as np
 import pandas as pd
 import torch
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from analysis.tables import console
 from clients.local_data import SessionEvents
 from core.threads import one_thread
 from models.arithmetic import ARITHMETICS, computed_in
@@ -288,7 +288,7 @@ def _run(given: argparse.Namespace) -> None:
         raise UserError(f"--check is {given.check}; it must be at least 1")
     events = None if given.check is None else spread_events(given.run.expanduser(), own, given.check)
     measured = export(own, out, given.bits, events)
-    Console().print(table(own, measured))
+    console().print(table(own, measured))
     print(out)
 
 

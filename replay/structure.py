@@ -35,11 +35,11 @@ if __name__ == "__main__":  # a wrong option and --help need none of the imports
 import numpy as np
 import pandas as pd
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from analysis import load
 from analysis.stats import paired
+from analysis.tables import console
 from core import atomic
 from replay.counterfactual import NETWORKS, replay
 
@@ -135,13 +135,13 @@ def _run(given: argparse.Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     atomic.write(folder / f"structure-{method}.csv", table.to_csv(index=False, float_format="%.6g"))
     atomic.write(folder / f"structure-{method}-blocks.csv", used.to_csv(index=False, float_format="%.6g"))
-    console = Console()
+    shown = console()
     for one in show(table, used, f"{run.title(method)}: {rows['device'].nunique():,} devices, seeds {run.seeds}"):
-        console.print(one)
+        shown.print(one)
     played, again = (run.sessions["method"] == method).sum(), (rows["network"] == "own").sum()
     if again < played:
         why = "their version of the model has no others to swap with"
-        console.print(f"{played - again:,} of {played:,} sessions are left out: {why}")
+        shown.print(f"{played - again:,} of {played:,} sessions are left out: {why}")
 
 
 if __name__ == "__main__":

@@ -25,8 +25,6 @@ TARGETS: "Registry[Callable[[Job], Result]]" = Registry(
         "figure7": "analysis.reproduce.times:communication",
     }
 )
-WIDTH = 120
-"""Characters of a line where there is no terminal."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,16 +32,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         targets, options = parse(sys.argv[1:] if arguments is None else arguments, list(TARGETS))
 
-        from rich.console import Console
-
         from analysis.reproduce.result import Job, publish, show
         from analysis.reproduce.runs import CommandFailed
+        from analysis.tables import console
 
-        console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+        shown = console()
         try:
             for target in targets:
                 result = TARGETS[target](Job(target, options))
-                show(result, console)
+                show(result, shown)
                 for path in publish(result, options.folder):
                     print(path)
         except CommandFailed as failed:

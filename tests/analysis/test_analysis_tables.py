@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from analysis.tables import Cell, Column, build, grouped_method_column, markdown, show, terminal
+from analysis.tables import Cell, Column, build, console, grouped_method_column, markdown, show, terminal
 from analysis.text import between, percent, quality
 
 FRAME = pd.DataFrame(
@@ -78,3 +78,10 @@ def test_a_narrow_terminal_loses_nothing(monkeypatch: pytest.MonkeyPatch, capsys
     below = said[said.index("A caption") :]
     assert " ".join(below.split()) == " ".join(table.caption.split())
     assert max(len(line.rstrip()) for line in below.splitlines()) <= 20
+
+
+def test_where_there_is_no_terminal_a_line_has_120_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert console().width == 120
+    monkeypatch.setenv("COLUMNS", "87")
+    assert console().width == 87
