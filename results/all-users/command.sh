@@ -6,6 +6,5 @@ cd "$(dirname "$0")/../.."
 out="${1:-runs/all-users}"
 python -m sim.run --devices 1000 --dataset ml1m --cloud-users all --seeds 3 \
     --methods devicerec,duet-plus,forward-ofa-plus --out "$out"
-python -m sim.run --devices 1000 --dataset ml1m --cloud-users all \
-    --methods devicerec,duet-plus,forward-ofa-plus --out "$out-seed-0"
-python -m replay.structure "$out-seed-0" --method forward-ofa-plus
+python -m replay.structure "$out" --method forward-ofa-plus
+python -m replay.ceiling "$out" --seed 0 --devices 300 --sample 60
