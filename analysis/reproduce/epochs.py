@@ -18,6 +18,7 @@ from analysis.reproduce import paper
 from analysis.reproduce.quality import facts
 from analysis.reproduce.result import EPOCH, Job, Result
 from analysis.style import Panel, Sheet
+from core.errors import UserError
 
 TABLE = "table1"
 QUALITY = "valid_ndcg@10"
@@ -25,7 +26,10 @@ TITLE = "Validation NDCG@10 after each epoch, beside the paper's test NDCG@10"
 
 
 def reproduce(job: Job) -> Result:
-    """Read the trainings of Table 1's methods; play those that are not there yet."""
+    """Read the trainings of Table 1's methods; play those that are not there yet.
+
+    Raises :class:`UserError` if none of the methods that are wanted is trained.
+    """
     printed = paper.quality(TABLE)
     printed = printed[(printed["dataset"] == job.options.dataset) & (printed["metric"] == "ndcg")]
     known = printed.set_index(["backbone", "method"])["paper"]
@@ -43,6 +47,8 @@ def reproduce(job: Job) -> Result:
             job.add(backbone, method, "best", float(curve.max()), run)
             job.add(backbone, method, "best-epoch", first_epoch(curve, float(curve.max())), run)
             job.add(backbone, method, "reached", first_epoch(curve, theirs), run)
+    if not job.rows:
+        raise UserError(f"--methods {job.options.methods}: none of them trains a model of its own")
     return job.result([["final", "best", "best-epoch", "reached"]], draw, facts(job), TITLE)
 
 

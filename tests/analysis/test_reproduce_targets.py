@@ -118,6 +118,15 @@ def test_table_1_epoch_by_epoch_says_when_the_papers_number_is_reached(tmp_path:
     assert row == "| DUET | 0.1140 | 0.1130 | −0.0010 | 0.1130 | 4 | – |"
 
 
+def test_without_a_training_there_is_no_curve(
+    tmp_path: Path, simulator: Simulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--dataset", "ml1m", "--backbone", "sasrec", "--devices", "10", "--out", str(tmp_path)]
+    assert main(["table1-epochs", *words, "--methods", "finetune"]) == 2
+    assert capsys.readouterr().err.endswith("error: --methods finetune: none of them trains a model of its own\n")
+    assert not list(tmp_path.glob("*.csv"))
+
+
 def test_methods_of_our_own_stand_beside_the_papers(tmp_path: Path, simulator: Simulator) -> None:
     words = ["--dataset", "ml1m", "--backbone", "sasrec", "--devices", "10", "--out", str(tmp_path)]
     assert main(["table4", "figure4", *words, "--also", "forward-ofa-plus,duet-plus"]) == 0
