@@ -50,9 +50,7 @@ def future(played: PlayedSessions) -> pd.DataFrame:
     frames = []
     for network, rows, added in (("this", everyone, played.during(everyone)), ("next", everyone[later], following)):
         read = [np.concatenate(both) for both in zip(played.before(rows), added, strict=True)]
-        paths, latents = played.requests(read)
-        for some in chunks(np.arange(len(rows))):
-            frames.append(played.play_made(network, rows[some], paths[some], latents[some]))
+        frames += _made_of(read, played, network, rows)
     return pd.concat(frames, ignore_index=True)
 
 
@@ -68,13 +66,13 @@ def since_change(played: PlayedSessions) -> list[pd.DataFrame]:
         if len(met):
             rows.append(row)
             read.append(past[met[-1] :])
-    if not rows:
-        return []
+    return _made_of(read, played, "since", np.array(rows)) if rows else []
+
+
+def _made_of(read: list[np.ndarray], played: PlayedSessions, network: str, rows: np.ndarray) -> list[pd.DataFrame]:
+    """The sessions in ``rows`` ``(n,)``, by networks made of what the devices have ``read``."""
     paths, latents = played.requests(read)
-    return [
-        played.play_made("since", np.array(rows)[some], paths[some], latents[some])
-        for some in chunks(np.arange(len(rows)))
-    ]
+    return [played.play_made(network, rows[some], paths[some], latents[some]) for some in chunks(np.arange(len(rows)))]
 
 
 def every_path(played: PlayedSessions, rows: np.ndarray) -> pd.DataFrame:

@@ -34,7 +34,7 @@ def reproduce(job: Job) -> Result:
     printed = printed[(printed["dataset"] == job.options.dataset) & (printed["metric"] == "ndcg")]
     known = printed.set_index(["backbone", "method"])["paper"]
     for backbone in job.options.backbones:
-        for method in [*job.options.of(list(paper.read(TABLE)[backbone])), *job.options.others]:
+        for method in job.options.shown(paper.read(TABLE)[backbone]):
             run = job.runs.play(backbone, method)
             mine = run.training[run.training["method"] == method]
             if mine.empty:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
@@ -96,19 +96,22 @@ class Options:
     @property
     def wanted(self) -> list[str]:
         """The paper's methods to show; none: all of them."""
-        return [name.strip() for name in self.methods.split(",") if name.strip()]
-
-    def of(self, table: Sequence[str]) -> list[str]:
-        """The methods of a table of the paper that are wanted, in its order; raises :class:`UserError` for none."""
-        found = [method for method in table if not self.wanted or method in self.wanted]
-        if not found:
-            raise UserError(f"--methods {self.methods}: the table has none of them; it has: {', '.join(table)}")
-        return found
+        return _names(self.methods)
 
     @property
     def others(self) -> list[str]:
         """The methods that the paper does not have."""
-        return [name.strip() for name in self.also.split(",") if name.strip()]
+        return _names(self.also)
+
+    def shown(self, table: Collection[str]) -> list[str]:
+        """Of a table's methods those that are wanted, in its order, and the others.
+
+        Raises :class:`UserError` if the table has none of those that are wanted.
+        """
+        found = [method for method in table if not self.wanted or method in self.wanted]
+        if not found:
+            raise UserError(f"--methods {self.methods}: the table has none of them; it has: {', '.join(table)}")
+        return found + self.others
 
     @property
     def adaptive(self) -> list[str]:
@@ -173,6 +176,11 @@ def parse(arguments: Sequence[str], targets: Sequence[str]) -> tuple[list[str], 
         if value is not None and value < 1:
             raise UserError(f"--{name} is {value}; it must be at least 1")
     return chosen, replace(options, more=tuple(more))
+
+
+def _names(text: str) -> list[str]:
+    """What commas separate, without empty names."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def short_hash(facts: object) -> str:

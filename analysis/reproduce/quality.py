@@ -32,7 +32,7 @@ def reproduce(job: Job) -> Result:
     printed = paper.quality(job.target)
     known = printed[printed["dataset"] == options.dataset].set_index(["backbone", "method", "metric"])["paper"]
     for backbone in options.backbones:
-        for method in [*options.of(list(table[backbone])), *options.others]:
+        for method in options.shown(table[backbone]):
             small = job.target == SMALL and method not in options.adaptive
             run = job.runs.play(backbone, method, small=small)
             for metric, (mean, spread) in measured(run, method).items():

@@ -99,7 +99,7 @@ def played_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_device_that_is_told_when_to_forget_reads_the_items_since_its_last_change(played_run: Path) -> None:
-    """Of the generated world, where some devices change once; a second change is added by hand."""
+    """In the generated world, where some devices change once; each is played alone, from its own change point."""
     played = PlayedSessions(played_run, "forward-ofa-plus", 0)
     first = np.load(played.world / "change_points.npy")
     (rows,) = oracles.since_change(played)
