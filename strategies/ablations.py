@@ -5,17 +5,19 @@ from the latent interest; it has no name of its own here (the paper's two rows d
 The variants that run other blocks than the controller's deploy the trained model of Forward-OFA or Forward-OFA+: only
 which blocks run is different, not how many.
 
-Of DUET+ (:mod:`strategies.forward_ofa_plus`) one change is taken back at a time. Its mapper of full rank is DUET with
-DUET+'s warm start and dropout.
+Of DUET+ (:mod:`strategies.forward_ofa_plus`) one change is taken back at a time, or it begins with DeviceRec's trained
+network, with a mapper of low or of full rank.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from models.backbones.base import DIM, Backbone
+from models.checkpoint import load_device
 from models.cloud_models import AdaptiveModel, StaticModel
 from models.device_part import DevicePart
 from models.hypernetwork import LowRankMapper, Mapper
@@ -23,7 +25,7 @@ from strategies.adaptive import AdaptiveStrategy
 from strategies.base import SessionStrategy
 from strategies.expectation import Counts
 from strategies.forward_ofa import AdaptiveLearner, ForwardOFA
-from strategies.forward_ofa_plus import ForwardOFAPlus, PlusLearner
+from strategies.forward_ofa_plus import ForwardOFAPlus, PlusLearner, gently
 from strategies.gates import gate
 from strategies.training.data import TrainingSet
 from strategies.training.learner import Learner, Recipe
@@ -94,24 +96,34 @@ class NoStructure(AdaptiveStrategy):
         return AdaptiveLearner(controller=True, structure="none")
 
 
-class FromScratch(PlusLearner):
-    """DUET+ without its warm start; since nothing has been trained before, at the rate and patience of the others."""
+class WarmStart(PlusLearner):
+    """DUET+ that begins with DeviceRec's trained network and a change of it that is zero."""
 
-    def __init__(self) -> None:
-        super().__init__(controller=False)
-        self.teacher = None
+    def __init__(self, *, controller: bool = False) -> None:
+        super().__init__(controller=controller)
+        self.teacher = "devicerec"
 
     def adjust(self, recipe: Recipe) -> Recipe:
-        return recipe
+        return gently(recipe)
+
+    def teach(self, teacher: Path) -> None:
+        self.known = load_device(teacher)
 
     def build(self, backbone: Backbone, generator: torch.Generator) -> nn.Module:
-        return AdaptiveModel(
-            backbone, generator, controller=False, structure="path", mapper=LowRankMapper, pairs=self.pairs
-        )
+        model = super().build(backbone, generator)
+        assert isinstance(model, AdaptiveModel)
+        model.device_part.backbone.load_state_dict(self.known.part.backbone.state_dict())
+        network = self.known.network
+        assert network is not None
+        assert isinstance(model.mapper, LowRankMapper)
+        with torch.no_grad():
+            for k in range(backbone.blocks):
+                model.mapper.base[k].copy_(network[k][0])
+        return model
 
 
-class FullRank(PlusLearner):
-    """DUET+ with the heads of DUET, whose change of DeviceRec's network is zero at first, too."""
+class FullRank(WarmStart):
+    """The same with the heads of DUET, whose change of DeviceRec's network is zero at first, too."""
 
     def configure(self, *, protocol: str, backbone: str, dataset: str) -> dict[str, float]:
         own = super().configure(protocol=protocol, backbone=backbone, dataset=dataset)
@@ -146,7 +158,7 @@ class NoKinds(PlusLearner):
 
 
 class Shared(PlusLearner):
-    """DUET+ whose mapper reads nothing of the interest: all devices get one network, DeviceRec's, trained on."""
+    """DUET+ whose mapper reads nothing of the interest: all devices get one network, DeviceRec, trained as DUET+ is."""
 
     def interests(
         self, part: DevicePart, embedded: Tensor, lengths: Tensor, path: Tensor | None
@@ -171,14 +183,14 @@ def duet_plus_without(name: str, title: str, note: str, learner: Callable[[], Le
     return type("".join(part.title() for part in name.split("-")), (AdaptiveStrategy,), own)
 
 
-ColdDuetPlus = duet_plus_without(
-    "duet-plus-cold", "w.o. warm start", "DUET+ that starts from fresh weights", FromScratch
+WarmDuetPlus = duet_plus_without(
+    "duet-plus-warm", "with a warm start", "DUET+ that begins with DeviceRec's trained network", WarmStart
 )
 WarmDuet = duet_plus_without(
     "duet-warm",
-    "w.o. low rank",
-    "DUET with DUET+'s warm start and dropout: the cloud makes changes of full rank",
-    lambda: FullRank(controller=False),
+    "full rank, warm start",
+    "DUET that begins with DeviceRec's trained network, with DUET+'s dropout",
+    FullRank,
 )
 NoDropoutDuetPlus = duet_plus_without(
     "duet-plus-no-dropout",
@@ -195,7 +207,7 @@ NoKindsDuetPlus = duet_plus_without(
 SharedDuetPlus = duet_plus_without(
     "duet-plus-shared",
     "w.o. interest",
-    "DUET+ whose devices all get one network, DeviceRec's trained on",
+    "DUET+ whose devices all get one network: DeviceRec, trained as DUET+ is",
     lambda: Shared(controller=False),
 )
 

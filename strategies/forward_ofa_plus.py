@@ -1,12 +1,13 @@
 """DUET+ and Forward-OFA+: methods of ours that beat a well-trained DeviceRec. They are not in the paper.
 
-The paper's full-rank heads have 8.1 million weights. They overfit the histories before they rank as well as a converged
-DeviceRec. Seven changes:
+The paper's full-rank heads have 8.1 million weights. They overfit the histories of a thousand users before they rank as
+well as a converged DeviceRec. Seven changes:
 
-* **Warm start.** DUET+ begins with DeviceRec's trained network and a change of it that is zero, Forward-OFA+ with the
-  trained DUET+: the weights are trained to adapt before the structure is (as in Cai et al. 2020, whose large network is
-  trained before the small ones in it).
-* **Low rank.** The change goes through 16 directions a layer and a shift of each bias (:mod:`models.hypernetwork`).
+* **Low rank.** Every device's network is a shared one, changed in 16 directions a layer and by a shift of each bias
+  (:mod:`models.hypernetwork`).
+* **Warm start** (Forward-OFA+). It begins with the trained DUET+: the weights are trained to adapt before the structure
+  is (as in Cai et al. 2020, whose large network is trained before the small ones in it). DUET+ itself begins with
+  nothing: a shared network that has converged by itself adapts half as well (``duet-plus-warm``).
 * **Dropout of what the mapper reads**: of items of the history, and of numbers of the latent interest.
 * **One model for every budget** (Forward-OFA+). In training windows get a budget of blocks, small ones more often, and
   keep the most probable blocks within it; the extractor of the latent interest starts from the path that really runs.
@@ -75,6 +76,9 @@ SEARCH = 4
 """Most epochs in which the controller learns."""
 UNBUDGETED_SHARE = 0.5
 """Share of the windows without a budget while the controller learns."""
+HIGHEST_RATE, LONGER = 0.005, 2
+"""Of DUET+: the highest learning rate, and how many times the most epochs of the others it may take. A network that
+learns to adapt from the beginning needs more epochs than one that does not, and above this rate it falls apart."""
 
 
 class PlusLearner(Learner):
@@ -90,7 +94,7 @@ class PlusLearner(Learner):
         self.controller = controller
         self.networks = 2 if controller else 1
         self.searching = controller
-        self.teacher = "duet-plus" if controller else "devicerec"
+        self.teacher = "duet-plus" if controller else None
 
     def configure(self, *, protocol: str, backbone: str, dataset: str) -> dict[str, float]:
         """The constants above, the same everywhere."""
@@ -109,8 +113,12 @@ class PlusLearner(Learner):
         return own
 
     def adjust(self, recipe: Recipe) -> Recipe:
-        """Half the learning rate and half the patience, as most is trained."""
-        return replace(recipe, learning_rate=recipe.learning_rate / 2, patience=-(-recipe.patience // 2))
+        """Forward-OFA+, of which most is trained: half the learning rate and half the patience. DUET+ begins from
+        nothing, see :data:`HIGHEST_RATE`."""
+        if self.controller:
+            return gently(recipe)
+        rate = min(recipe.learning_rate, HIGHEST_RATE)
+        return replace(recipe, learning_rate=rate, max_epochs=LONGER * recipe.max_epochs)
 
     def search_epochs(self, recipe: Recipe) -> int:
         """How many epochs the controller is trained for; the epochs of the recipe follow, for the weights."""
@@ -132,34 +140,22 @@ class PlusLearner(Learner):
         self.pairs = "device_part.interest.pair.weight" in parent
 
     def teach(self, teacher: Path) -> None:
-        self.known, self.mapper = load_device(teacher), load_mapper(teacher) if self.controller else None
-        if self.controller:
-            interest = self.known.part.interest
-            self.pairs = interest is not None and interest.pair is not None
+        self.known, self.mapper = load_device(teacher), load_mapper(teacher)
+        interest = self.known.part.interest
+        self.pairs = interest is not None and interest.pair is not None
 
     def build(self, backbone: Backbone, generator: torch.Generator) -> nn.Module:
-        """Build it around the teacher's backbone and network; Forward-OFA+ also takes over its extractor and mapper."""
+        """Forward-OFA+ takes over all that DUET+ has."""
         model = AdaptiveModel(
-            backbone,
-            generator,
-            controller=self.controller,
-            structure="path",
-            mapper=LowRankMapper,
-            pairs=self.pairs,
+            backbone, generator, controller=self.controller, structure="path", mapper=LowRankMapper, pairs=self.pairs
         )
-        part, known = model.device_part, self.known.part
-        part.backbone.load_state_dict(known.backbone.state_dict())
-        assert isinstance(model.mapper, LowRankMapper)
-        if part.controller is None or self.mapper is None:
-            network = self.known.network
-            assert network is not None
-            with torch.no_grad():
-                for k in range(backbone.blocks):
-                    model.mapper.base[k].copy_(network[k][0])
+        part = model.device_part
+        if part.controller is None:
             return model
         assert part.interest is not None
-        assert known.interest is not None
-        part.interest.load_state_dict(known.interest.state_dict())
+        assert self.known.part.interest is not None
+        part.backbone.load_state_dict(self.known.part.backbone.state_dict())
+        part.interest.load_state_dict(self.known.part.interest.state_dict())
         model.mapper.load_state_dict(self.mapper.state_dict())
         head = part.controller.head
         with torch.no_grad():
@@ -261,6 +257,11 @@ class PlusLearner(Learner):
                 bias.add_(lowered)
 
 
+def gently(recipe: Recipe) -> Recipe:
+    """For a model of which most is trained: half the learning rate, half the patience."""
+    return replace(recipe, learning_rate=recipe.learning_rate / 2, patience=-(-recipe.patience // 2))
+
+
 def distillation(states: Tensor, whole: Tensor, batch: Batch, items: Tensor) -> Tensor:
     """The loss of the whole's final states ``(B, n, d)`` on the targets, plus a budget's distance from them."""
     bears, wanted, seen, spread = batch.bearing
@@ -291,7 +292,7 @@ class DuetPlus(AdaptiveStrategy):
 
     name: ClassVar[str] = "duet-plus"
     title: ClassVar[str] = "DUET+"
-    note: ClassVar[str] = "DUET whose cloud makes low-rank changes of DeviceRec's network"
+    note: ClassVar[str] = "DUET whose cloud makes low-rank changes of one network"
     cloud_model: ClassVar[str] = "duet-plus"
     deliveries: ClassVar[tuple[How, ...]] = ("weights", "code", "local")
 
@@ -305,7 +306,7 @@ class ForwardOFAPlus(AdaptiveStrategy):
 
     name: ClassVar[str] = "forward-ofa-plus"
     title: ClassVar[str] = "Forward-OFA+"
-    note: ClassVar[str] = "Forward-OFA whose cloud makes low-rank changes of DeviceRec's network, for any budget"
+    note: ClassVar[str] = "Forward-OFA whose cloud makes low-rank changes of one network, for any budget"
     cloud_model: ClassVar[str] = "forward-ofa-plus"
     deliveries: ClassVar[tuple[How, ...]] = ("weights", "code", "local")
 

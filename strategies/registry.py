@@ -31,7 +31,7 @@ METHODS: "Registry[type[SessionStrategy]]" = Registry(
         "forward-ofa-first": "strategies.ablations:FirstForwardOFA",
         "forward-ofa-last": "strategies.ablations:LastForwardOFA",
         "duet-plus": "strategies.forward_ofa_plus:DuetPlus",
-        "duet-plus-cold": "strategies.ablations:ColdDuetPlus",
+        "duet-plus-warm": "strategies.ablations:WarmDuetPlus",
         "duet-warm": "strategies.ablations:WarmDuet",
         "duet-plus-no-dropout": "strategies.ablations:NoDropoutDuetPlus",
         "duet-plus-no-kinds": "strategies.ablations:NoKindsDuetPlus",

@@ -1,5 +1,6 @@
 """DUET+ without one of its changes: what each begins with, and what the rest of it still does."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from models.checkpoint import Sizes, load_device, save_model
 from models.cloud_models import AdaptiveModel, StaticModel
 from models.hypernetwork import LowRankMapper, Mapper
-from strategies.ablations import FromScratch, FullRank, NoDropout, Shared
+from strategies.ablations import FullRank, NoDropout, Shared, WarmStart
 from strategies.forward_ofa_plus import PlusLearner
 from strategies.kinds import CONSTANTS
 from strategies.registry import METHODS
@@ -17,7 +18,7 @@ from strategies.training.windows import Batch
 
 SIZES = Sizes("sasrec", 30, 3, 5)
 RECIPE = Recipe(dropout=0.0)
-NAMES = ("duet-plus-cold", "duet-warm", "duet-plus-no-dropout", "duet-plus-no-kinds", "duet-plus-shared")
+NAMES = ("duet-plus-warm", "duet-warm", "duet-plus-no-dropout", "duet-plus-no-kinds", "duet-plus-shared")
 
 
 @pytest.fixture
@@ -57,18 +58,24 @@ def taught(path: Path, batch: Batch) -> torch.Tensor:
     return known.part.backbone.encode(batch.windows.unsqueeze(1), lambda k, rows: network[k])[:, 0]
 
 
-@pytest.mark.parametrize("kind", [PlusLearner, FullRank, NoDropout, Shared])
-def test_with_the_warm_start_it_begins_as_devicerec(kind: type[PlusLearner], devicerec: Path, batch: Batch) -> None:
+@pytest.mark.parametrize("kind", [WarmStart, FullRank])
+def test_with_a_warm_start_it_begins_as_devicerec(kind: type[PlusLearner], devicerec: Path, batch: Batch) -> None:
     learner = kind(controller=False)
     model = built(learner, devicerec)
     torch.testing.assert_close(states(learner, model, batch, 1), taught(devicerec, batch), rtol=1e-3, atol=1e-4)
     assert isinstance(model.mapper, Mapper if kind is FullRank else LowRankMapper)
+    recipe = learner.adjust(RECIPE)
+    assert (recipe.learning_rate, recipe.patience) == (RECIPE.learning_rate / 2, 3)
 
 
-def test_without_it_there_is_no_teacher_and_the_recipe_is_that_of_the_others(devicerec: Path, batch: Batch) -> None:
-    learner = FromScratch()
+@pytest.mark.parametrize("kind", [PlusLearner, NoDropout, Shared])
+def test_without_one_there_is_no_teacher_and_more_epochs(
+    kind: type[PlusLearner], devicerec: Path, batch: Batch
+) -> None:
+    learner = kind(controller=False)
     assert learner.teacher is None
-    assert learner.adjust(RECIPE) == RECIPE != PlusLearner(controller=False).adjust(RECIPE)
+    assert learner.adjust(RECIPE) == replace(RECIPE, max_epochs=2 * RECIPE.max_epochs)
+    assert learner.adjust(replace(RECIPE, learning_rate=0.01)).learning_rate == 0.005
     first = states(learner, built(learner, devicerec), batch, 1)
     assert not torch.allclose(first, taught(devicerec, batch), rtol=1e-2, atol=1e-2)
 
@@ -115,7 +122,8 @@ def test_each_is_a_model_of_its_own_that_says_what_it_is() -> None:
         learner = METHODS[name].learner()
         assert METHODS[name].cloud_model == METHODS[name].name == name
         own[name] = learner.configure(protocol="stream", backbone="sasrec", dataset="ml1m")
-        assert (learner.teacher is None) == (name == "duet-plus-cold")
+        assert (learner.teacher is None) == (name not in ("duet-plus-warm", "duet-warm"))
     assert own["duet-plus"] == {"history_dropout": 0.3, "interest_dropout": 0.3, "rank": 16} | CONSTANTS
+    assert own["duet-plus-warm"] == own["duet-plus"]
     assert own["duet-warm"] == own["duet-plus"] | {"rank": 64}
     assert own["duet-plus-no-dropout"] == own["duet-plus"] | {"history_dropout": 0.0, "interest_dropout": 0.0}

@@ -8,7 +8,7 @@ import torch
 
 from clients import inference
 from models.checkpoint import Sizes, load_device, load_mapper, save_model
-from models.cloud_models import AdaptiveModel, StaticModel
+from models.cloud_models import AdaptiveModel
 from models.device_part import DevicePart
 from models.hypernetwork import AnyMapper, LowRankMapper
 from strategies.forward_ofa_plus import (
@@ -27,31 +27,22 @@ from strategies.training.windows import Batch
 SIZES = Sizes("sasrec", 30, 3, 5)
 
 
-def student_of(path: Path, *, controller: bool) -> AdaptiveModel:
-    """What begins its training with the model in the file."""
-    learner, generator = PlusLearner(controller=controller), torch.Generator().manual_seed(9)
-    learner.teach(path)
+def begun(learner: PlusLearner) -> AdaptiveModel:
+    """What it trains, at the beginning."""
+    generator = torch.Generator().manual_seed(9)
     model = learner.build(SIZES.build(generator), generator)
     assert isinstance(model, AdaptiveModel)
     return model.eval()
 
 
 @pytest.fixture
-def devicerec(tmp_path: Path) -> Path:
-    generator = torch.Generator().manual_seed(0)
-    path = tmp_path / "devicerec.safetensors"
-    save_model(path, StaticModel(SIZES.build(generator), generator), SIZES, {})
-    return path
-
-
-@pytest.fixture
-def duet_plus(devicerec: Path) -> Path:
+def duet_plus(tmp_path: Path) -> Path:
     """A DUET+ that has learnt something."""
-    model, generator = student_of(devicerec, controller=False), torch.Generator().manual_seed(7)
+    model, generator = begun(PlusLearner(controller=False)), torch.Generator().manual_seed(7)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-    path = devicerec.with_name("duet-plus.safetensors")
+    path = tmp_path / "duet-plus.safetensors"
     save_model(path, model, SIZES, {})
     return path
 
@@ -59,7 +50,9 @@ def duet_plus(devicerec: Path) -> Path:
 @pytest.fixture
 def forward_ofa_plus(duet_plus: Path) -> AdaptiveModel:
     """At the beginning of its training."""
-    return student_of(duet_plus, controller=True)
+    learner = PlusLearner(controller=True)
+    learner.teach(duet_plus)
+    return begun(learner)
 
 
 def test_budgets_go_up_to_all_blocks_but_one_and_small_ones_are_more_frequent() -> None:
@@ -121,16 +114,6 @@ def test_devices_run_the_blocks_they_want_most_and_no_more_than_there_is_room_fo
         assert torch.equal(keep_logits(), before)
 
 
-def test_duet_plus_starts_from_devicerecs_network(devicerec: Path) -> None:
-    model, teacher = student_of(devicerec, controller=False), load_device(devicerec)
-    network = teacher.network
-    assert network is not None
-    windows = torch.randint(1, 31, (2, 3, 5), generator=torch.Generator().manual_seed(2))
-    latent = torch.randn(2, 64, generator=torch.Generator().manual_seed(3))
-    mine = model.device_part.backbone.encode(windows, lambda k, rows: model.mapper.block(k, latent))
-    torch.testing.assert_close(mine, teacher.part.backbone.encode(windows, lambda k, rows: network[k]))
-
-
 def test_forward_ofa_plus_starts_from_duet_plus(forward_ofa_plus: AdaptiveModel, duet_plus: Path) -> None:
     teacher, mapper = load_device(duet_plus).part, load_mapper(duet_plus)
     windows = torch.randint(1, 31, (2, 3, 5), generator=torch.Generator().manual_seed(2))
@@ -185,10 +168,9 @@ def test_all_blocks_learn_from_the_targets_and_a_path_from_all_blocks() -> None:
 
 def test_what_begins_trained_learns_at_half_the_rate_and_is_judged_after_half_the_patience() -> None:
     recipe = Recipe(max_epochs=61, learning_rate=0.01, patience=5)
-    for controller in (True, False):
-        found = PlusLearner(controller=controller).adjust(recipe)
-        assert found == replace(recipe, learning_rate=0.005, patience=3)
-    assert PlusLearner(controller=True).adjust(replace(recipe, patience=0)).patience == 0  # equal epochs stay equal
+    learner = PlusLearner(controller=True)
+    assert learner.adjust(recipe) == replace(recipe, learning_rate=0.005, patience=3)
+    assert learner.adjust(replace(recipe, patience=0)).patience == 0  # equal epochs stay equal
 
 
 @pytest.mark.parametrize("searching", [True, False])

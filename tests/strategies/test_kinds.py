@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from models.checkpoint import Sizes, load_weights, save_model
-from models.cloud_models import StaticModel
 from models.device_part import DevicePart
 from strategies.ablations import NoKinds
 from strategies.forward_ofa_plus import PlusLearner
@@ -162,10 +161,9 @@ def test_certainty_is_one_less_the_share_of_the_largest_entropy() -> None:
     assert kinds.certainty.numpy() == pytest.approx(1 - entropy / np.log(8), abs=1e-5)
 
 
-def saved(path: Path, learner: PlusLearner, teacher: Path) -> Path:
+def saved(path: Path, learner: PlusLearner) -> Path:
     """A model as its training begins, in a file."""
     generator = torch.Generator().manual_seed(1)
-    learner.teach(teacher)
     save_model(path, learner.build(SIZES.build(generator), generator), SIZES, {})
     return path
 
@@ -175,12 +173,10 @@ def test_students_and_later_versions_read_as_the_model_that_they_go_on_from(tmp_
     rng = np.random.default_rng(0)
     several, alike = (histories(kinds, 30, rng) for kinds in (rng.integers(3, size=90), np.zeros(90, dtype=np.int64)))
     generator = torch.Generator().manual_seed(0)
-    devicerec = tmp_path / "devicerec.safetensors"
-    save_model(devicerec, StaticModel(SIZES.build(generator), generator), SIZES, {})
     for data, pairs in ((several, True), (alike, False)):
         learner = PlusLearner(controller=False)
         learner.study(data, 0)
-        duet_plus = saved(tmp_path / f"duet-plus-{pairs}.safetensors", learner, devicerec)
+        duet_plus = saved(tmp_path / f"duet-plus-{pairs}.safetensors", learner)
         parent = load_weights(duet_plus)
         assert ("device_part.interest.turn.weight" in parent) == pairs
         for other in (several, alike):
@@ -188,7 +184,6 @@ def test_students_and_later_versions_read_as_the_model_that_they_go_on_from(tmp_
             later.continues = True
             for one in (later, student):
                 one.study(other, 0)
-            later.teach(devicerec)
             later.follow(parent)
             later.build(SIZES.build(generator), generator).load_state_dict(parent)
             student.teach(duet_plus)
