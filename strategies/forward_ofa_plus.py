@@ -117,8 +117,8 @@ class PlusLearner(Learner):
         nothing, see :data:`HIGHEST_RATE`."""
         if self.controller:
             return gently(recipe)
-        rate = min(recipe.learning_rate, HIGHEST_RATE)
-        return replace(recipe, learning_rate=rate, max_epochs=LONGER * recipe.max_epochs)
+        rate, longer = min(recipe.learning_rate, HIGHEST_RATE), LONGER if recipe.patience else 1  # equal epochs stay so
+        return replace(recipe, learning_rate=rate, max_epochs=longer * recipe.max_epochs)
 
     def search_epochs(self, recipe: Recipe) -> int:
         """How many epochs the controller is trained for; the epochs of the recipe follow, for the weights."""

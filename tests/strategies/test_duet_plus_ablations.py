@@ -76,6 +76,8 @@ def test_without_one_there_is_no_teacher_and_more_epochs(
     assert learner.teacher is None
     assert learner.adjust(RECIPE) == replace(RECIPE, max_epochs=2 * RECIPE.max_epochs)
     assert learner.adjust(replace(RECIPE, learning_rate=0.01)).learning_rate == 0.005
+    equal = replace(RECIPE, patience=0)
+    assert learner.adjust(equal) == equal
     first = states(learner, built(learner, devicerec), batch, 1)
     assert not torch.allclose(first, taught(devicerec, batch), rtol=1e-2, atol=1e-2)
 
