@@ -113,13 +113,12 @@ class PlusLearner(Learner):
         return own
 
     def adjust(self, recipe: Recipe) -> Recipe:
-        """DUET+: see :data:`HIGHEST_RATE`. Forward-OFA+, of which most is trained: half of DUET+'s learning rate, and half
-        of the patience of the others."""
-        recipe = replace(recipe, learning_rate=min(recipe.learning_rate, HIGHEST_RATE))
+        """Forward-OFA+, of which most is trained: half the learning rate and half the patience. DUET+ begins from
+        nothing, see :data:`HIGHEST_RATE`."""
         if self.controller:
             return gently(recipe)
-        longer = LONGER if recipe.patience else 1  # equal epochs stay equal
-        return replace(recipe, max_epochs=longer * recipe.max_epochs)
+        rate, longer = min(recipe.learning_rate, HIGHEST_RATE), LONGER if recipe.patience else 1  # equal epochs stay so
+        return replace(recipe, learning_rate=rate, max_epochs=longer * recipe.max_epochs)
 
     def search_epochs(self, recipe: Recipe) -> int:
         """How many epochs the controller is trained for; the epochs of the recipe follow, for the weights."""
