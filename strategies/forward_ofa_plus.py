@@ -132,8 +132,6 @@ class PlusLearner(Learner):
         self.kinds = Kinds.found_in(data, seed)
         if self.kinds is not None:
             self.groups, self.spread, self.pairs = self.kinds.groups, kinds.SPREAD, True
-            self.history_dropout = min(self.history_dropout, kinds.HISTORY_DROPOUT)
-            self.interest_dropout = min(self.interest_dropout, kinds.INTEREST_DROPOUT)
 
     def follow(self, parent: Mapping[str, Tensor]) -> None:
         """A later version reads as the first one does, whatever its own histories show."""

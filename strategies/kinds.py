@@ -12,7 +12,6 @@ little about it. So kinds of users are looked for in the histories, without labe
 * **Pairs.** The extractor reads each item with the one before it (:class:`models.device_part.Extractor`).
 * **Changes of interest.** In a part of the windows all but the latest items are another user's. The extractor learns
   to forget what is no longer true, before a device's user has changed for the first time.
-* **Less dropout.** What tells a kind is read more often, since it is taught.
 """
 
 import math
@@ -35,11 +34,10 @@ CHANGED = 0.5
 """Share of the windows whose history begins with another user's."""
 OWN_ITEMS = 15
 """Most items of a changed history that are its own: where all but the oldest could be, few changes are recent."""
-HISTORY_DROPOUT, INTEREST_DROPOUT = 0.1, 0.0
-"""In place of those of :mod:`strategies.forward_ofa_plus`."""
 SPREAD = 0.5
 """Share of each target that is spread, in place of the recipe's: followers of one's own kind are worth more."""
 CONSTANTS = {
+    "taught": 2,  # raise it when what is taught changes otherwise than by these numbers
     "spread": SPREAD,
     "lesson": LESSON,
     "sharpness": SHARPNESS,
@@ -96,11 +94,12 @@ class Kinds:
 def others_items(lengths: Tensor, size: int, share: float, generator: torch.Generator) -> Tensor:
     """Where a ``share`` of the histories, of ``lengths`` ``(B,)``, begin with another's items: ``(B, size)`` bool.
 
-    What stays of a row's own is its newest part, of 1 item to :data:`OWN_ITEMS`, or to all but the oldest.
+    What stays of a row's own is its newest part, of no item to :data:`OWN_ITEMS`, or to all. With none, the user changes
+    after the device has asked: a network is to be of some use to another kind, too.
     """
     rows, real = len(lengths), lengths.cpu()
     chosen = torch.rand(rows, generator=generator) < share
-    own = 1 + (torch.rand(rows, generator=generator) * real.clamp(max=OWN_ITEMS)).long()
+    own = (torch.rand(rows, generator=generator) * (real.clamp(max=OWN_ITEMS) + 1)).long()
     return (torch.arange(size) < (real - own)[:, None]) & chosen[:, None]
 
 
