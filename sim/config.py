@@ -136,8 +136,8 @@ class Config:
     """whose histories the cloud trains on: simulated (those of the devices) or all (of every user; default: simulated;
     all of generated data)"""
     epochs: int | None = None
-    """most epochs of cloud training (default: 60; 10 on generated data; with --protocol paper exactly 20); DUET+ may take
-    twice as many, and Forward-OFA+ has up to four before them, in which devices learn to choose"""
+    """most epochs of cloud training (default: 60; 10 on generated data; with --protocol paper exactly 20); DUET+ may
+    take twice as many, and Forward-OFA+ has up to four before them, in which devices learn to choose"""
     patience: int | None = None
     """epochs without a better validation NDCG@10 (mean of three epochs) that end training; the first nine do not count
     (default: 6; with --protocol paper 0, never)"""

@@ -94,8 +94,8 @@ class Kinds:
 def others_items(lengths: Tensor, size: int, share: float, generator: torch.Generator) -> Tensor:
     """Where a ``share`` of the histories, of ``lengths`` ``(B,)``, begin with another's items: ``(B, size)`` bool.
 
-    What stays of a row's own is its newest part, of no item to :data:`OWN_ITEMS`, or to all. With none, the user changes
-    after the device has asked: a network is to be of some use to another kind, too.
+    What stays of a row's own is its newest part, of no item to :data:`OWN_ITEMS`, or to all. With none, the user
+    changes after the device has asked: a network is to be of some use to another kind, too.
     """
     rows, real = len(lengths), lengths.cpu()
     chosen = torch.rand(rows, generator=generator) < share

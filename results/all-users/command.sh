@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The cloud trains on all users' histories: DeviceRec, DUET+, Forward-OFA+ and the references, three seeds
-# Training: as now
+# Training: older: DUET+ began with DeviceRec's network, at half the learning rate
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out="${1:-runs/all-users}"

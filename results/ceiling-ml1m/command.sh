@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # How much there is to gain on MovieLens-1M: networks that know the future, and other devices' networks
-# Training: as now, but for rounding: linear layers were multiplied in single precision
+# Training: older: DUET+ began with DeviceRec's network, and linear layers were multiplied in single precision
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out="${1:-runs/ceiling-ml1m}"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # After an abrupt and a gradual change of interest, all users' histories, three seeds; devices told when to forget
-# Training: as now
+# Training: older: DUET+ began with DeviceRec's network, at half the learning rate
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out="${1:-runs/changes}"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # DeviceRec that reads 50 items at every prediction, the cloud trains on all users' histories, one seed
-# Training: as now
+# Training: older: DUET+ began with DeviceRec's network, at half the learning rate
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out="${1:-runs/context50}"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A cloud that trains again every 90 days, one instant dividing training and play; beside the same without
-# Training: as now
+# Training: older: DUET+ began with DeviceRec's network, at half the learning rate
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out="${1:-runs/retrain}"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # One instant divides training and play: DeviceRec, DUET+ and the references, one seed
-# Training: as now
+# Training: older: DUET+ began with DeviceRec's network, at half the learning rate
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out="${1:-runs/time}"
