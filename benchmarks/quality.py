@@ -83,7 +83,7 @@ from models.checkpoint import Sizes
 from models.metrics import ndcg, ranks
 from sim.config import Config
 from sim.data.files import ENVIRONMENT_VARIABLE
-from sim.model_cache import recipe_of, sized
+from sim.model_cache import given, recipe_of, sized
 from strategies.registry import METHODS
 from strategies.training.data import TrainingSet
 from strategies.training.learner import Recipe
@@ -136,7 +136,7 @@ class Ours:
         strategy, generator = METHODS[METHOD], torch_generator(config.seed, "weights", METHOD)
         self.title, self.data, self.context, self.seed = strategy.title, data, config.resolved_context, config.seed
         self.learner = strategy.learner()
-        self.recipe = self.learner.adjust(sized(recipe_of(config), data, config))
+        self.recipe = self.learner.adjust(sized(recipe_of(config), data, config), given(config))
         self.model = self.learner.build(sizes_of(config, data).build(generator), generator)
         self.checkpoint = folder / "checkpoint"
         self.defaults = (

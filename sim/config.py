@@ -137,13 +137,13 @@ class Config:
     all of generated data)"""
     epochs: int | None = None
     """most epochs of cloud training (default: 60; 10 on generated data; with --protocol paper exactly 20); DUET+ may
-    take twice as many, and Forward-OFA+ has up to four before them, in which devices learn to choose"""
+    take twice the default, and Forward-OFA+ has up to four before them, in which devices learn to choose"""
     patience: int | None = None
     """epochs without a better validation NDCG@10 (mean of three epochs) that end training; the first nine do not count
     (default: 6; with --protocol paper 0, never)"""
     learning_rate: float | None = None
     """of Adam, in cloud training (default: 0.005; 0.01 on generated data; with --protocol paper 0.001 for sasrec and
-    0.002 for nextitnet); DUET+ takes at most 0.005, Forward-OFA+ half of this"""
+    0.002 for nextitnet); DUET+ has 0.005 as default there, Forward-OFA+ takes half of this"""
     targets: Literal["session", "last"] | None = None
     """session: train on windows of --context next items; last: on one (prefix, next item) at a time, as the paper does
     (default: session; last with --protocol paper)"""

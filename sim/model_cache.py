@@ -140,6 +140,12 @@ def recipe_of(config: Config) -> Recipe:
     )
 
 
+def given(config: Config) -> set[str]:
+    """The fields of the recipe that a method would change on its own, but the options ask for."""
+    options = {"learning_rate": config.learning_rate, "max_epochs": config.epochs}
+    return {field for field, value in options.items() if value is not None}
+
+
 def sized(recipe: Recipe, data: TrainingSet, config: Config) -> Recipe:
     """The recipe with batches that leave an epoch about forty steps, however small the data set is."""
     windows = data.targets if recipe.targets == "last" else data.targets // config.resolved_context
@@ -294,7 +300,7 @@ def _how(
 ) -> tuple[Learner, Recipe, dict[str, float], Sizes]:
     """The learner, the recipe as it follows it, its own hyperparameters, and the sizes of its backbone."""
     learner = METHODS[cloud_model].learner()
-    recipe = learner.adjust(sized(recipe_of(config), data, config))
+    recipe = learner.adjust(sized(recipe_of(config), data, config), given(config))
     if version:
         learner.continues = True
         recipe = replace(recipe, max_epochs=min(RETRAINING_EPOCHS, recipe.max_epochs), patience=0)

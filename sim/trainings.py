@@ -11,7 +11,7 @@ import pandas as pd
 from core import atomic, schema
 from core.run_folder import RunFolder
 from sim.config import Config
-from sim.model_cache import RETRAINING_EPOCHS, in_order, recipe_of, train_model, training_set
+from sim.model_cache import RETRAINING_EPOCHS, given, in_order, recipe_of, train_model, training_set
 from sim.observers.interrupts import Interrupts
 from sim.observers.progress import Display, Expected, epochs_expected
 from sim.observers.tensorboard import curves_in
@@ -118,7 +118,7 @@ def _train_again(config: Config, run: RunFolder, world: "World", versions: Versi
 def _expected(cloud_model: str, config: Config) -> Expected:
     """Give the guess of how many epochs the training of a model takes."""
     learner = METHODS[cloud_model].learner()
-    recipe = learner.adjust(recipe_of(config))
+    recipe = learner.adjust(recipe_of(config), given(config))
     return partial(epochs_expected, recipe, learner.search_epochs(recipe))
 
 

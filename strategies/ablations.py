@@ -9,7 +9,7 @@ Of DUET+ (:mod:`strategies.forward_ofa_plus`) one change is taken back at a time
 network, with a mapper of low or of full rank.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -103,7 +103,7 @@ class WarmStart(PlusLearner):
         super().__init__(controller=controller)
         self.teacher = "devicerec"
 
-    def adjust(self, recipe: Recipe) -> Recipe:
+    def adjust(self, recipe: Recipe, given: Collection[str] = ()) -> Recipe:
         return gently(recipe)
 
     def teach(self, teacher: Path) -> None:

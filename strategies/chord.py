@@ -13,7 +13,7 @@ public figure for those. A device that multiplies in 8 bits puts weights of 4 an
 moves a weight by at most half a step of that.
 """
 
-from dataclasses import replace
+from collections.abc import Collection
 from pathlib import Path
 from typing import ClassVar
 
@@ -27,7 +27,7 @@ from models.delivery import How
 from models.shared.mixed import CHOICES, PrecisionMapper
 from strategies.adaptive import AdaptiveStrategy
 from strategies.diet import noisy_latent
-from strategies.forward_ofa_plus import HISTORY_DROPOUT, INTEREST_DROPOUT
+from strategies.forward_ofa_plus import HISTORY_DROPOUT, INTEREST_DROPOUT, gently
 from strategies.training.learner import Learner, Recipe
 from strategies.training.windows import Batch
 
@@ -49,9 +49,9 @@ class PrecisionLearner(Learner):
         own = {"history_dropout": HISTORY_DROPOUT, "interest_dropout": INTEREST_DROPOUT, "mean_bits": MEAN_BITS}
         return own | {"price": PRICE, "temperature": TEMPERATURE} | {f"choice{i}": b for i, b in enumerate(CHOICES)}
 
-    def adjust(self, recipe: Recipe) -> Recipe:
+    def adjust(self, recipe: Recipe, given: Collection[str] = ()) -> Recipe:
         """Half the learning rate and half the patience, as most is trained."""
-        return replace(recipe, learning_rate=recipe.learning_rate / 2, patience=-(-recipe.patience // 2))
+        return gently(recipe)
 
     def teach(self, teacher: Path) -> None:
         self.known = load_device(teacher)

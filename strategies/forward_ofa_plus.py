@@ -29,7 +29,7 @@ In place of the compact constraint, which drives all devices to the same blocks:
   grows when some devices keep a block and others do not, and when blocks are not all kept or dropped together.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -77,8 +77,9 @@ SEARCH = 4
 UNBUDGETED_SHARE = 0.5
 """Share of the windows without a budget while the controller learns."""
 HIGHEST_RATE, LONGER = 0.005, 2
-"""Of DUET+: the highest learning rate, and how many times the most epochs of the others it may take. A network that
-learns to adapt from the beginning needs more epochs than one that does not, and above this rate it falls apart."""
+"""Of DUET+, unless the options say otherwise: the highest learning rate, and how many times the most epochs of the
+others it may take. A network that learns to adapt from the beginning needs more epochs than one that does not, and
+above this rate it falls apart."""
 
 
 class PlusLearner(Learner):
@@ -112,12 +113,13 @@ class PlusLearner(Learner):
             own |= {"search": SEARCH}
         return own
 
-    def adjust(self, recipe: Recipe) -> Recipe:
-        """Forward-OFA+, of which most is trained: half the learning rate and half the patience. DUET+ begins from
-        nothing, see :data:`HIGHEST_RATE`."""
+    def adjust(self, recipe: Recipe, given: Collection[str] = ()) -> Recipe:
+        """Forward-OFA+, of which most is trained: half the learning rate and half the patience. DUET+ begins with
+        nothing, see :data:`HIGHEST_RATE`; where epochs are equal or the options say how many, it takes no more."""
         if self.controller:
             return gently(recipe)
-        rate, longer = min(recipe.learning_rate, HIGHEST_RATE), LONGER if recipe.patience else 1  # equal epochs stay so
+        rate = recipe.learning_rate if "learning_rate" in given else min(recipe.learning_rate, HIGHEST_RATE)
+        longer = 1 if "max_epochs" in given or not recipe.patience else LONGER
         return replace(recipe, learning_rate=rate, max_epochs=longer * recipe.max_epochs)
 
     def search_epochs(self, recipe: Recipe) -> int:

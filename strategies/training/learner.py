@@ -1,6 +1,6 @@
 """What training needs to know of a method, and the recipe that is the same for all of them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,8 +78,9 @@ class Learner:
         """Take the method's own hyperparameters from the presets; what they are belongs to the model's identity."""
         return {}
 
-    def adjust(self, recipe: Recipe) -> Recipe:
-        """The method's own changes to the recipe; they belong to the model's identity."""
+    def adjust(self, recipe: Recipe, given: Collection[str] = ()) -> Recipe:
+        """The method's own changes to the recipe; they belong to the model's identity. ``given`` names the fields that
+        the options ask for."""
         return recipe
 
     def teach(self, teacher: Path) -> None:

@@ -43,7 +43,7 @@ def train_six(learner: Learner, recipe: Recipe, folder: Path) -> list[EpochRecor
         learner,
         model_of(learner, folder),
         data,
-        learner.adjust(recipe),
+        learner.adjust(recipe, {"learning_rate"}),
         context=5,
         seed=0,
         device=torch.device("cpu"),

@@ -78,6 +78,8 @@ def test_without_one_there_is_no_teacher_and_more_epochs(
     assert learner.adjust(replace(RECIPE, learning_rate=0.01)).learning_rate == 0.005
     equal = replace(RECIPE, patience=0)
     assert learner.adjust(equal) == equal
+    fast = replace(RECIPE, learning_rate=0.01)
+    assert learner.adjust(fast, {"learning_rate", "max_epochs"}) == fast  # options are obeyed
     first = states(learner, built(learner, devicerec), batch, 1)
     assert not torch.allclose(first, taught(devicerec, batch), rtol=1e-2, atol=1e-2)
 
