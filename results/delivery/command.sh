@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # How a network comes to its device: weights, a code of 32, 16 or 8 bits, or made by the device itself
-# Training: as now
+# Training: older: DUET+ began with DeviceRec's network, at half the learning rate
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out="${1:-runs/delivery}"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Six methods and the references on two mixes of six kinds of phone
-# Training: as now
+# Training: older: DUET+ began with DeviceRec's network, at half the learning rate
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out="${1:-runs/devices}"

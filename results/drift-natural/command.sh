@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # When to ask: eight policies on streams as they are
-# Training: as now
+# Training: older: DUET+ began with DeviceRec's network, at half the learning rate
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out="${1:-runs/drift-natural}"

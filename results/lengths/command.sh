@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # How soon a device may ask again: sessions of at most 10, 3 and 1 interactions; generated world and MovieLens-1M
-# Training: as now
+# Training: older with all users: DUET+ began with DeviceRec's network, at half the learning rate
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out="${1:-runs/lengths}"

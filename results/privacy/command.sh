@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What requests give away: three attackers on every request of Forward-OFA+'s devices, without a defence and with seven
-# Training: as now, but for rounding: linear layers were multiplied in single precision
+# Training: older: DUET+ began with DeviceRec's network, and linear layers were multiplied in single precision
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out="${1:-runs/privacy}"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # One phone that computes in 32, 16 and 8 bits: DeviceRec, DUET+, Forward-OFA+, DIET and CHORD
-# Training: as now
+# Training: older: DUET+ began with DeviceRec's network, at half the learning rate
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out="${1:-runs/quantised}"
