@@ -7,7 +7,7 @@ well as a converged DeviceRec. Seven changes:
   (:mod:`models.hypernetwork`).
 * **Warm start** (Forward-OFA+). It begins with the trained DUET+: the weights are trained to adapt before the structure
   is (as in Cai et al. 2020, whose large network is trained before the small ones in it). DUET+ itself begins with
-  nothing: a shared network that has converged by itself adapts half as well (``duet-plus-warm``).
+  nothing: with a thousand users a shared network that has converged by itself gains half as much (``duet-plus-warm``).
 * **Dropout of what the mapper reads**: of items of the history, and of numbers of the latent interest.
 * **One model for every budget** (Forward-OFA+). In training windows get a budget of blocks, small ones more often, and
   keep the most probable blocks within it; the extractor of the latent interest starts from the path that really runs.
