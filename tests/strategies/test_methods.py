@@ -17,7 +17,7 @@ from models.cloud_models import StaticModel
 from models.shared.rare_gem import RareGemModel
 from sim import play, run
 from sim.config import Config
-from sim.model_cache import in_order, model_key
+from sim.model_cache import given, in_order, model_key, recipe_of
 from strategies.devicerec import StaticLearner
 from strategies.rare_gem import RareGemLearner, prunings
 from strategies.registry import METHODS
@@ -201,12 +201,27 @@ def test_a_models_name_says_what_its_teachers_learnt_with(monkeypatch: pytest.Mo
     before = names()
     assert len(set(before.values())) == 4
     assert names() == before
-    monkeypatch.setattr(StaticLearner, "adjust", lambda self, recipe: replace(recipe, dropout=0.5))
+    monkeypatch.setattr(StaticLearner, "adjust", lambda self, recipe, given: replace(recipe, dropout=0.5))
     assert {name for name, key in names().items() if key != before[name]} == {
         "devicerec",
         "duet-plus-warm",
         "sttd",
     }
+
+
+def test_what_a_method_changes_of_the_recipe_gives_way_to_options() -> None:
+    """On generated data the others have 10 epochs at 0.01; the fields that no option asks for are DUET+'s own."""
+    learner = METHODS["duet-plus"].learner()
+
+    def taken(**options: float) -> tuple[float, int]:
+        config = replace(Config(), **options)  # type: ignore[arg-type]
+        recipe = learner.adjust(recipe_of(config), given(config))
+        return recipe.learning_rate, recipe.max_epochs
+
+    assert taken() == (0.005, 20)
+    assert taken(learning_rate=0.02) == (0.02, 20)
+    assert taken(epochs=7) == (0.005, 7)
+    assert taken(learning_rate=0.001, epochs=7) == (0.001, 7)
 
 
 def test_rare_gem_prunes_every_fifth_epoch_down_to_its_share_and_then_trains() -> None:
