@@ -44,7 +44,8 @@ WAVE = 256
 GROUP = 64
 """Devices of a wave that the in-process grid plays together: as many as it hands to the devices' app at once."""
 WORTH_A_PROCESS = 512
-"""Device-sessions for which one more process takes less time than it costs, which is some tenths of a second."""
+"""Device-sessions of DeviceRec for which one more process takes less time than it costs, which is some tenths of a
+second; of other methods fewer, by their :attr:`~strategies.base.SessionStrategy.load`."""
 TIMEOUT = 600.0
 """Seconds to wait for each chunk of a wave (:func:`sim.backends.messaging.exchange`)."""
 TOLERATED = 0.01
@@ -169,7 +170,8 @@ def play(
                 for group in _groups(wave, population):
                     yield Task(server_round, group, files, strategy.known([one.node for one in group]))
 
-    with workers(perform, _processes(population, simulation, sum(map(len, left.values())))) as perform_all:
+    processes = _processes(strategy, population, simulation, sum(map(len, left.values())))
+    with workers(perform, processes) as perform_all:
         ahead = perform_all(tasks(left)) if policy_setup is None else iter(())
         for server_round, device_sessions in strategy.device_sessions.items():
             if server_round in played_before:
@@ -220,14 +222,16 @@ class Task:
     """What the cloud knows of them, see :meth:`strategies.base.SessionStrategy.known`."""
 
 
-def _processes(population: Population, simulation: Simulation, device_sessions: int) -> int:
+def _processes(
+    strategy: SessionStrategy, population: Population, simulation: Simulation, device_sessions: int
+) -> int:
     """How many processes play so many device-sessions."""
     grid = population.grid
     if not isinstance(grid, InProcessGrid) or not can_fork():
         return 1
     if simulation.policy_setup is not None and not grid.remembers_on_disk:
         return 1
-    return max(1, min(processors(), device_sessions // WORTH_A_PROCESS))
+    return max(1, min(processors(), strategy.load * device_sessions // WORTH_A_PROCESS))
 
 
 def _played_before(

@@ -29,6 +29,7 @@ class AdaptiveStrategy(SessionStrategy):
     """
 
     adapts: ClassVar[bool] = True
+    load: ClassVar[int] = 3
     deliveries: ClassVar[tuple[How, ...]] = ("weights", "local")
 
     train_action: ClassVar[str] = "train"

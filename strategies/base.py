@@ -61,6 +61,9 @@ class SessionStrategy(Strategy):
     adapts: ClassVar[bool] = False
     """Whether devices get or make networks of their own, so that a request policy has something to decide."""
 
+    load: ClassVar[int] = 1
+    """About how many times as long as DeviceRec's a device-session takes to simulate."""
+
     remembers: ClassVar[bool] = False
     """Whether devices need their state even if they adapt before every session."""
 

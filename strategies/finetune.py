@@ -19,6 +19,7 @@ class Finetune(DeviceRec):
     note: ClassVar[str] = "DeviceRec's network, trained further by each device on its own history"
     evaluate_action: ClassVar[str] = "evaluate.finetune"
     single: ClassVar[str] = "its devices train"
+    load: ClassVar[int] = 10
     adapts: ClassVar[bool] = True
 
     def adapting_macs(self, device_session: DeviceSession) -> tuple[Counts, ...]:

@@ -59,6 +59,7 @@ class LitePred(SessionStrategy):
     note: ClassVar[str] = "each device searches its blocks under a predicted latency and trains them locally"
     cloud_model: ClassVar[str] = "litepred"
     single: ClassVar[str] = "its devices train"
+    load: ClassVar[int] = 10
     evaluate_action: ClassVar[str] = "evaluate.litepred"
     adapts: ClassVar[bool] = True
     remembers: ClassVar[bool] = True

@@ -7,13 +7,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from flwr.clientapp import ClientApp
 
 from core.errors import UserError
 from sim import play, run
+from sim.backends.inprocess import InProcessGrid
 from sim.workers import AHEAD, can_fork, workers
+from strategies.registry import METHODS
 from tests.support.runs import own_cache, small_config
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="processes cannot be forked here")
@@ -129,6 +133,22 @@ def test_rows_are_the_same_whatever_the_number_of_processes(
     assert 1 <= len(players[1] - players[0]) <= 2
     assert 1 <= len(players[2] - players[1]) <= 3
     assert rows[0]["adapted"].any() == (method == "duet")
+
+
+@pytest.mark.parametrize(
+    ("method", "device_sessions", "expected"),
+    [("devicerec", 1023, 1), ("devicerec", 1024, 2), ("devicerec", 10**6, 4)]
+    + [("finetune", 102, 1), ("finetune", 103, 2), ("litepred", 103, 2)]
+    + [("duet-plus", 341, 1), ("duet-plus", 342, 2)],
+)
+def test_what_takes_long_is_played_by_more_processes(
+    method: str, device_sessions: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """855 sessions of a first run are two tasks for Finetune, whose devices train, and one for DeviceRec."""
+    monkeypatch.setattr(play, "processors", lambda: 4)
+    population = SimpleNamespace(grid=InProcessGrid(ClientApp(), 1))
+    simulation = SimpleNamespace(policy_setup=None)
+    assert play._processes(METHODS[method], population, simulation, device_sessions) == expected  # type: ignore[arg-type]
 
 
 def test_a_run_that_is_interrupted_while_processes_play_goes_on(
