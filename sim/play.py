@@ -222,9 +222,7 @@ class Task:
     """What the cloud knows of them, see :meth:`strategies.base.SessionStrategy.known`."""
 
 
-def _processes(
-    strategy: SessionStrategy, population: Population, simulation: Simulation, device_sessions: int
-) -> int:
+def _processes(strategy: SessionStrategy, population: Population, simulation: Simulation, device_sessions: int) -> int:
     """How many processes play so many device-sessions."""
     grid = population.grid
     if not isinstance(grid, InProcessGrid) or not can_fork():

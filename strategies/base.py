@@ -104,6 +104,7 @@ class SessionStrategy(Strategy):
         self.open: dict[int, SessionResult] = {}
         self.due: dict[int, Metadata] = {}
         self.rules = WaveRules()
+        self._whole_round: int | None = None
 
     @classmethod
     @abstractmethod
@@ -114,7 +115,7 @@ class SessionStrategy(Strategy):
 
     def begin(self, device_sessions: list[DeviceSession], rules: WaveRules | None = None) -> None:
         """Start a wave: the devices that the next four calls are about."""
-        self.rules = rules or WaveRules()
+        self.rules, self._whole_round = rules or WaveRules(), None
         self.open = {device_session.node: SessionResult(device_session) for device_session in device_sessions}
         for result in self.open.values():
             if result.device_session.installs:
@@ -276,9 +277,9 @@ class SessionStrategy(Strategy):
 
     def _ensure_wave(self, server_round: int) -> None:
         """Under Flower's own ``start()`` nobody calls :meth:`begin`: then a round is one wave."""
-        device_sessions = self.device_sessions.get(server_round, [])
-        if not self.open or next(iter(self.open.values())).device_session not in device_sessions:
-            self.begin(device_sessions)
+        if not self.open or self._whole_round not in (None, server_round):
+            self.begin(self.device_sessions.get(server_round, []))
+            self._whole_round = server_round
 
 
 def _status(error: BadMessage | DeviceFault) -> Status:

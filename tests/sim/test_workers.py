@@ -137,9 +137,11 @@ def test_rows_are_the_same_whatever_the_number_of_processes(
 
 @pytest.mark.parametrize(
     ("method", "device_sessions", "expected"),
-    [("devicerec", 1023, 1), ("devicerec", 1024, 2), ("devicerec", 10**6, 4)]
-    + [("finetune", 102, 1), ("finetune", 103, 2), ("litepred", 103, 2)]
-    + [("duet-plus", 341, 1), ("duet-plus", 342, 2)],
+    [
+        *(("devicerec", 1023, 1), ("devicerec", 1024, 2), ("devicerec", 10**6, 4)),
+        *(("finetune", 102, 1), ("finetune", 103, 2), ("litepred", 103, 2)),
+        *(("duet-plus", 341, 1), ("duet-plus", 342, 2)),
+    ],
 )
 def test_what_takes_long_is_played_by_more_processes(
     method: str, device_sessions: int, expected: int, monkeypatch: pytest.MonkeyPatch

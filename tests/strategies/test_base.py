@@ -1,7 +1,7 @@
 """A strategy's four methods, driven with replies made by hand: what is sent to whom, and what an answer changes."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -101,6 +101,26 @@ def test_every_device_of_the_round_is_told_its_model_and_nothing_else(
             assert set(message.content) == {MODEL}  # the simulation tells it which session that is
             digest = hashlib.sha256((folder / "installed" / strategy.model.name).read_bytes()).hexdigest()
             assert ModelConfig.of(message) == ModelConfig(digest, CONTEXT, HISTORY)
+
+
+class Unsearched(list[DeviceSession]):
+    """A round of so many devices that looking through it for each wave takes longer than playing them."""
+
+    def __iter__(self) -> Iterator[DeviceSession]:
+        raise AssertionError("somebody looks through the devices of a round")
+
+    def __contains__(self, one: object) -> bool:
+        raise AssertionError("somebody looks for a device in its round")
+
+
+@pytest.mark.parametrize("kind", [DeviceRec, ForwardOFA])
+def test_a_wave_takes_no_longer_in_a_round_of_more_devices(kind: type[SessionStrategy], folder: Path) -> None:
+    model = "static" if kind is DeviceRec else "adaptive"
+    strategy = kind(folder / f"{model}.safetensors", {1: Unsearched(FIRST)})
+    strategy.begin(FIRST[1:])
+    for phase in ("train", "evaluate"):
+        assert {m.metadata.dst_node_id for m in sent(strategy, phase)} <= {55, 700}
+    assert set(results(strategy)) == {55, 700}
 
 
 def test_a_round_in_which_nobody_plays_sends_nothing(plain: SessionStrategy) -> None:
