@@ -9,7 +9,8 @@ mkdir -p "$out"
 [ -d "$before" ] || git worktree add --detach "$before" 13682da
 python -m benchmarks.jobs --before "$before" --warm 1 --out "$out/jobs.csv"
 python -m benchmarks.devices --sizes 1000,10000 --before "$before" --out "$out/devices.csv"
-python -m benchmarks.devices --sizes 100000,1000000 --methods devicerec --repeats 1 --ray 0 --pfl 0 --out "$out/large.csv"
+python -m benchmarks.devices --sizes 100000,1000000 --methods devicerec --repeats 1 --ray 0 --pfl 0 \
+    --out "$out/large.csv"
 python -m benchmarks.busy --out "$out/busy.csv"
 python -m benchmarks.cloud --out "$out/cloud.csv"
 python -m benchmarks.training --out "$out/training.csv"
