@@ -13,5 +13,6 @@ python -m benchmarks.devices --sizes 100000,1000000 --methods devicerec --repeat
     --out "$out/large.csv"
 python -m benchmarks.busy --out "$out/busy.csv"
 python -m benchmarks.cloud --out "$out/cloud.csv"
+python -m benchmarks.training --before "$before" --out "$out/training-before.csv"
 python -m benchmarks.training --out "$out/training.csv"
 python -m benchmarks.loading --repeats 1 --out "$out/loading.csv"
