@@ -104,7 +104,7 @@ class SessionStrategy(Strategy):
         self.open: dict[int, SessionResult] = {}
         self.due: dict[int, Metadata] = {}
         self.rules = WaveRules()
-        self._whole_round: int | None = None
+        self._whole_round: int | None = None  # the round that the open wave is; None: it is one that begin() was told
 
     @classmethod
     @abstractmethod

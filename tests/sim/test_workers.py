@@ -146,7 +146,7 @@ def test_rows_are_the_same_whatever_the_number_of_processes(
 def test_what_takes_long_is_played_by_more_processes(
     method: str, device_sessions: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """855 sessions of a first run are two tasks for Finetune, whose devices train, and one for DeviceRec."""
+    """A first run has 855 device-sessions: enough for a second process with Finetune, not with DeviceRec."""
     monkeypatch.setattr(play, "processors", lambda: 4)
     population = SimpleNamespace(grid=InProcessGrid(ClientApp(), 1))
     simulation = SimpleNamespace(policy_setup=None)
